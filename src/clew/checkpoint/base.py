@@ -1,0 +1,110 @@
+"""The saver: what users hold and pass to `compile(checkpointer=…)`. Everything common to all backends stands here, once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from clew.checkpoint.journal import Journal, history
+from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
+from clew.types import Outcome, Saved
+
+HOT: Final = 32
+
+
+class Waiter(Protocol):
+    """What a saver needs of a host: how to wait for a blocking call."""
+
+    @property
+    def blocking(self) -> Waits: ...
+
+
+class Saver:
+    """Keeps threads. One object serves both faces, any number of graphs, and may be used from many threads.
+
+    It keeps the newest state of the threads used last, so that the next turn need not read it again; that is only used while
+    the stored head is still the one it was made from.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._hot: OrderedDict[tuple[str, str], Journal] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def on(self, host: Waiter) -> Waiting:
+        """The storage as this host's face waits for it."""
+        return Waiting(self.storage, host.blocking)
+
+    # -- for the engine ---------------------------------------------------------------------------------------------
+
+    def journal(self, host: Waiter, thread: str, ns: str = "") -> Journal:
+        """A journal of this thread for one run; give it back with `release` when the run is over."""
+        with self._lock:
+            found = self._hot.pop((thread, ns), None)
+        if found is None:
+            return Journal(self.on(host), thread, ns)
+        found.storage = self.on(host)
+        return found
+
+    def release(self, journal: Journal) -> None:
+        """Takes a journal back, to be used again where it can be."""
+        if not journal.sound or journal.saved is None:
+            return
+        with self._lock:
+            self._hot[journal.thread, journal.ns] = journal
+            if len(self._hot) > HOT:
+                self._hot.popitem(last=False)
+
+    def history(
+        self, host: Waiter, thread: str, ns: str = "", before: int | None = None, limit: int | None = None
+    ) -> AsyncIterator[tuple[Saved, dict[str, Outcome]]]:
+        """Checkpoints below seq `before`, newest first, each with what its tasks came to write."""
+        return history(self.on(host), thread, ns, before, limit)
+
+    # -- for users --------------------------------------------------------------------------------------------------
+
+    def threads(self) -> list[ThreadRow]:
+        """Every thread that is kept, the one moved last first."""
+        return self.storage.threads()
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Deletes a thread with its whole history; nothing where there is none."""
+        self.storage.drop(str(thread_id))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """`delete_thread`, awaited."""
+        import asyncio  # late: it is most of what importing Clew would cost
+
+        await asyncio.to_thread(self.delete_thread, thread_id)
+
+    def setup(self) -> None:
+        """Makes ready what the backend needs. Done by itself on first use; calling it again does nothing."""
+
+    async def asetup(self) -> None:
+        """`setup`, awaited."""
+        import asyncio
+
+        await asyncio.to_thread(self.setup)
+
+    def close(self) -> None:
+        """Closes connections and files. The saver cannot be used after."""
+        with self._lock:
+            self._hot.clear()
+        self.storage.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

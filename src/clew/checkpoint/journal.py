@@ -1,0 +1,297 @@
+"""One run's hold on one thread and namespace: checkpoints become commits, and commits checkpoints (DESIGN §4, §5).
+
+The journal remembers what was last kept, so that only differences are written, and which head and epoch it stands on, so that
+nothing is written over. It never decides what is kept when: the loop does.
+"""
+
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import ormsgpack
+
+from clew.checkpoint.ledger import KINDS, Entry, Ledger
+from clew.checkpoint.ledger import Kept as KeptValue
+from clew.checkpoint.manifest import Body, Reader, read_body, unpacked, write_body, write_outcome
+from clew.checkpoint.storage import Batch, Found, Kept, Row, Waiting
+from clew.constants import START
+from clew.engine.apply import task_key
+from clew.errors import CheckpointNotFound, UnstorableValue
+from clew.ids import id_text, new_checkpoint_id
+from clew.types import Checkpoint, Failed, Outcome, Result, Saved, Task
+
+BATCH: Final = 50
+
+
+class Journal:
+    """What one run knows of one namespace of a thread.
+
+    Attributes:
+        saved: the checkpoint last opened or committed; None on an empty thread.
+        sound: no write of this journal has failed, so what it remembers is what is stored.
+    """
+
+    __slots__ = (
+        "_base",
+        "_changed",
+        "_claimed",
+        "_entries",
+        "_epoch",
+        "_head",
+        "_keys",
+        "_ledger",
+        "_number",
+        "_outcomes",
+        "_spent",
+        "ns",
+        "saved",
+        "sound",
+        "storage",
+        "thread",
+    )
+
+    def __init__(self, storage: Waiting, thread: str, ns: str = "") -> None:
+        self.storage = storage
+        self.thread = thread
+        self.ns = ns
+        self.saved: Saved | None = None
+        self.sound = True
+        self._ledger = Ledger()
+        self._entries: dict[str, Entry] = {}
+        self._base: int | None = None
+        self._changed: set[str] = set()
+        self._spent = 0
+        self._stand(Found())
+
+    def _stand(self, found: Found) -> None:
+        """Takes what the store has as what the next write is conditional on."""
+        self._epoch = found.epoch
+        self._head = found.head
+        self._number = found.number
+        self._claimed = False
+        self._ledger.closed()
+        self._outcomes: list[tuple[str, list[Any]]] = []
+        self._keys: set[str] = set()
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    async def open(self, checkpoint_id: bytes | None = None) -> Saved | None:
+        """The newest checkpoint, or the one of this id, with the outcomes that were kept of its tasks.
+
+        Raises:
+            CheckpointNotFound: there is none of this id.
+            CheckpointGone: items that it names are not stored.
+        """
+        found = await self.storage.load(self.thread, self.ns, checkpoint_id)
+        if checkpoint_id is not None and found.row is None:
+            raise CheckpointNotFound(
+                f"Thread {self.thread!r} has no checkpoint {id_text(checkpoint_id)!r}. Leave `checkpoint_id` out to go on from "
+                "the newest one; `get_state_history` lists them all."
+            )
+        self._stand(found)
+        if found.row is None:
+            return None
+        ledger = self._ledger
+        if self.saved is None or self.saved.id != found.row.id or ledger.pending or ledger.logs() != found.logs:
+            await self._read(found, found.row)
+        elif self.saved.records or found.kept:
+            await self._read_records(found, self.saved)
+        return self.saved
+
+    @property
+    def at_head(self) -> bool:
+        """Whether `saved` is the newest checkpoint."""
+        return self.saved is not None and self.saved.seq == self._head
+
+    async def _read(self, found: Found, row: Row) -> None:
+        body = read_body(row.body)
+        base = read_body(found.base.body) if found.base else None
+        ledger = self._ledger = Ledger(found.number, found.logs)
+        self._entries = {**(base.entries if base else {}), **body.entries}
+        self._base = found.base.seq if found.base else row.seq
+        self._changed = set(body.entries) if base else set()
+        self._spent = len(self._changed)
+        reader = Reader(self.storage, self.thread, ledger)
+        await reader.fetch(list(self._entries.values()))
+        values: dict[str, Any] = {}
+        for key, entry in self._entries.items():
+            value, places = await reader.value(entry)
+            values[key] = value
+            if places:
+                ledger.kept[key] = _kept_value(value, places)
+        self.saved = await _saved(reader, found, row, body, values)
+        await self._read_records(found, self.saved, reader)
+
+    async def _read_records(self, found: Found, saved: Saved, reader: Reader | None = None) -> None:
+        reader = reader or Reader(self.storage, self.thread, self._ledger)
+        frontier = saved.checkpoint.frontier
+        tasks = {task_key(frontier, index): task for index, task in enumerate(frontier)}
+        records: dict[str, Outcome] = {}
+        for kept in found.kept:
+            if (task := tasks.get(kept.task)) is None:
+                continue
+            outcome, places = await reader.outcome(task, unpacked(kept.body))
+            records[kept.task] = outcome
+            if isinstance(outcome, Result):
+                for index, write in enumerate(outcome.writes):
+                    self._keys.add(write.key)
+                    self._ledger.note(write.value, places[index] if places else ())
+        self.saved = Saved(saved.checkpoint, saved.id, saved.seq, saved.parent, records, saved.metadata)
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def take(self, key: str, task: Task, result: Result) -> None:
+        """Encodes what a task wrote; kept by the next `keep` or `commit`.
+
+        Raises:
+            UnstorableValue: a value that cannot be stored; nothing of this result is taken.
+        """
+        mark = len(self._ledger.pending)
+        try:
+            fields = write_outcome(self._ledger, task, result)
+        except UnstorableValue as error:
+            self._ledger.undo(mark)
+            name = "the input" if task.node == START else f"node {task.node!r}"
+            raise UnstorableValue(f"{name} wrote {error.reason}", error.path) from None
+        self._keys.update(write.key for write in result.writes)
+        self._outcomes.append((key, fields))
+
+    def fail(self, keys: Sequence[str], failed: Failed) -> None:
+        """Notes that these tasks failed, whatever was taken of them before; kept by the next `keep`."""
+        taken = [outcome for outcome in self._outcomes if outcome[0] not in keys]
+        fields = write_outcome(self._ledger, Task(""), failed)
+        self._outcomes = taken + [(key, fields) for key in keys]
+
+    async def keep(self) -> None:
+        """Keeps the outcomes taken so far while the superstep goes on. Raises ThreadConflict."""
+        assert self.saved is not None
+        seq = self.saved.seq
+        await self._write(None, [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in self._outcomes])
+
+    async def commit(
+        self, checkpoint: Checkpoint, keeps: Mapping[str, bool], metadata: Mapping[str, Any] | None = None
+    ) -> Saved:
+        """Commits a checkpoint that grows from `saved`, with all outcomes taken since. One transaction.
+
+        Args:
+            keeps: the keys of the state, each with whether its channel `keeps_elements`.
+            metadata: what to keep with it beside source and step.
+
+        Raises:
+            ThreadConflict: another run has moved the thread on; nothing was written.
+            UnstorableValue: a value that cannot be stored; nothing was written.
+        """
+        sound, self.sound = self.sound, False  # until it is written, what the ledger holds is not what is stored
+        delta, base = self._delta(checkpoint, keeps)
+        outcomes = [[key, *fields] for key, fields in self._outcomes]
+        body = write_body(self._ledger, checkpoint, delta, outcomes, dict(metadata or {}))
+        parent = self.saved
+        row = Row(0, new_checkpoint_id(), parent.seq if parent else None, base, body)
+        self._head = seq = await self._write(row, [])
+        self.sound = sound
+        if base is None:
+            self._base, self._changed, self._spent = seq, set(), 0
+        self._ledger.closed()
+        self._keys.clear()
+        self.saved = Saved(checkpoint, row.id, seq, parent.id if parent else None, {}, dict(metadata or {}))
+        return self.saved
+
+    def _delta(self, checkpoint: Checkpoint, keeps: Mapping[str, bool]) -> tuple[dict[str, Entry], int | None]:
+        """The entries to be written and the row they add to: those changed since a whole manifest, or all of them.
+
+        A whole one is written again when the partial ones since have named as many entries as it would: reading takes two
+        rows at most, and writing stays in proportion to what changes.
+        """
+        ledger, values = self._ledger, checkpoint.values
+        keys = (self._keys & values.keys()) | (values.keys() - self._entries.keys())
+        keys |= {key for key in ledger.kept if key not in keys and ledger.touches(key)}
+        mark = len(ledger.pending)
+        for key in keys:
+            try:
+                self._entries[key] = ledger.value(key, values[key], keeps.get(key, False))
+            except UnstorableValue as error:
+                ledger.undo(mark)
+                raise UnstorableValue(f"the reducer produced {error.reason}", f"{key}{error.path}") from None
+        self._changed |= keys
+        self._spent += len(self._changed)
+        if self._base is None or self._spent >= len(self._entries):
+            return self._entries, None
+        return {key: self._entries[key] for key in self._changed}, self._base
+
+    async def _write(self, row: Row | None, kept: list[Kept]) -> int:
+        ledger = self._ledger
+        items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in ledger.pending]
+        claim = not self._claimed
+        batch = Batch(
+            self.thread, self.ns, self._number, self._head, self._epoch, claim, ledger.logs(), items, kept, row
+        )
+        try:
+            seq = await self.storage.commit(batch)
+        except BaseException:
+            self.sound = False
+            raise
+        if claim:
+            self._claimed = True
+            self._epoch += 1
+        ledger.pending.clear()
+        self._outcomes = []
+        return seq
+
+
+async def history(
+    storage: Waiting, thread: str, ns: str, before: int | None, limit: int | None
+) -> AsyncIterator[tuple[Saved, dict[str, Outcome]]]:
+    """Checkpoints of a namespace, newest first, each with what its tasks came to write; read in batches."""
+    reader = Reader(storage, thread)
+    left = limit if limit is not None else sys.maxsize
+    while left > 0:
+        batch = await storage.scan(thread, ns, before, min(BATCH, left))
+        for found in batch:
+            yield await _recorded(reader, found)
+        if len(batch) < BATCH:
+            return
+        left -= len(batch)
+        before = batch[-1].row.seq if batch[-1].row else None
+
+
+async def one(storage: Waiting, thread: str, ns: str, checkpoint_id: bytes) -> tuple[Saved, dict[str, Outcome]] | None:
+    """The checkpoint of this id with what its tasks came to write, None where there is none."""
+    found = await storage.load(thread, ns, checkpoint_id)
+    return await _recorded(Reader(storage, thread), found) if found.row else None
+
+
+async def _recorded(reader: Reader, found: Found) -> tuple[Saved, dict[str, Outcome]]:
+    """What the tasks of a checkpoint wrote stands beside it while its superstep is open, and the rest in its successor."""
+    assert found.row is not None
+    body = read_body(found.row.body)
+    entries = {**(read_body(found.base.body).entries if found.base else {}), **body.entries}
+    await reader.fetch(list(entries.values()))
+    values = {key: (await reader.value(entry))[0] for key, entry in entries.items()}
+    saved = await _saved(reader, found, found.row, body, values)
+    outcomes = [(kept.task, unpacked(kept.body)) for kept in found.kept]
+    if found.next:
+        outcomes += [(key, fields) for key, *fields in read_body(found.next.body).outcomes]
+    frontier = saved.checkpoint.frontier
+    tasks = {task_key(frontier, index): task for index, task in enumerate(frontier)}
+    return saved, {key: (await reader.outcome(tasks[key], fields))[0] for key, fields in outcomes if key in tasks}
+
+
+async def _saved(reader: Reader, found: Found, row: Row, body: Body, values: dict[str, Any]) -> Saved:
+    checkpoint = Checkpoint(
+        values,
+        tuple([await reader.task(fields) for fields in body.frontier]),
+        {(tuple(sources), target): frozenset(arrived) for sources, target, arrived in body.joins},
+        frozenset(body.waiting),
+        tuple(body.acted),
+        body.step,
+        body.source,
+    )
+    return Saved(checkpoint, row.id, row.seq, found.parent_id, {}, body.metadata)
+
+
+def _kept_value(value: Any, places: list[int]) -> KeptValue:
+    """What the ledger remembers of a value that was read."""
+    if type(value) in KINDS and len(value) == len(places):
+        inner: dict[Any, Any] | Iterable[Any] = value
+        return KeptValue(list(inner.values()), places, list(inner)) if isinstance(inner, dict) else KeptValue(list(inner), places)
+    return KeptValue([value], places)

@@ -1,0 +1,324 @@
+"""Which elements of a thread are kept, and where: values go in, ranges of items come out (DESIGN §4).
+
+The difference is taken between values, by identity where that is sound and by digest where it is not; a reducer is never run
+again. Nothing here waits or reads: new items pile up in `pending` until the journal commits them.
+
+A *place* is a log and a number in it, packed into one int. A *ranges* list is flat: log, from, to, log, from, to, ...
+An *entry* is what a manifest says of one value: its bytes where they are few, else `[kind, level, aux, *ranges]`.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from operator import is_
+from typing import Any, Final, TypeAlias, cast
+
+import ormsgpack
+
+from clew.checkpoint.codec import Split, encode
+
+Entry: TypeAlias = bytes | list[Any]
+
+ITEM, LIST, TUPLE, DICT, SET, FROZENSET, DEQUE, PARTS = range(8)
+KINDS: Final[dict[type, int]] = {list: LIST, tuple: TUPLE, dict: DICT, set: SET, frozenset: FROZENSET, deque: DEQUE}
+ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+
+INLINE: Final = 48  # bytes up to which a value stands in the manifest itself: an item costs about as much to find
+SMALL: Final = 64  # bytes below which an element is rather stored again than sought elsewhere: ranges cost as well
+SPLIT: Final = 1024  # bytes above which a container inside an element is split into items of its own
+PART: Final = 8 << 20  # bytes above which an item is stored in parts
+PAGE: Final = 64  # ranges above which they go into pages
+PAGES: Final = "\0pages"
+AHEAD: Final = 8  # how far a shifted sequence is looked for before the index is asked
+
+
+def place_of(log: int, number: int) -> int:
+    return log << 40 | number
+
+
+def ranges_of(places: Iterable[int]) -> list[int]:
+    flat: list[int] = []
+    expected = -1
+    for place in places:
+        if place == expected:
+            flat[-1] += 1
+        else:
+            number = place & 0xFF_FFFF_FFFF
+            flat += (place >> 40, number, number + 1)
+        expected = place + 1
+    return flat
+
+
+def places_of(flat: Sequence[int]) -> list[int]:
+    return [
+        place_of(flat[i], number) for i in range(0, len(flat), 3) for number in range(flat[i + 1], flat[i + 2])
+    ]
+
+
+class Kept:
+    """What was last kept of one channel: the elements (a list of our own, never the live container) and their places."""
+
+    __slots__ = ("elements", "index", "keys", "places", "ranges")
+
+    def __init__(self, elements: list[Any], places: list[int], keys: list[Any] | None = None) -> None:
+        self.elements = elements
+        self.places = places
+        self.keys = keys
+        self.ranges = ranges_of(places)
+        self.index = {id(element): i for i, element in enumerate(elements)}
+
+    def append(self, element: Any, place: int) -> None:
+        self.index[id(element)] = len(self.elements)
+        self.elements.append(element)
+        self.places.append(place)
+        if self.ranges and self.ranges[-3] == place >> 40 and self.ranges[-1] == place & 0xFF_FFFF_FFFF:
+            self.ranges[-1] += 1
+        else:
+            self.ranges += ranges_of([place])
+
+    def find(self, element: Any, start: int) -> int:
+        """Where `element` stood, looking on from `start` first; -1 where it did not."""
+        elements = self.elements
+        for i in range(start, min(start + AHEAD, len(elements))):
+            if elements[i] is element:
+                return i
+        return self.index.get(id(element), -1)
+
+
+class Ledger:
+    """The places of one namespace's elements, over all of a run.
+
+    Attributes:
+        kept: per key of the state, what its last commit kept; values that stand in the manifest have none.
+        pending: items not yet stored, `(place, digest, bytes)`.
+        written: identities of everything mutable among this superstep's writes; these are never passed over unseen.
+    """
+
+    __slots__ = ("_ends", "_known", "_digests", "_number", "_placed", "kept", "pending", "written")
+
+    def __init__(self, number: int = 0, logs: bytes = b"") -> None:
+        self.kept: dict[str, Kept] = {}
+        self.pending: list[tuple[int, bytes, bytes]] = []
+        self.written: set[int] = set()
+        self._number = number
+        self._ends: dict[str, int] = ormsgpack.unpackb(logs) if logs else {}
+        self._known: dict[bytes, int] = {}
+        self._digests: dict[int, bytes] = {}
+        self._placed: dict[int, list[int]] = {}
+
+    def logs(self) -> bytes:
+        return ormsgpack.packb(self._ends)
+
+    def learn(self, place: int, data: bytes) -> None:
+        """Takes note of an item that is stored."""
+        digest = blake2b(data, digest_size=16).digest()
+        self._known[digest] = place
+        self._digests[place] = digest
+
+    def undo(self, mark: int) -> None:
+        """Forgets the items that were made pending since `len(pending)` was `mark`."""
+        logs = list(self._ends)
+        while len(self.pending) > mark:
+            place, digest, _ = self.pending.pop()
+            self._digests.pop(place)
+            if self._known.get(digest) == place:
+                del self._known[digest]
+            self._ends[logs[(place >> 40) & 0xFFFF]] = place & 0xFF_FFFF_FFFF
+
+    def closed(self) -> None:
+        """The superstep is over: its writes are an element like any other from now on."""
+        self.written.clear()
+        self._placed.clear()
+
+    # -- writes: encoded as their task ends -------------------------------------------------------------------------
+
+    def note(self, value: Any, places: Sequence[int] = ()) -> None:
+        """Counts `value` and what it contains among the superstep's writes; `places` are those of its elements."""
+        kind = type(value)
+        if kind in ATOMS:
+            return
+        self.written.add(id(value))
+        if kind in KINDS:
+            inner = list(cast("dict[Any, Any]", value).values() if kind is dict else value)
+            for element in inner:
+                self.note(element)
+            if kind is not dict and len(inner) == len(places):
+                for element, place in zip(inner, places, strict=True):
+                    self._placed.setdefault(id(element), []).append(place)
+
+    def write(self, log: str, value: Any) -> Entry:
+        """Encodes one write, before it is folded."""
+        entry, places = self._encoded(log, value)
+        self.note(value, places)
+        return entry
+
+    def _encoded(self, log: str, value: Any) -> tuple[Entry, list[int]]:
+        """A value by what it is made of, each element looked up by its digest."""
+        kind = KINDS.get(type(value), ITEM)
+        if kind == ITEM or _brief(value):
+            data = encode(value)
+            return (data, []) if len(data) <= INLINE else ([ITEM, 0, None, *ranges_of([self._item(log, data)])], [])
+        places = self._places(log, kind, value, reuse=False)
+        return self._entry(kind, value, ranges_of(places)), places
+
+    def _places(self, log: str, kind: int, value: Any, *, reuse: bool) -> list[int]:
+        if kind == DICT:
+            return [self._element(log, [key, inner], (), reuse=True) for key, inner in cast("dict[Any, Any]", value).items()]
+        places: list[int] = []
+        for element in value:
+            near = (places[-1] + 1,) if places else ()
+            places.append(self._element(log, element, near, reuse=reuse and not places))
+        return sorted(places) if kind in (SET, FROZENSET) else places
+
+    # -- values: the difference to what was kept --------------------------------------------------------------------
+
+    def touches(self, key: str) -> bool:
+        """Whether an element kept under `key` is among this superstep's writes, to whatever key."""
+        kept = self.kept.get(key)
+        return kept is not None and any(identity in kept.index for identity in self.written)
+
+    def value(self, key: str, value: Any, keeps_elements: bool) -> Entry:
+        """The entry of a value that may have changed; only what is new becomes an item.
+
+        `keeps_elements` is what the channel promises of its reducer (`Channel.keeps_elements`).
+        """
+        kind = KINDS.get(type(value), ITEM)
+        kept = self.kept.get(key) or Kept([], [])
+        if kind == ITEM or _brief(value):
+            data = encode(value)
+            if len(data) <= INLINE:
+                self.kept.pop(key, None)
+                return data
+            place = self._item(key, data)
+            self.kept[key] = Kept([value], [place])
+            return [ITEM, 0, None, *ranges_of([place])]
+        if kind == DICT:
+            kept = self._pairs(key, kept, value, keeps_elements)
+        elif kind in (SET, FROZENSET):
+            kept = self._members(key, kept, value)
+        else:
+            kept = self._sequence(key, kept, value, keeps_elements)
+        self.kept[key] = kept
+        return self._entry(kind, value, kept.ranges)
+
+    def _sequence(self, key: str, kept: Kept, value: Any, keeps_elements: bool) -> Kept:
+        elements = list(value)
+        same = self._unseen(kept, elements) if keeps_elements else 0
+        growing = same == len(kept.elements)
+        after = kept if growing else Kept(kept.elements[:same], kept.places[:same])
+        stood = same
+        for element in elements[same:]:
+            place = -1
+            if keeps_elements:
+                if not growing and id(element) not in self.written and (i := kept.find(element, stood)) >= 0:
+                    place, stood = kept.places[i], i + 1
+                else:
+                    place = self._just_placed(element)
+            if place < 0:
+                ahead = [] if growing else kept.places[stood : stood + AHEAD]
+                place = self._element(key, element, (*ahead, *[last + 1 for last in after.places[-1:]]))
+                if place in ahead:
+                    stood += ahead.index(place) + 1
+            after.append(element, place)
+        return after
+
+    def _unseen(self, kept: Kept, elements: list[Any]) -> int:
+        """How many elements from the first on may be passed over: the ones kept before and not among the writes."""
+        old = kept.elements
+        same = len(old) if len(old) <= len(elements) and all(map(is_, old, elements)) else _prefix(old, elements)
+        touched = [i for identity in self.written if (i := kept.index.get(identity)) is not None and i < same]
+        if touched:
+            return next(i for i in range(same) if id(old[i]) in self.written)
+        return same
+
+    def _just_placed(self, element: Any) -> int:
+        places = self._placed.get(id(element))
+        if not places:
+            return -1
+        return places.pop(0) if len(places) > 1 else places[0]
+
+    def _pairs(self, key: str, kept: Kept, value: dict[Any, Any], keeps_elements: bool) -> Kept:
+        old = {} if kept.keys is None else dict(zip(kept.keys, zip(kept.elements, kept.places, strict=True), strict=True))
+        places: list[int] = []
+        for name, inner in value.items():
+            before, place = old.get(name, (None, -1))
+            if place < 0 or not keeps_elements or before is not inner or id(inner) in self.written or type(inner) in ATOMS:
+                place = self._element(key, [name, inner], (place,), reuse=True)
+            places.append(place)
+        return Kept(list(value.values()), places, list(value))
+
+    def _members(self, key: str, kept: Kept, value: Iterable[Any]) -> Kept:
+        """Members are hashable, so they do not change; a set has no order, so the order of places is as good as any."""
+        placed = [(self._element(key, member, self._stood(kept, member), reuse=True), member) for member in value]
+        placed.sort(key=lambda pair: pair[0])
+        return Kept([member for _, member in placed], [place for place, _ in placed])
+
+    def _stood(self, kept: Kept, member: Any) -> tuple[int, ...]:
+        i = kept.index.get(id(member), -1)
+        return (kept.places[i],) if i >= 0 else ()
+
+    # -- items ------------------------------------------------------------------------------------------------------
+
+    def _entry(self, kind: int, value: Any, flat: list[int]) -> Entry:
+        level, flat = self._paged(flat)
+        return [kind, level, value.maxlen if kind == DEQUE else None, *flat]
+
+    def _paged(self, flat: list[int]) -> tuple[int, list[int]]:
+        """Ranges that are too many, as ranges of pages that hold them; a value is never rewritten for being fragmented."""
+        level = 0
+        while len(flat) > 3 * PAGE:
+            pages = [flat[i : i + 3 * PAGE] for i in range(0, len(flat), 3 * PAGE)]
+            flat = ranges_of([self._item(PAGES, ormsgpack.packb(page)) for page in pages])
+            level += 1
+        return level, flat
+
+    def _element(self, log: str, element: Any, near: tuple[int, ...], *, reuse: bool = False) -> int:
+        data = encode(element)
+        if len(data) > SPLIT:
+            inner = element[1] if type(element) is list and len(cast("list[Any]", element)) == 2 else element
+            if type(inner) in KINDS and inner:
+                split = self._split(log, inner)
+                data = encode(split if inner is element else [element[0], split])
+        return self._item(log, data, near, reuse=reuse)
+
+    def _split(self, log: str, container: Any) -> Split:
+        kind = KINDS[type(container)]
+        level, flat = self._paged(ranges_of(self._places(log, kind, container, reuse=True)))
+        return Split(kind, [level, container.maxlen if kind == DEQUE else None], tuple(flat))
+
+    def _item(self, log: str, data: bytes, near: tuple[int, ...] = (), *, reuse: bool = True) -> int:
+        """The place of an item: one of those it may stand at, another with the same bytes, or a new one.
+
+        Without `reuse` a small item is stored again rather than sought elsewhere, which would cost a range of its own.
+        """
+        if len(data) > PART:
+            parts = [self._item(log, data[i : i + PART]) for i in range(0, len(data), PART)]
+            data = encode(Split(PARTS, None, tuple(ranges_of(parts))))
+        digest = blake2b(data, digest_size=16).digest()
+        for place in near:
+            if self._digests.get(place) == digest:
+                return place
+        if (place := self._known.get(digest)) is not None and (reuse or len(data) >= SMALL):
+            return place
+        if log not in self._ends:
+            self._ends[log] = 0
+        number = self._ends[log]
+        self._ends[log] = number + 1
+        place = place_of(self._number << 16 | list(self._ends).index(log), number)
+        self._known[digest] = place
+        self._digests[place] = digest
+        self.pending.append((place, digest, data))
+        return place
+
+
+def _prefix(old: list[Any], new: list[Any]) -> int:
+    for i, (before, after) in enumerate(zip(old, new, strict=False)):
+        if before is not after:
+            return i
+    return min(len(old), len(new))
+
+
+def _brief(value: Any) -> bool:
+    """Whether a container is so small that its bytes may be few: not worth splitting before they are counted."""
+    inner = cast("Iterable[Any]", value.values() if type(value) is dict else value)
+    return len(value) <= AHEAD and all(type(element) in ATOMS for element in inner)

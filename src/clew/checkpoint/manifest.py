@@ -1,0 +1,206 @@
+"""A checkpoint row's bytes: the manifest and all else that a checkpoint is, written and read.
+
+A manifest names the keys that changed since its base, each with an entry (see `ledger`); the base names all of them. Rows
+hold plain lists of plain values, trailing empty ones left out.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import ormsgpack
+
+from clew.checkpoint.codec import Split, decode
+from clew.checkpoint.ledger import DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE, Entry, Ledger, places_of
+from clew.checkpoint.storage import Waiting
+from clew.constants import START
+from clew.errors import CheckpointGone, DatabaseError, UnstorableValue
+from clew.types import Checkpoint, Failed, Outcome, Result, Send, Task, Write
+
+SENDS: Final = "\0sends"
+SOURCES: Final = ("input", "loop", "update", "fork")
+FAILED: Final = 1
+CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {LIST: list, TUPLE: tuple, DICT: dict, SET: set, FROZENSET: frozenset}
+
+
+@dataclass(slots=True)
+class Body:
+    """A row's content, entries not yet opened."""
+
+    step: int
+    source: str
+    entries: dict[str, Entry]
+    frontier: list[Any]
+    joins: list[Any]
+    waiting: list[str]
+    acted: list[str]
+    outcomes: list[Any]
+    metadata: dict[str, Any]
+
+
+def write_body(ledger: Ledger, checkpoint: Checkpoint, entries: Mapping[str, Entry], outcomes: list[Any], metadata: Any) -> bytes:
+    joins = [[list(sources), target, sorted(arrived)] for (sources, target), arrived in checkpoint.joins.items()]
+    fields: list[Any] = [
+        checkpoint.step,
+        SOURCES.index(checkpoint.source),
+        entries,
+        [_write_task(ledger, task) for task in checkpoint.frontier],
+        joins,
+        sorted(checkpoint.waiting),
+        list(checkpoint.acted),
+        outcomes,
+        metadata,
+    ]
+    while not fields[-1]:
+        fields.pop()
+    return ormsgpack.packb(fields)
+
+
+def read_body(data: bytes) -> Body:
+    fields = unpacked(data)
+    step, source, *rest = fields
+    empty: list[Any] = [{}, [], [], [], [], [], {}]
+    return Body(step, SOURCES[source], *(rest + empty[len(rest) :]))
+
+
+def unpacked(data: bytes) -> Any:
+    try:
+        return ormsgpack.unpackb(data)
+    except ValueError as error:
+        raise DatabaseError(f"A row holds {data[:20]!r}…, which is not something Clew wrote ({error}).") from error
+
+
+def write_outcome(ledger: Ledger, task: Task, outcome: Outcome) -> list[Any]:
+    """An outcome as plain lists. START writes what its task in the frontier already holds, so only its targets are."""
+    if isinstance(outcome, Failed):
+        return [FAILED, outcome.type, outcome.message, outcome.traceback]
+    entries = [[key, _write_value(ledger, key, key, value)] for key, value in outcome.writes]
+    written = [] if task.node == START else entries
+    return [0, written, [_write_target(ledger, target) for target in outcome.targets]]
+
+
+def _write_value(ledger: Ledger, log: str, name: str, value: Any) -> Entry:
+    try:
+        return ledger.write(log, value)
+    except UnstorableValue as error:
+        raise UnstorableValue(error.reason, f"{name}{error.path}") from None
+
+
+def _write_target(ledger: Ledger, target: str | Send) -> Any:
+    return target if isinstance(target, str) else [target.node, _write_value(ledger, SENDS, f"Send({target.node!r}).arg", target.arg)]
+
+
+def _write_task(ledger: Ledger, task: Task) -> Any:
+    if task.node == START:
+        return [START, [[key, _write_value(ledger, key, key, value)] for key, value in cast("tuple[Write, ...]", task.arg)]]
+    return [task.node, ledger.write(SENDS, task.arg)] if task.sent else task.node
+
+
+class Reader:
+    """Opens entries: finds the items they name and puts the values together again.
+
+    With a `ledger`, what is read is taken note of there, so that it is never stored again.
+    """
+
+    __slots__ = ("_items", "_ledger", "_storage", "_thread")
+
+    def __init__(self, storage: Waiting, thread: str, ledger: Ledger | None = None) -> None:
+        self._storage = storage
+        self._thread = thread
+        self._ledger = ledger
+        self._items: dict[int, bytes] = {}
+
+    async def fetch(self, entries: Sequence[Entry]) -> None:
+        """Reads all that these entries name at first hand, in one round trip."""
+        await self._fetch([range_ for entry in entries if not isinstance(entry, bytes) for range_ in _triples(entry[3:])])
+
+    async def value(self, entry: Entry) -> tuple[Any, list[int]]:
+        """A value, and the places of its elements."""
+        if isinstance(entry, bytes):
+            return decode(entry), []
+        kind, level, aux, *flat = entry
+        return await self._built(kind, level, aux, flat)
+
+    async def outcome(self, task: Task, fields: Sequence[Any]) -> tuple[Outcome, list[list[int]]]:
+        """An outcome, and of each write the places of its elements."""
+        if fields[0] == FAILED:
+            return Failed(*fields[1:]), []
+        writes, places = await self.writes(fields[1])
+        if task.node == START:
+            writes = task.arg
+        return Result(writes, tuple([await self._target(target) for target in fields[2]])), places
+
+    async def task(self, fields: Any) -> Task:
+        if isinstance(fields, str):
+            return Task(fields)
+        node, arg = fields
+        if node == START:
+            return Task(START, (await self.writes(arg))[0])
+        return Task(node, (await self.value(arg))[0], True)
+
+    async def writes(self, fields: Sequence[tuple[str, Entry]]) -> tuple[tuple[Write, ...], list[list[int]]]:
+        opened = [(key, await self.value(entry)) for key, entry in fields]
+        return tuple(Write(key, value) for key, (value, _) in opened), [places for _, (_, places) in opened]
+
+    async def _target(self, fields: Any) -> str | Send:
+        return fields if isinstance(fields, str) else Send(fields[0], (await self.value(fields[1]))[0])
+
+    async def _built(self, kind: int, level: int, aux: Any, flat: Sequence[int]) -> tuple[Any, list[int]]:
+        await self._fetch(_triples(flat))
+        places = places_of(flat)
+        for _ in range(level):
+            flat = [number for place in places for number in unpacked(self._items[place])]
+            await self._fetch(_triples(flat))
+            places = places_of(flat)
+        if kind == PARTS:
+            return decode(b"".join([self._items[place] for place in places])), places
+        items = self._items
+        elements: list[Any] = []
+        for place in places:
+            element = decode(items[place])
+            if type(element) is Split or (type(element) is list and _is_split_pair(cast("list[Any]", element))):
+                element = await self._whole(element)
+            elements.append(element)
+        return _container(kind, aux, elements), places
+
+    async def _whole(self, element: Any) -> Any:
+        if not isinstance(element, Split):
+            return [element[0], await self._whole(element[1])]
+        level, aux = cast("tuple[int, Any]", element.aux or (0, None))
+        value, _ = await self._built(element.kind, level, aux, element.ranges)
+        return value
+
+    async def _fetch(self, ranges: list[tuple[int, int, int]]) -> None:
+        missing = [(log, lo, hi) for log, lo, hi in ranges if any((log << 40 | n) not in self._items for n in range(lo, hi))]
+        if not missing:
+            return
+        found = await self._storage.items(self._thread, missing)
+        places = places_of([number for range_ in missing for number in range_])
+        if len(found) != len(places):
+            raise CheckpointGone(
+                f"Thread {self._thread!r}: the checkpoint names {len(places)} items, of which {len(found)} are stored. "
+                "Begin from another one: `get_state_history` lists them."
+            )
+        for place, data in zip(places, found, strict=True):
+            self._items[place] = data
+            if self._ledger:
+                self._ledger.learn(place, data)
+
+
+def _triples(flat: Sequence[int]) -> list[tuple[int, int, int]]:
+    return [(flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3)]
+
+
+def _is_split_pair(element: list[Any]) -> bool:
+    return len(element) == 2 and type(element[1]) is Split
+
+
+def _container(kind: int, aux: Any, elements: list[Any]) -> Any:
+    if kind == ITEM and len(elements) == 1:
+        return elements[0]
+    if kind == DEQUE:
+        return deque(elements, aux)
+    if kind not in CONTAINERS:
+        raise DatabaseError(f"An entry of kind {kind!r} with {len(elements)} elements is not something Clew wrote.")
+    return CONTAINERS[kind](elements)

@@ -1,0 +1,55 @@
+-- What a Clew database holds. Whole numbers name threads and logs, so that rows stay lean.
+
+-- A thread. `epoch` rises with every run that writes; the lease columns say which run owns it (not used yet).
+create table thread (
+    no integer primary key autoincrement,
+    name text not null unique,
+    epoch integer not null,
+    seq integer not null,
+    lease_run blob,
+    lease_until real,
+    lease_owner text,
+    waiting blob
+);
+
+-- The newest checkpoint of each namespace, and how far its logs are written.
+create table head (
+    thread integer not null,
+    ns text not null,
+    no integer not null,
+    seq integer,
+    logs blob not null,
+    primary key (thread, ns),
+    unique (thread, no)
+) without rowid;
+
+create table checkpoint (
+    thread integer not null,
+    seq integer not null,
+    ns integer not null,
+    id blob not null,
+    parent integer,
+    base integer,
+    body blob not null
+);
+create unique index checkpoint_seq on checkpoint (thread, seq);
+create unique index checkpoint_id on checkpoint (id);
+
+-- Elements of values: written once, never changed. A plain rowid table keeps its pages full.
+create table item (
+    thread integer not null,
+    log integer not null,
+    n integer not null,
+    data blob not null
+);
+create unique index item_place on item (thread, log, n);
+
+-- Outcomes of tasks, kept while their superstep is open.
+create table kept (
+    thread integer not null,
+    seq integer not null,
+    task text not null,
+    epoch integer not null,
+    body blob not null,
+    primary key (thread, seq, task)
+) without rowid;

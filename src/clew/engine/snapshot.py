@@ -1,0 +1,91 @@
+"""A saved checkpoint as users read it. Pure: what is shown is worked out from what was kept, nothing runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from clew.engine.apply import fold, in_order, task_key
+from clew.engine.plan import Plan
+from clew.ids import created_ms, id_text, task_id
+from clew.types import Failed, Outcome, PregelTask, Result, Saved, StateSnapshot, Task, Values, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a snapshot was taken: what a config needs to lead back to it."""
+
+    thread: str
+    ns: str = ""
+
+    def config(self, checkpoint_id: bytes | None = None) -> dict[str, Any]:
+        inner = {"thread_id": self.thread, "checkpoint_ns": self.ns}
+        if checkpoint_id is not None:
+            inner["checkpoint_id"] = id_text(checkpoint_id)
+        return {"configurable": inner}
+
+
+def empty(place: Place) -> StateSnapshot:
+    """The snapshot of a thread on which nothing is kept."""
+    return StateSnapshot({}, (), place.config(), None, None, None, ())
+
+
+def live(plan: Plan, place: Place, saved: Saved) -> StateSnapshot:
+    """The newest checkpoint as it stands: finished tasks' writes are in the values, only unfinished tasks are listed."""
+    frontier, records = saved.checkpoint.frontier, saved.records
+    keys = [task_key(frontier, index) for index in range(len(frontier))]
+    done = [(t, r) for t, k in zip(frontier, keys, strict=True) if isinstance(r := records.get(k), Result)]
+    left = [(t, k) for t, k in zip(frontier, keys, strict=True) if not isinstance(records.get(k), Result)]
+    return _shown(plan, place, saved, _with_finished(plan, saved, done), left, records)
+
+
+def record(plan: Plan, place: Place, saved: Saved, results: Mapping[str, Outcome]) -> StateSnapshot:
+    """A checkpoint as it stood at the start of its superstep: all its tasks, each with what it came to write."""
+    frontier = saved.checkpoint.frontier
+    keyed = [(task, task_key(frontier, index)) for index, task in enumerate(frontier)]
+    return _shown(plan, place, saved, saved.checkpoint.values, keyed, {**saved.records, **results})
+
+
+def _with_finished(plan: Plan, saved: Saved, done: list[tuple[Task, Result]]) -> Values:
+    values = plan.completed(saved.checkpoint.values)
+    if not done:
+        return values
+    try:
+        return fold(plan, values, in_order([t for t, _ in done], [r for _, r in done]))
+    except Exception:  # reading always works: writes that cannot be folded are left to the run, which raises for them
+        return values
+
+
+def _shown(
+    plan: Plan, place: Place, saved: Saved, values: Values, keyed: list[tuple[Task, str]], outcomes: Mapping[str, Outcome]
+) -> StateSnapshot:
+    checkpoint = saved.checkpoint
+    return StateSnapshot(
+        plan.output(values),
+        tuple(task.node for task, _ in keyed),
+        place.config(saved.id),
+        {"source": checkpoint.source, "step": checkpoint.step, "parents": {}, **saved.metadata},
+        datetime.fromtimestamp(created_ms(saved.id) / 1000, UTC).isoformat(),
+        place.config(saved.parent) if saved.parent else None,
+        tuple(_task(saved.id, task, key, outcomes.get(key)) for task, key in keyed),
+    )
+
+
+def _task(checkpoint_id: bytes, task: Task, key: str, outcome: Outcome | None) -> PregelTask:
+    index = int(key.partition(":")[0]) if task.sent else None
+    path = ("__pregel_pull", task.node) if index is None else ("__pregel_push", index)
+    return PregelTask(
+        task_id(checkpoint_id, key),
+        task.node,
+        path,
+        outcome if isinstance(outcome, Failed) else None,
+        result=update_shown(outcome.writes) if isinstance(outcome, Result) else None,
+    )
+
+
+def update_shown(writes: tuple[Write, ...]) -> Any:
+    """Writes as streams and tasks show them: a dict; a list of dicts where a key was written more than once; None for none."""
+    if not writes:
+        return None
+    shown = dict(writes)
+    return shown if len(shown) == len(writes) else [{key: value} for key, value in writes]

@@ -1,0 +1,131 @@
+"""What a node returned, read as writes and targets. Pure; the only place that knows what a node may return."""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+from clew.constants import END, START
+from clew.engine.plan import Plan
+from clew.errors import InvalidUpdateError
+from clew.schema import fields_of
+from clew.types import Command, Send, Write
+
+
+class Returned(NamedTuple):
+    """What a node returned: its writes as given, and where it said to go; edges are not looked at here."""
+
+    writes: tuple[Write, ...]
+    targets: tuple[str | Send, ...]
+
+
+NOTHING = Returned((), ())
+
+
+def read_return(plan: Plan, node: str, returned: Any) -> Returned:
+    """Reads what `node` returned: None, a dict, a schema instance, a Command, a Send, or a list with a Command among them.
+
+    Raises:
+        InvalidUpdateError: anything else, with what was found and what to return.
+        UnknownNode: a Command or Send that names no node.
+    """
+    if returned is None:
+        return NOTHING
+    if isinstance(returned, Command):
+        return _read_command(plan, node, returned)
+    if isinstance(returned, Send):
+        return Returned((), targets_of(plan, node, returned))
+    if isinstance(returned, list | tuple) and any(isinstance(item, Command) for item in cast("Iterable[Any]", returned)):
+        parts = [read_return(plan, node, item) for item in cast("Iterable[Any]", returned)]
+        return Returned(tuple(w for p in parts for w in p.writes), tuple(t for p in parts for t in p.targets))
+    return Returned(read_update(plan, node, returned), ())
+
+
+def read_update(plan: Plan, node: str, update: Any) -> tuple[Write, ...]:
+    """Reads an update: a dict, a list of `(key, value)` pairs (in a Command), or an instance of the schema."""
+    if isinstance(update, Mapping):
+        pairs: Iterable[tuple[Any, Any]] = cast("Mapping[Any, Any]", update).items()
+    elif (fields := fields_of(update)) is not None:
+        pairs = fields.items()
+    else:
+        raise InvalidUpdateError(_nonsense(plan, node, update))
+    return tuple(Write(key, value) for key, value in pairs if _known(plan, node, key))
+
+
+def targets_of(plan: Plan, source: str, goto: Any) -> tuple[str | Send, ...]:
+    """Reads where a Command or a router leads: a name, a Send, END, or a sequence of them. END leads nowhere.
+
+    Raises:
+        UnknownNode: there is no such node.
+        InvalidUpdateError: not a target at all, or a Send to END.
+    """
+    found: list[str | Send] = []
+    for target in cast("Iterable[Any]", goto) if isinstance(goto, list | tuple) else (goto,):
+        if isinstance(target, Send):
+            if target.node in (END, START):
+                raise InvalidUpdateError(f"{source!r} sends to {target.node!r}, which runs nothing: send to a node.")
+            plan.check_target(target.node, source)
+            found.append(target)
+        elif isinstance(target, str) and target != START:
+            if target != END:
+                plan.check_target(target, source)
+                found.append(target)
+        else:
+            raise InvalidUpdateError(
+                f"{source!r} leads to {target!r}: expected a node name, END, a Send, or a list of those. To lead nowhere, "
+                "return END or []."
+            )
+    return tuple(found)
+
+
+def prepared(plan: Plan, writes: tuple[Write, ...]) -> tuple[Write, ...]:
+    """The writes as they are kept and folded: what reducers declare as `prepare` has been done to them, once."""
+    channels = plan.channels
+    if not any(channels[key].prepare for key, _ in writes):
+        return writes
+    return tuple(Write(key, prepare(value) if (prepare := channels[key].prepare) else value) for key, value in writes)
+
+
+def _read_command(plan: Plan, node: str, command: Command) -> Returned:
+    if command.graph is not None:
+        raise InvalidUpdateError(
+            f"{node!r} returned a Command for the graph {command.graph!r}, and there is no graph around this one."
+        )
+    update = command.update
+    if update is None:
+        writes: tuple[Write, ...] = ()
+    elif isinstance(update, list | tuple) and all(_is_pair(item) for item in cast("Iterable[Any]", update)):
+        pairs = cast("Iterable[tuple[str, Any]]", update)
+        writes = tuple(Write(key, value) for key, value in pairs if _known(plan, node, key))
+    else:
+        writes = read_update(plan, node, update)
+    return Returned(writes, targets_of(plan, node, command.goto) if command.goto != () else ())
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple | list) and len(cast("list[Any]", item)) == 2 and isinstance(item[0], str)
+
+
+def _known(plan: Plan, node: str, key: Any) -> bool:
+    if key in plan.channels:
+        return True
+    warnings.warn(
+        f"{'The input' if node == START else f'Node {node!r}'} wrote the key {key!r}, which the state does not have; it was left "
+        f"out. The keys are {sorted(plan.channels)}.",
+        UnknownKeyWarning,
+        stacklevel=2,
+    )
+    return False
+
+
+class UnknownKeyWarning(UserWarning):
+    """An update names a key that the state does not have."""
+
+
+def _nonsense(plan: Plan, node: str, update: Any) -> str:
+    keys = ", ".join(repr(key) for key in list(plan.channels)[:3])
+    if node == START:
+        return f"Expected dict as input, got {update!r}: pass a dict of the state's keys ({keys}), or None to go on."
+    return (
+        f"Expected dict, got {update!r} from node {node!r}: return a dict with some of the state's keys ({keys}), "
+        "an instance of the state, a Command, or None."
+    )

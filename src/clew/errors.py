@@ -1,0 +1,104 @@
+"""Every error that Clew raises, as one tree. A class's docstring is its default message.
+
+    ClewError
+    ├── GraphError (ValueError)              the drawing is wrong; said when it is drawn or compiled
+    ├── EmptyInputError                      nothing to start from
+    ├── InvalidUpdateError                   what a node or a caller wrote cannot be taken
+    ├── UnknownNode                          a route or a stored task names a node that is not there
+    ├── GraphRecursionError (RecursionError) out of supersteps; the thread can go on
+    ├── WrongFace (TypeError)                async code was reached from the sync face
+    ├── MissingDependency (ImportError)      an optional package is not installed
+    └── PersistenceError
+        ├── MissingCheckpointer (ValueError) state was asked of a graph that keeps none
+        ├── MissingThreadId (ValueError)     a saver, and no thread to keep it under
+        ├── CheckpointNotFound               no checkpoint of that id in the thread
+        ├── CheckpointGone                   a checkpoint is there and items it names are not
+        ├── ThreadConflict                   somebody else moved the thread on first
+        ├── UnstorableValue                  a value that the codec does not know
+        ├── OpaqueValue                      a stored value of a type nobody registered was touched
+        └── DatabaseError                    the database cannot be used
+
+Control flow is not an error and does not belong here.
+"""
+
+import inspect
+
+
+class ClewError(Exception):
+    """Something went wrong in Clew."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or inspect.getdoc(type(self)) or "")
+
+
+class GraphError(ClewError, ValueError):
+    """The graph is not drawn correctly."""
+
+
+class EmptyInputError(ClewError):
+    """There is no input to start from: pass a dict, or the config of a thread that has a checkpoint to go on from."""
+
+
+class InvalidUpdateError(ClewError):
+    """The update cannot be applied to the state."""
+
+
+class UnknownNode(ClewError):
+    """There is no such node in the graph."""
+
+
+class GraphRecursionError(ClewError, RecursionError):
+    """The run took as many supersteps as `recursion_limit` allows and is not at its end."""
+
+
+class WrongFace(ClewError, TypeError):
+    """An async node was reached from the sync face: call `ainvoke` or `astream` instead."""
+
+
+class MissingDependency(ClewError, ImportError):
+    """An optional package is not installed."""
+
+
+class PersistenceError(ClewError):
+    """A thread could not be kept or read."""
+
+
+class MissingCheckpointer(PersistenceError, ValueError):
+    """The graph keeps no state: compile it with one, as in `builder.compile(checkpointer=InMemorySaver())`."""
+
+
+class MissingThreadId(PersistenceError, ValueError):
+    """A graph with a checkpointer needs a thread: pass `config={"configurable": {"thread_id": "1"}}`."""
+
+
+class CheckpointNotFound(PersistenceError):
+    """The thread has no such checkpoint."""
+
+
+class CheckpointGone(PersistenceError):
+    """Items that the checkpoint names are no longer stored."""
+
+
+class ThreadConflict(PersistenceError):
+    """Another run moved this thread on first; nothing of this run's last step was kept."""
+
+
+class UnstorableValue(PersistenceError):
+    """A value of this type cannot be stored.
+
+    Attributes:
+        path: where the value stands inside what was to be stored, e.g. `"[0].when"`; empty for the value itself.
+        reason: what was found and what to do about it, without the path.
+    """
+
+    def __init__(self, reason: str = "", path: str = "") -> None:
+        self.reason, self.path = reason, path
+        super().__init__(f"at {path}: {reason}" if path else reason)
+
+
+class OpaqueValue(PersistenceError):
+    """A stored value of an unregistered type was touched."""
+
+
+class DatabaseError(PersistenceError):
+    """The database cannot be used."""

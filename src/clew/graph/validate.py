@@ -1,0 +1,55 @@
+"""Whether a drawing makes a graph. Every error says what was found, what there is, and how to mend it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from clew.constants import END, START
+from clew.errors import GraphError
+
+
+def check_source(name: Any) -> None:
+    if name == END:
+        raise GraphError("END cannot be a start node: nothing comes after it.")
+
+
+def check_target(name: Any) -> None:
+    if name == START:
+        raise GraphError("START cannot be an end node: to begin again, lead to the node that START leads to.")
+
+
+def check_graph(
+    nodes: Iterable[str],
+    edges: Iterable[tuple[str, str]],
+    joins: Iterable[tuple[tuple[str, ...], str]],
+    branches: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Raises GraphError for an edge, join or branch that names no node, and for a graph that nothing enters.
+
+    `branches` has per source and branch name its path_map, or None.
+    """
+    known = set(nodes)
+    for source, target in edges:
+        _known(source, known | {START}, f"The edge {source!r} → {target!r} starts", "from")
+        _known(target, known | {END}, f"The edge {source!r} → {target!r} ends", "at")
+    for sources, target in joins:
+        for source in sources:
+            _known(source, known, f"The join {list(sources)!r} → {target!r} waits", "for")
+        _known(target, known | {END}, f"The join {list(sources)!r} → {target!r} ends", "at")
+    for source, named in branches.items():
+        for branch, names in named.items():
+            _known(source, known | {START}, f"The conditional edge {branch!r} starts", "from")
+            for target in (names or {}).values():
+                _known(target, known | {END}, f"The conditional edge {branch!r} of {source!r} leads", "to")
+    if START not in {source for source, _ in edges} | set(branches):
+        raise GraphError(
+            "Graph must have an entrypoint: add at least one edge from START to another node, as in "
+            f"`builder.add_edge(START, {next(iter(sorted(known)), 'my_node')!r})`."
+        )
+
+
+def _known(name: str, known: set[str], what: str, how: str) -> None:
+    if name not in known:
+        raise GraphError(
+            f"{what} {how} {name!r}, which is not a node: add it with `builder.add_node({name!r}, …)`, or name one of "
+            f"{sorted(known - {START, END})}."
+        )

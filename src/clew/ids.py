@@ -1,0 +1,46 @@
+"""Ids: checkpoints by time, tasks by derivation. Order is never read from them: the sequence number is the order."""
+
+import os
+import threading
+import time
+from hashlib import blake2b
+from uuid import UUID
+
+_lock = threading.Lock()
+_last = 0
+
+
+def new_checkpoint_id() -> bytes:
+    """A UUIDv7 (RFC 9562 §5.7) as 16 bytes: 48 bits of milliseconds, 12 of sub-milliseconds (§6.2, method 3), 62 random.
+
+    Within one process every id is greater than the one before.
+    """
+    global _last
+    ticks = time.time_ns() * 4096 // 1_000_000
+    with _lock:
+        _last = ticks = max(ticks, _last + 1)
+    random = int.from_bytes(os.urandom(8), "big") >> 2
+    return ((ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random).to_bytes(16, "big")
+
+
+def created_ms(checkpoint_id: bytes) -> int:
+    """When a checkpoint id was made, in milliseconds since 1970."""
+    return int.from_bytes(checkpoint_id[:6], "big")
+
+
+def id_text(checkpoint_id: bytes) -> str:
+    return str(UUID(bytes=checkpoint_id))
+
+
+def id_bytes(text: str) -> bytes | None:
+    """The 16 bytes of an id in its usual form, or None where `text` is no id at all."""
+    try:
+        return UUID(text).bytes
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+def task_id(checkpoint_id: bytes, key: str) -> str:
+    """The id of a task: derived from the checkpoint that holds it and its key there, so it is never stored."""
+    digest = blake2b(checkpoint_id + key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return str(UUID(bytes=digest))

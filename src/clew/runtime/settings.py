@@ -1,0 +1,72 @@
+"""A config as callers write it, read once at the face into what a run needs. No open dict goes further than this."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from clew.errors import CheckpointNotFound, MissingThreadId
+from clew.ids import id_bytes
+
+RECURSION_LIMIT: Final = 10_007
+RESERVED: Final = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a caller's config says.
+
+    Attributes:
+        thread: the thread's name, None where the config has none. checkpoint: the id to begin from, None for the newest.
+        metadata: the scalars of `metadata` and of the caller's own `configurable` keys, kept with each checkpoint.
+    """
+
+    thread: str | None = None
+    checkpoint: bytes | None = None
+    ns: str = ""
+    recursion_limit: int = RECURSION_LIMIT
+    max_concurrency: int | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+def read_settings(config: Any, *, kept: bool) -> Settings:
+    """Reads a config; `kept` says that the graph has a saver, which needs a thread.
+
+    Raises:
+        MissingThreadId: it has no thread, and needs one.
+        CheckpointNotFound: `checkpoint_id` is not an id.
+        ValueError, TypeError: a value that cannot be meant.
+    """
+    if config is None:
+        config = {}
+    if not isinstance(config, Mapping):
+        raise TypeError(f'Expected a config dict such as {{"configurable": {{"thread_id": "1"}}}}, got {config!r}.')
+    given = cast("Mapping[str, Any]", config)
+    configurable: Mapping[str, Any] = given.get("configurable") or {}
+    thread = configurable.get("thread_id")
+    if kept and (thread is None or thread == ""):
+        raise MissingThreadId(
+            f"The graph has a checkpointer, and the config names no thread: found {dict(given)!r}, expected something like "
+            '{"configurable": {"thread_id": "1"}}.'
+        )
+    checkpoint = configurable.get("checkpoint_id")
+    checkpoint_id = id_bytes(checkpoint) if checkpoint else None
+    if checkpoint and checkpoint_id is None:
+        raise CheckpointNotFound(
+            f"{checkpoint!r} is not a checkpoint id: expected one like '0198c0de-…' from `get_state(config).config`."
+        )
+    limit = given.get("recursion_limit", RECURSION_LIMIT)
+    if not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"recursion_limit is {limit!r}: expected a whole number of supersteps, 1 at least.")
+    return Settings(
+        None if thread is None else str(thread),
+        checkpoint_id,
+        configurable.get("checkpoint_ns") or "",
+        limit,
+        given.get("max_concurrency"),
+        _scalars(given.get("metadata"), configurable) if given.get("metadata") or len(configurable) > 1 else None,
+    )
+
+
+def _scalars(metadata: Mapping[str, Any] | None, configurable: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: value for key, value in configurable.items() if key not in RESERVED and not key.startswith("__")}
+    return {key: value for key, value in {**own, **(metadata or {})}.items() if type(value) in (str, int, bool, float)}

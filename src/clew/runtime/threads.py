@@ -1,0 +1,110 @@
+"""The sync host: tasks run in threads of one pool for the process. With `tasks.py`, the only file that knows of threads."""
+
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+
+from clew.checkpoint.storage import at_once
+from clew.errors import WrongFace
+from clew.runtime.drive import drive
+from clew.runtime.host import Action, Finished
+
+T = TypeVar("T")
+
+
+class Pool:
+    """Threads that are kept for the next caller. It grows when none is idle: a bounded pool dead-locks when runs nest."""
+
+    IDLE: Final = 32
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Runs `job`, which does not raise, in a thread of its own."""
+        with self._lock:
+            inbox = self._idle.pop() if self._idle else None
+        if inbox is None:
+            inbox = SimpleQueue[Callable[[], None]]()
+            threading.Thread(target=self._work, args=(inbox,), name="clew", daemon=True).start()
+        inbox.put(job)
+
+    def _work(self, inbox: "SimpleQueue[Callable[[], None]]") -> None:
+        while True:
+            inbox.get()()
+            with self._lock:
+                if len(self._idle) >= self.IDLE:
+                    return
+                self._idle.append(inbox)
+
+    def forget(self) -> None:
+        """A forked child has none of its parent's threads."""
+        self.__init__()
+
+
+POOL: Final = Pool()
+os.register_at_fork(after_in_child=POOL.forget)
+
+
+def in_parallel(jobs: list[Callable[[], T]], limit: int | None) -> list[T | BaseException]:
+    """Runs jobs in threads, `limit` at once; what each returned or raised, in their order."""
+    found: list[T | BaseException] = [RuntimeError("not run")] * len(jobs)
+    ended: SimpleQueue[None] = SimpleQueue()
+    waiting = list(enumerate(jobs))[::-1]
+
+    def start() -> None:
+        index, job = waiting.pop()
+        context = copy_context()
+
+        def body() -> None:
+            try:
+                found[index] = context.run(job)
+            except BaseException as error:  # handed to the caller, whatever it is
+                found[index] = error
+            ended.put(None)
+
+        POOL.run(body)
+
+    for _ in range(min(limit or len(jobs), len(jobs))):
+        start()
+    for _ in jobs:
+        ended.get()
+        if waiting:
+            start()
+    return found
+
+
+class Threads:
+    """The host of one run on the sync face."""
+
+    __slots__ = ("_mail",)
+
+    blocking = staticmethod(at_once)
+
+    def __init__(self) -> None:
+        self._mail: SimpleQueue[Finished] = SimpleQueue()
+
+    async def call(self, action: Action, given: Any) -> Any:
+        if action.plain is None:
+            raise WrongFace(
+                f"Node {action.name!r} is async: call the graph with `await graph.ainvoke(…)` or "
+                "`async for … in graph.astream(…)`, or make the node a plain function."
+            )
+        return copy_context().run(action.plain, given)
+
+    def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
+        context, mail = copy_context(), self._mail
+        POOL.run(lambda: mail.put(context.run(drive, body())))
+
+    async def receive(self) -> Finished:
+        return self._mail.get()
+
+    def cancel(self) -> None:
+        """A thread cannot be stopped: what runs is awaited, and its result is kept."""
+
+    async def close(self) -> None:
+        """What still runs goes on to its end; nobody hears of it."""

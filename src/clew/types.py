@@ -1,0 +1,184 @@
+"""The nouns: plain data that everything else speaks of. No behaviour; imports nothing of ours but constants."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypedDict
+
+StreamMode: TypeAlias = Literal["values", "updates"]
+"""What a stream yields: the whole state after each superstep, or what each task wrote as it finishes."""
+
+Values: TypeAlias = Mapping[str, Any]
+Join: TypeAlias = tuple[tuple[str, ...], str]
+"""An edge from a list: the sources, and the node that waits for all of them."""
+
+
+class Configurable(TypedDict, total=False):
+    """The addressable part of a config. Keys of your own may stand beside these."""
+
+    thread_id: str
+    checkpoint_id: str
+    checkpoint_ns: str
+
+
+class Config(TypedDict, total=False):
+    """What a caller passes as `config`. The same shape as LangChain's `RunnableConfig`, so either will do.
+
+    Attributes:
+        configurable: `thread_id` (any scalar; `1` and `"1"` are the same thread), `checkpoint_id` to begin from an older
+            checkpoint, and keys of your own.
+        recursion_limit: how many supersteps the run may take; default 10,007.
+        max_concurrency: how many tasks of one superstep may run at once; default unbounded.
+        metadata: scalars kept with each checkpoint.
+        tags, run_name, run_id, callbacks: taken as they are.
+    """
+
+    configurable: Any
+    recursion_limit: int
+    max_concurrency: int | None
+    metadata: dict[str, Any]
+    tags: list[str]
+    run_name: str
+    run_id: Any
+    callbacks: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Runs `node` in the next superstep with `arg` as its whole input, beside whatever else runs there.
+
+    Several Sends to one node are several tasks. Their writes are applied in the order of the Sends, after those of the
+    nodes that edges reached.
+    """
+
+    node: str
+    arg: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What a node returns to write state and choose where to go next; its edges are followed as well.
+
+    Attributes:
+        update: a dict, a list of `(key, value)` pairs, or an instance of the state schema.
+        goto: a node name, a `Send`, or a sequence of them.
+        graph: `Command.PARENT` for the graph around this one; default this graph.
+        resume: the answer to an interrupt, when a Command is a run's input.
+    """
+
+    graph: str | None = None
+    update: Any = None
+    resume: Any = None
+    goto: Send | str | Sequence[Send | str] = ()
+
+    PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One entry of the frontier. `sent` tells a task with its own input (`arg`) from one that reads the state."""
+
+    node: str
+    arg: Any = None
+    sent: bool = False
+
+
+class Write(NamedTuple):
+    """One value for one key of the state."""
+
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished task: what it writes, and where it leads (names and Sends, in the order they were given)."""
+
+    writes: tuple[Write, ...] = ()
+    targets: tuple[str | Send, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A task that raised: the error's type, its message, and its traceback as text."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.type}({self.message!r})"
+
+
+Outcome: TypeAlias = Result | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A thread between two supersteps: all that is needed to go on.
+
+    Attributes:
+        values: the state; keys never written are absent.
+        frontier: what runs next, `Send`s first in their order, then nodes by name. Stored, never recomputed.
+        joins: sources arrived at each join; a full one stays until its target runs.
+        waiting: deferred nodes that were reached and have not yet run.
+        acted: the nodes of the last superstep.
+        step: -1 for a thread's first input, then one more each time.
+        source: `input`, `loop`, `update` or `fork`.
+    """
+
+    values: Values
+    frontier: tuple[Task, ...] = ()
+    joins: Mapping[Join, frozenset[str]] = field(default_factory=dict[Join, frozenset[str]])
+    waiting: frozenset[str] = frozenset()
+    acted: tuple[str, ...] = ()
+    step: int = -2
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint as a saver keeps it.
+
+    Attributes:
+        id: 16 bytes. seq: its number in the thread, counted by the store; the order of a thread.
+        parent: the id it grew from, or None.
+        records: outcomes of its tasks that were kept while its superstep was open, by task key.
+        metadata: what the caller asked to keep with it.
+    """
+
+    checkpoint: Checkpoint
+    id: bytes
+    seq: int
+    parent: bytes | None = None
+    records: Mapping[str, Outcome] = field(default_factory=dict[str, Outcome])
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class PregelTask(NamedTuple):
+    """A task as `StateSnapshot.tasks` lists it. The name is LangGraph's."""
+
+    id: str
+    name: str
+    path: tuple[Any, ...] = ()
+    error: Failed | None = None
+    interrupts: tuple[Any, ...] = ()
+    state: Any = None
+    result: dict[str, Any] | None = None
+
+
+class StateSnapshot(NamedTuple):
+    """A thread as it stood at one checkpoint.
+
+    `values` holds every key that has a value. `next` names the nodes that would run. `config` leads back to this very
+    checkpoint; `parent_config` to the one it grew from, or None. `metadata` has `source`, `step` and what the caller
+    added; it, `created_at` (ISO 8601, UTC) and `parent_config` are None where nothing is kept yet.
+    """
+
+    values: dict[str, Any]
+    next: tuple[str, ...]
+    config: dict[str, Any]
+    metadata: dict[str, Any] | None
+    created_at: str | None
+    parent_config: dict[str, Any] | None
+    tasks: tuple[PregelTask, ...]
+    interrupts: tuple[Any, ...] = ()
