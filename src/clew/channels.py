@@ -80,7 +80,8 @@ class Reducer:
     prepare: Callable[[Any], Any] | None = None
 
     def initial(self) -> Any:
-        return self.start()
+        value = self.start()
+        return value if value is MISSING or self.prepare is None else self.prepare(value)
 
     def fold(self, key: str, current: Any, writes: Sequence[Any]) -> Any:
         for write in writes:
@@ -90,10 +91,11 @@ class Reducer:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What is known of a reducer beyond its signature."""
+    """What is known of a reducer beyond its signature; see `reducer`."""
 
     keeps_elements: bool = False
     prepare: Callable[[Any], Any] | None = None
+    fold: Reduce | None = None
 
 
 KNOWN: Final = {getattr(operator, name): Traits(keeps_elements=True) for name in ("add", "or_")}
@@ -102,8 +104,17 @@ KNOWN: Final = {getattr(operator, name): Traits(keeps_elements=True) for name in
 @overload
 def reducer(fn: F, /) -> F: ...
 @overload
-def reducer(*, keeps_elements: bool = ..., prepare: Callable[[Any], Any] | None = ...) -> Callable[[F], F]: ...
-def reducer(fn: Any = None, /, *, keeps_elements: bool = False, prepare: Callable[[Any], Any] | None = None) -> Any:
+def reducer(
+    *, keeps_elements: bool = ..., prepare: Callable[[Any], Any] | None = ..., fold: Reduce | None = ...
+) -> Callable[[F], F]: ...
+def reducer(
+    fn: Any = None,
+    /,
+    *,
+    keeps_elements: bool = False,
+    prepare: Callable[[Any], Any] | None = None,
+    fold: Reduce | None = None,
+) -> Any:
     """Declares what a reducer of yours promises; an undeclared one works as well and costs a look at every element.
 
     Args:
@@ -113,7 +124,7 @@ def reducer(fn: Any = None, /, *, keeps_elements: bool = False, prepare: Callabl
     """
 
     def declare(fn: Any) -> Any:
-        fn.__clew_traits__ = Traits(keeps_elements, prepare)
+        fn.__clew_traits__ = Traits(keeps_elements, prepare, fold)
         return fn
 
     return declare if fn is None else declare(fn)

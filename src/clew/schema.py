@@ -137,7 +137,7 @@ def _channel(source: type, key: str, hint: Any, default: Any) -> Channel:
     _check_reducer(source, key, found[0])
     traits = traits_of(found[0])
     start = default if default is not MISSING else _constructor(base)
-    return Reducer(found[0], start, traits.keeps_elements, traits.prepare)
+    return Reducer(traits.fold or found[0], start, traits.keeps_elements, traits.prepare)
 
 
 def _check_reducer(source: type, key: str, reduce: Any) -> None:

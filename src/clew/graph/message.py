@@ -1,0 +1,116 @@
+"""Conversations: the `messages` key and its reducer. Importing this imports no message library; using it does."""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict
+from uuid import uuid4
+
+from clew.channels import reducer
+from clew.errors import ClewError
+from clew.interop.langchain import as_messages, in_openai_format, is_removal
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AnyMessage  # a name for type checkers; nothing is imported when it runs
+else:
+    AnyMessage = Any
+
+REMOVE_ALL_MESSAGES: Final = "__remove_all__"
+"""The id of a `RemoveMessage` that clears the list; what stands after it in the same update stays."""
+
+Format = Literal["langchain-openai"]
+_id: Final = attrgetter("id")
+
+
+class UnknownMessage(ClewError, ValueError):
+    """A RemoveMessage names an id that no message has."""
+
+
+def prepare_messages(update: Any) -> list[Any]:
+    """An update as message objects with ids; ids that are missing are filled in, on the caller's own objects."""
+    messages = as_messages(update)
+    for message in messages:
+        if message.id is None:
+            message.id = str(uuid4())
+    return messages
+
+
+def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
+    """`add_messages` for two lists that are prepared."""
+    for index in range(len(right) - 1, -1, -1):
+        if is_removal(right[index]) and right[index].id == REMOVE_ALL_MESSAGES:
+            return [message for message in right[index + 1 :] if not is_removal(message)]
+    ids = list(map(_id, right))
+    if len(set(ids)) == len(ids) and not any(map(is_removal, right)) and set(ids).isdisjoint(map(_id, left)):
+        return left + right
+    return _replaced(left, right)
+
+
+def _replaced(left: list[Any], right: list[Any]) -> list[Any]:
+    merged = left.copy()
+    at = {message.id: index for index, message in enumerate(merged)}
+    removed: set[str] = set()
+    for message in right:
+        known = at.get(message.id)
+        if is_removal(message):
+            if known is None:
+                raise UnknownMessage(
+                    f"RemoveMessage names the id {message.id!r}, which no message has: the ids are in `state['messages']`, as `m.id`."
+                )
+            removed.add(message.id)
+        elif known is None:
+            at[message.id] = len(merged)
+            merged.append(message)
+        else:
+            merged[known] = message
+            removed.discard(message.id)
+    return [message for message in merged if message.id not in removed]
+
+
+@reducer(keeps_elements=True, prepare=prepare_messages, fold=merge_messages)
+def add_messages(left: Any = None, right: Any = None, *, format: Format | None = None) -> Any:
+    """Adds messages to a list: one with a known id replaces its predecessor in place, any other is appended.
+
+    Args:
+        left, right: one message or a list; each a message object, a string (human), a `(role, content)` pair or a dict with role
+            and content. Messages without an id are given one (a UUID4), in place. A `RemoveMessage(id=…)` in `right` takes that
+            message out; `RemoveMessage(id=REMOVE_ALL_MESSAGES)` all before it.
+        format: `"langchain-openai"` gives contents as OpenAI's blocks. With neither side given, returns a reducer with that format,
+            for `Annotated[list, add_messages(format="langchain-openai")]`.
+
+    Returns:
+        A new list; kept messages are the same objects, and `left` is left alone.
+
+    Raises:
+        ValueError: one side only; another format; a RemoveMessage whose id no message has.
+        InvalidUpdateError: something that is no message. MissingDependency: langchain-core is not installed.
+    """
+    if format not in (None, "langchain-openai"):
+        raise ValueError(f"format is {format!r}: expected 'langchain-openai' or None.")
+    if left is None and right is None:
+        return _formatted(format)
+    if left is None or right is None:
+        raise ValueError("add_messages needs both sides, or neither: add_messages(left, right).")
+    merged = merge_messages(prepare_messages(left), prepare_messages(right))
+    return in_openai_format(merged) if format else merged
+
+
+def _formatted(format: Format | None) -> Callable[[Any, Any], Any]:
+    @reducer(prepare=prepare_messages)
+    def add(left: Any, right: Any) -> Any:
+        return add_messages(left, right, format=format)
+
+    return add
+
+
+class MessagesState(TypedDict):
+    """A state with a conversation; add keys of your own in a subclass."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RemoveMessage":
+        from clew.interop import langchain
+
+        return langchain.RemoveMessage
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
