@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from hashlib import blake2b
 from uuid import UUID
 
 _lock = threading.Lock()
@@ -11,7 +10,8 @@ _last = 0
 
 
 def new_checkpoint_id() -> bytes:
-    """A UUIDv7 (RFC 9562 §5.7) as 16 bytes: 48 bits of milliseconds, 12 of sub-milliseconds (§6.2, method 3), 62 random.
+    """A UUIDv7 (RFC 9562 §5.7) as 16 bytes: 48 bits of milliseconds, 12 of sub-milliseconds (§6.2, method 3), 30 random, and
+    32 for the sequence number, which the store fills in (`stamped`).
 
     Within one process every id is greater than the one before.
     """
@@ -19,8 +19,17 @@ def new_checkpoint_id() -> bytes:
     ticks = time.time_ns() * 4096 // 1_000_000
     with _lock:
         _last = ticks = max(ticks, _last + 1)
-    random = int.from_bytes(os.urandom(8), "big") >> 2
-    return ((ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random).to_bytes(16, "big")
+    random = int.from_bytes(os.urandom(4), "big") >> 2
+    return ((ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random << 32).to_bytes(16, "big")
+
+
+def stamped(checkpoint_id: bytes, seq: int) -> bytes:
+    """The id with its sequence number in it: so a checkpoint is found by its id without an index of ids."""
+    return checkpoint_id[:12] + (seq & 0xFFFF_FFFF).to_bytes(4, "big")
+
+
+def stamp_of(checkpoint_id: bytes) -> int:
+    return int.from_bytes(checkpoint_id[12:], "big")
 
 
 def created_ms(checkpoint_id: bytes) -> int:
@@ -42,5 +51,7 @@ def id_bytes(text: str) -> bytes | None:
 
 def task_id(checkpoint_id: bytes, key: str) -> str:
     """The id of a task: derived from the checkpoint that holds it and its key there, so it is never stored."""
+    from hashlib import blake2b  # late: it loads OpenSSL, and ids of tasks are rarely asked for
+
     digest = blake2b(checkpoint_id + key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return str(UUID(bytes=digest))

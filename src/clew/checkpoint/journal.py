@@ -12,12 +12,12 @@ import ormsgpack
 
 from clew.checkpoint.ledger import KINDS, Entry, Ledger
 from clew.checkpoint.ledger import Kept as KeptValue
-from clew.checkpoint.manifest import Body, Reader, read_body, unpacked, write_body, write_outcome
+from clew.checkpoint.manifest import Body, Reader, read_body, over, unpacked, write_body, write_outcome
 from clew.checkpoint.storage import Batch, Found, Kept, Row, Waiting
 from clew.constants import START
 from clew.engine.apply import task_key
 from clew.errors import CheckpointNotFound, UnstorableValue
-from clew.ids import id_text, new_checkpoint_id
+from clew.ids import id_text, new_checkpoint_id, stamped
 from clew.types import Checkpoint, Failed, Outcome, Result, Saved, Task
 
 BATCH: Final = 50
@@ -183,7 +183,7 @@ class Journal:
         """
         sound, self.sound = self.sound, False  # until it is written, what the ledger holds is not what is stored
         delta, base = self._delta(checkpoint, keeps)
-        outcomes = [[key, *fields] for key, fields in self._outcomes]
+        outcomes = [[key, *over(fields)] for key, fields in self._outcomes if key != START]
         body = write_body(self._ledger, checkpoint, delta, outcomes, dict(metadata or {}))
         parent = self.saved
         row = Row(0, new_checkpoint_id(), parent.seq if parent else None, base, body)
@@ -193,7 +193,7 @@ class Journal:
             self._base, self._changed, self._spent = seq, set(), 0
         self._ledger.closed()
         self._keys.clear()
-        self.saved = Saved(checkpoint, row.id, seq, parent.id if parent else None, {}, dict(metadata or {}))
+        self.saved = Saved(checkpoint, stamped(row.id, seq), seq, parent.id if parent else None, {}, dict(metadata or {}))
         return self.saved
 
     def _delta(self, checkpoint: Checkpoint, keeps: Mapping[str, bool]) -> tuple[dict[str, Entry], int | None]:

@@ -48,7 +48,7 @@ def write_body(ledger: Ledger, checkpoint: Checkpoint, entries: Mapping[str, Ent
         [_write_task(ledger, task) for task in checkpoint.frontier],
         joins,
         sorted(checkpoint.waiting),
-        list(checkpoint.acted),
+        [_short(name) for name in checkpoint.acted],
         outcomes,
         metadata,
     ]
@@ -61,7 +61,17 @@ def read_body(data: bytes) -> Body:
     fields = unpacked(data)
     step, source, *rest = fields
     empty: list[Any] = [{}, [], [], [], [], [], {}]
-    return Body(step, SOURCES[source], *(rest + empty[len(rest) :]))
+    body = Body(step, SOURCES[source], *(rest + empty[len(rest) :]))
+    body.acted = [_long(name) for name in body.acted]
+    return body
+
+
+def _short(name: str) -> str | None:
+    return None if name == START else name
+
+
+def _long(name: str | None) -> str:
+    return START if name is None else name
 
 
 def unpacked(data: bytes) -> Any:
@@ -80,6 +90,11 @@ def write_outcome(ledger: Ledger, task: Task, outcome: Outcome) -> list[Any]:
     return [0, written, [_write_target(ledger, target) for target in outcome.targets]]
 
 
+def over(fields: list[Any]) -> list[Any]:
+    """What is worth keeping of an outcome once its superstep is over: where it led stands in the next frontier."""
+    return fields if fields[0] == FAILED else fields[:2]
+
+
 def _write_value(ledger: Ledger, log: str, name: str, value: Any) -> Entry:
     try:
         return ledger.write(log, value)
@@ -93,7 +108,7 @@ def _write_target(ledger: Ledger, target: str | Send) -> Any:
 
 def _write_task(ledger: Ledger, task: Task) -> Any:
     if task.node == START:
-        return [START, [[key, _write_value(ledger, key, key, value)] for key, value in cast("tuple[Write, ...]", task.arg)]]
+        return [None, [[key, _write_value(ledger, key, key, value)] for key, value in cast("tuple[Write, ...]", task.arg)]]
     return [task.node, ledger.write(SENDS, task.arg)] if task.sent else task.node
 
 
@@ -127,15 +142,15 @@ class Reader:
         if fields[0] == FAILED:
             return Failed(*fields[1:]), []
         writes, places = await self.writes(fields[1])
-        if task.node == START:
-            writes = task.arg
-        return Result(writes, tuple([await self._target(target) for target in fields[2]])), places
+        targets = fields[2] if len(fields) > 2 else ()
+        written = task.arg if task.node == START else writes
+        return Result(written, tuple([await self._target(target) for target in targets])), places
 
     async def task(self, fields: Any) -> Task:
         if isinstance(fields, str):
             return Task(fields)
         node, arg = fields
-        if node == START:
+        if node is None:
             return Task(START, (await self.writes(arg))[0])
         return Task(node, (await self.value(arg))[0], True)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from clew.checkpoint.base import Saver, Waiter
 from clew.checkpoint.storage import Batch, Found, Kept, Row, ThreadRow, Waiting, at_once, conflict
+from clew.ids import stamp_of, stamped
 
 
 @dataclass(slots=True)
@@ -23,7 +24,6 @@ class Thread:
     seq: int = 0
     namespaces: dict[str, Namespace] = field(default_factory=dict[str, Namespace])
     rows: dict[int, tuple[str, Row]] = field(default_factory=dict[int, tuple[str, Row]])
-    ids: dict[bytes, int] = field(default_factory=dict[bytes, int])
     items: dict[tuple[int, int], bytes] = field(default_factory=dict[tuple[int, int], bytes])
     kept: dict[int, dict[str, Kept]] = field(default_factory=dict[int, dict[str, Kept]])
 
@@ -41,12 +41,14 @@ class MemoryStorage:
             if kept is None:
                 return Found()
             space = kept.namespaces.get(ns) or Namespace(len(kept.namespaces))
-            seq = space.head if checkpoint_id is None else kept.ids.get(checkpoint_id)
-            return self._found(kept, ns, space, seq)
+            if checkpoint_id is None:
+                return self._found(kept, ns, space, space.head)
+            found = self._found(kept, ns, space, stamp_of(checkpoint_id))
+            return found if found.row and found.row.id == checkpoint_id else self._found(kept, ns, space, None)
 
     def _found(self, kept: Thread, ns: str, space: Namespace, seq: int | None) -> Found:
         found = Found(kept.epoch, space.head, space.number, space.logs)
-        if seq is None or kept.rows[seq][0] != ns:
+        if seq is None or seq not in kept.rows or kept.rows[seq][0] != ns:
             return found
         row = found.row = kept.rows[seq][1]
         if row.base is not None:
@@ -79,8 +81,8 @@ class MemoryStorage:
                 kept.kept.setdefault(outcome.seq, {})[outcome.task] = outcome
             if batch.row is not None:
                 kept.seq = space.head = kept.seq + 1
-                kept.rows[kept.seq] = batch.ns, batch.row._replace(seq=kept.seq)
-                kept.ids[batch.row.id] = kept.seq
+                row = batch.row._replace(seq=kept.seq, id=stamped(batch.row.id, kept.seq))
+                kept.rows[kept.seq] = batch.ns, row
             return space.head or 0
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:

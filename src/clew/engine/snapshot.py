@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from clew.constants import START
 from clew.engine.apply import fold, in_order, task_key
 from clew.engine.plan import Plan
 from clew.ids import created_ms, id_text, task_id
@@ -60,6 +61,7 @@ def _shown(
     plan: Plan, place: Place, saved: Saved, values: Values, keyed: list[tuple[Task, str]], outcomes: Mapping[str, Outcome]
 ) -> StateSnapshot:
     checkpoint = saved.checkpoint
+    shown = [(task, Result(task.arg) if task.node == START else outcomes.get(key), key) for task, key in keyed]
     return StateSnapshot(
         plan.output(values),
         tuple(task.node for task, _ in keyed),
@@ -67,7 +69,7 @@ def _shown(
         {"source": checkpoint.source, "step": checkpoint.step, "parents": {}, **saved.metadata},
         datetime.fromtimestamp(created_ms(saved.id) / 1000, UTC).isoformat(),
         place.config(saved.parent) if saved.parent else None,
-        tuple(_task(saved.id, task, key, outcomes.get(key)) for task, key in keyed),
+        tuple(_task(saved.id, task, key, outcome) for task, outcome, key in shown),
     )
 
 

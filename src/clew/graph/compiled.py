@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import clew
-from clew.checkpoint.base import Saver
 from clew.errors import ClewError, MissingCheckpointer
-from clew.runtime import inspect
 from clew.runtime.drive import drive, iterate
 from clew.runtime.events import read_modes
 from clew.runtime.host import Host
@@ -19,9 +16,10 @@ from clew.runtime.threads import Threads, in_parallel
 from clew.types import StateSnapshot
 
 if TYPE_CHECKING:
+    from clew.checkpoint.base import Saver
     from clew.graph.state import StateGraph
 
-OURS: Final = str(Path(clew.__file__).parent)
+OURS: Final = os.path.dirname(os.path.dirname(__file__))
 
 
 class CompiledStateGraph:
@@ -140,12 +138,12 @@ class CompiledStateGraph:
         Raises:
             MissingCheckpointer, MissingThreadId, CheckpointNotFound.
         """
-        saver, settings = self._reading(config)
+        inspect, saver, settings = self._reading(config)
         return drive(inspect.get_state(self._program.plan, saver, Threads(), settings))
 
     async def aget_state(self, config: Any) -> StateSnapshot:
         """`get_state`, awaited."""
-        saver, settings = self._reading(config)
+        inspect, saver, settings = self._reading(config)
         return await inspect.get_state(self._program.plan, saver, _tasks(), settings)
 
     def get_state_history(
@@ -160,14 +158,14 @@ class CompiledStateGraph:
         Raises:
             MissingCheckpointer, MissingThreadId; CheckpointNotFound where `before` names none.
         """
-        saver, settings = self._reading(config)
+        inspect, saver, settings = self._reading(config)
         return iterate(inspect.get_state_history(self._program.plan, saver, Threads(), settings, filter, before, limit))
 
     def aget_state_history(
         self, config: Any, *, filter: Mapping[str, Any] | None = None, before: Any = None, limit: int | None = None
     ) -> AsyncIterator[StateSnapshot]:
         """`get_state_history`, as an async iterator."""
-        saver, settings = self._reading(config)
+        inspect, saver, settings = self._reading(config)
         return inspect.get_state_history(self._program.plan, saver, _tasks(), settings, filter, before, limit)
 
     # -- within -----------------------------------------------------------------------------------------------------
@@ -185,10 +183,12 @@ class CompiledStateGraph:
         finally:
             await events.aclose()  # pyright: ignore[reportAttributeAccessIssue]  (an async generator has it)
 
-    def _reading(self, config: Any) -> tuple[Saver, Settings]:
+    def _reading(self, config: Any) -> tuple[Any, Saver, Settings]:
+        from clew.runtime import inspect  # late: a graph that keeps nothing has nothing to read
+
         if self.checkpointer is None:
             raise MissingCheckpointer
-        return self.checkpointer, read_settings(config, kept=True)
+        return inspect, self.checkpointer, read_settings(config, kept=True)
 
 
 def _tasks() -> Host:

@@ -20,6 +20,11 @@ REMOVE_ALL_MESSAGES: Final = "__remove_all__"
 Format = Literal["langchain-openai"]
 _id: Final = attrgetter("id")
 
+# The ids of the lists merged last, so that appending to a long conversation need not read all of it again. Each list stands
+# beside its ids, so that its address is its own for as long as it is remembered.
+_ids: Final[dict[int, tuple[Any, set[str]]]] = {}
+REMEMBERED: Final = 32
+
 
 class UnknownMessage(ClewError, ValueError):
     """A RemoveMessage names an id that no message has."""
@@ -35,14 +40,21 @@ def prepare_messages(update: Any) -> list[Any]:
 
 
 def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
-    """`add_messages` for two lists that are prepared."""
+    """`add_messages` for two lists that are prepared, of which `left` is the graph's own."""
     for index in range(len(right) - 1, -1, -1):
         if is_removal(right[index]) and right[index].id == REMOVE_ALL_MESSAGES:
             return [message for message in right[index + 1 :] if not is_removal(message)]
-    ids = list(map(_id, right))
-    if len(set(ids)) == len(ids) and not any(map(is_removal, right)) and set(ids).isdisjoint(map(_id, left)):
-        return left + right
-    return _replaced(left, right)
+    new = list(map(_id, right))
+    known = _ids.pop(id(left), (None, set[str]()))
+    ids = known[1] if known[0] is left and len(known[1]) == len(left) else set(map(_id, left))
+    if len(set(new)) < len(new) or any(map(is_removal, right)) or not ids.isdisjoint(new):
+        return _replaced(left, right)
+    merged = left + right
+    ids.update(new)
+    _ids[id(merged)] = merged, ids
+    if len(_ids) > REMEMBERED:
+        _ids.pop(next(iter(_ids)), None)
+    return merged
 
 
 def _replaced(left: list[Any], right: list[Any]) -> list[Any]:

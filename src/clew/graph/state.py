@@ -1,10 +1,8 @@
 """What users draw: `StateGraph` collects nodes and edges, and compiles them into something that runs."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
-from clew.checkpoint.base import Saver
-from clew.checkpoint.codec import register_schema
 from clew.constants import END, START
 from clew.engine.plan import Plan, Station
 from clew.errors import GraphError
@@ -16,6 +14,9 @@ from clew.runtime.host import Action
 from clew.runtime.loop import Program
 from clew.schema import read_schema
 from clew.types import Join
+
+if TYPE_CHECKING:
+    from clew.checkpoint.base import Saver
 
 
 class StateGraph:
@@ -151,7 +152,7 @@ class StateGraph:
         check_graph(self.nodes, self.edges, self.joins, branches)
         return self
 
-    def compile(self, checkpointer: Saver | None = None, *, name: str | None = None) -> CompiledStateGraph:
+    def compile(self, checkpointer: "Saver | None" = None, *, name: str | None = None) -> CompiledStateGraph:
         """Makes a graph that runs. Nodes and edges added later do not change it.
 
         Args:
@@ -163,12 +164,19 @@ class StateGraph:
             TypeError: the checkpointer is none.
         """
         self.validate()
-        if checkpointer is not None and not isinstance(checkpointer, Saver):
+        if checkpointer is not None:
+            self._keep_with(checkpointer)
+        return CompiledStateGraph(self._program(), checkpointer, name or "LangGraph", self)
+
+    def _keep_with(self, checkpointer: Any) -> None:
+        from clew.checkpoint.base import Saver  # late: a graph that keeps nothing need not import what keeps
+        from clew.checkpoint.codec import register_schema
+
+        if not isinstance(checkpointer, Saver):
             raise TypeError(
                 f"Invalid checkpointer {checkpointer!r}: expected a saver such as InMemorySaver() or SqliteSaver('chat.db')."
             )
         register_schema(self.schema.source)
-        return CompiledStateGraph(self._program(), checkpointer, name or "LangGraph", self)
 
     def _program(self) -> Program:
         stations, nodes = dict[str, Station](), dict[str, Node]()

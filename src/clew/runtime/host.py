@@ -5,11 +5,13 @@ The loop awaits only what a `Host` and a journal give it. `threads.py` and `task
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from clew.checkpoint.storage import Waits
 from clew.engine.writes import Returned
 from clew.types import Result
+
+if TYPE_CHECKING:
+    from clew.checkpoint.storage import Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Host(Protocol):
     """One run's means of one face."""
 
     @property
-    def blocking(self) -> Waits:
+    def blocking(self) -> "Waits":
         """Waits for a blocking call (a database's)."""
         ...
 

@@ -6,10 +6,8 @@ The loop alone owns what changes. Tasks are handed what they need and post one m
 import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clew.checkpoint.base import Saver
-from clew.checkpoint.journal import Journal
 from clew.constants import START
 from clew.engine.apply import apply, task_key
 from clew.engine.plan import Plan
@@ -22,6 +20,10 @@ from clew.runtime.events import cached_event, update_event
 from clew.runtime.host import Finished, Host
 from clew.runtime.settings import Settings
 from clew.types import Checkpoint, Failed, Outcome, Result
+
+if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
+    from clew.checkpoint.base import Saver
+    from clew.checkpoint.journal import Journal
 
 Event = tuple[str, Any]
 NONE: Mapping[str, Outcome] = {}
@@ -45,7 +47,7 @@ class Run:
 
     __slots__ = ("_held", "_host", "_journal", "_modes", "_program", "_saver", "_settings", "checkpoint")
 
-    def __init__(self, program: Program, host: Host, saver: Saver | None, settings: Settings, modes: frozenset[str]) -> None:
+    def __init__(self, program: Program, host: Host, saver: "Saver | None", settings: Settings, modes: frozenset[str]) -> None:
         self._program = program
         self._host = host
         self._saver = saver

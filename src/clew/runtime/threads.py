@@ -7,7 +7,6 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from clew.checkpoint.storage import at_once
 from clew.errors import WrongFace
 from clew.runtime.drive import drive
 from clew.runtime.host import Action, Finished
@@ -83,10 +82,11 @@ class Threads:
 
     __slots__ = ("_mail",)
 
-    blocking = staticmethod(at_once)
-
     def __init__(self) -> None:
         self._mail: SimpleQueue[Finished] = SimpleQueue()
+
+    async def blocking(self, fn: Callable[..., T], /, *args: Any) -> T:
+        return fn(*args)
 
     async def call(self, action: Action, given: Any) -> Any:
         if action.plain is None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self
 from clew.checkpoint.base import Saver
 from clew.checkpoint.storage import Batch, Found, Kept, Row, ThreadRow, conflict
 from clew.errors import DatabaseError
+from clew.ids import stamp_of, stamped
 
 APPLICATION_ID: Final = 0x436C6577  # "Clew" in ASCII: SQLite's own place for whose file this is
 VERSION: Final = 1
@@ -118,14 +119,12 @@ class SqliteStorage:
             no, epoch, number, seq, logs, spaces = head
             if number is None:
                 return Found(epoch, None, spaces)
-            where, key = ("c.seq = ?", seq) if checkpoint_id is None else ("c.id = ?", checkpoint_id)
-            row = db.execute(
-                f"select {ROW} from checkpoint c where c.thread = ? and c.ns = ? and {where}", (no, number, key)
-            ).fetchone()
+            wanted = seq if checkpoint_id is None else stamp_of(checkpoint_id)
+            row = db.execute(f"select {ROW}, c.ns from checkpoint c where c.thread = ? and c.seq = ?", (no, wanted)).fetchone()
             found = Found(epoch, seq, number, logs)
-            if row is None:
+            if row is None or row[5] != number or (checkpoint_id is not None and row[1] != checkpoint_id):
                 return found
-            return self._completed(db, no, found, Row(*row), followed=checkpoint_id is not None)
+            return self._completed(db, no, found, Row(*row[:5]), followed=checkpoint_id is not None)
 
     def _completed(self, db: sqlite3.Connection, no: int, found: Found, row: Row, *, followed: bool) -> Found:
         """`found` with this row and all that belongs to it."""
@@ -175,7 +174,8 @@ class SqliteStorage:
             )
         if batch.row is not None:
             _, id_, parent, base, body = batch.row
-            db.execute("insert into checkpoint values (?, ?, ?, ?, ?, ?, ?)", (no, seq, batch.number, id_, parent, base, body))
+            values = (no, seq, batch.number, stamped(id_, seq), parent, base, body)
+            db.execute("insert into checkpoint values (?, ?, ?, ?, ?, ?, ?)", values)
         return seq
 
     def _moved(self, db: sqlite3.Connection, batch: Batch) -> tuple[int, int]:

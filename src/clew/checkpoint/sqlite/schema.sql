@@ -2,7 +2,7 @@
 
 -- A thread. `epoch` rises with every run that writes; the lease columns say which run owns it (not used yet).
 create table thread (
-    no integer primary key autoincrement,
+    no integer primary key,
     name text not null unique,
     epoch integer not null,
     seq integer not null,
@@ -19,8 +19,7 @@ create table head (
     no integer not null,
     seq integer,
     logs blob not null,
-    primary key (thread, ns),
-    unique (thread, no)
+    primary key (thread, ns)
 ) without rowid;
 
 create table checkpoint (
@@ -33,7 +32,6 @@ create table checkpoint (
     body blob not null
 );
 create unique index checkpoint_seq on checkpoint (thread, seq);
-create unique index checkpoint_id on checkpoint (id);
 
 -- Elements of values: written once, never changed. A plain rowid table keeps its pages full.
 create table item (
