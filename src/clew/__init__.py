@@ -9,8 +9,8 @@ Importing this package is cheap; what it offers at the top level is loaded when 
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from clew.checkpoint.codec import register
     from clew.channels import reducer
+    from clew.checkpoint.codec import register
 
 __version__: Final = "0.1.0"
 __all__ = ["__version__", "reducer", "register"]

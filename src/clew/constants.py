@@ -14,5 +14,7 @@ TAG_NOSTREAM: Final = "nostream"
 TAG_HIDDEN: Final = "langsmith:hidden"
 """A node tagged so is left out of streams and traces."""
 
-RESERVED_NAMES: Final = frozenset({START, END, "__input__", "__interrupt__", "__resume__", "__error__", "__root__", "configurable"})
+RESERVED_NAMES: Final = frozenset(
+    {START, END, "__input__", "__interrupt__", "__resume__", "__error__", "__root__", "configurable"}
+)
 """Names that neither a node nor a key of the state may have."""

@@ -4,7 +4,6 @@ A TypedDict, a dataclass or a pydantic model becomes a `Schema`. pydantic is nev
 what it has. Nothing here holds a value.
 """
 
-
 import collections.abc as abc
 import dataclasses
 import inspect
@@ -163,5 +162,3 @@ def _constructor(base: Any) -> Callable[[], Any]:
     except Exception:  # whatever stands in the way, there is no value to start from
         return lambda: MISSING
     return kind
-
-

@@ -12,7 +12,7 @@ import ormsgpack
 
 from clew.checkpoint.ledger import KINDS, Entry, Ledger
 from clew.checkpoint.ledger import Kept as KeptValue
-from clew.checkpoint.manifest import Body, Reader, read_body, over, unpacked, write_body, write_outcome
+from clew.checkpoint.manifest import Body, Reader, over, read_body, unpacked, write_body, write_outcome
 from clew.checkpoint.storage import Batch, Found, Kept, Row, Waiting
 from clew.constants import START
 from clew.engine.apply import task_key
@@ -222,9 +222,7 @@ class Journal:
         ledger = self._ledger
         items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in ledger.pending]
         claim = not self._claimed
-        batch = Batch(
-            self.thread, self.ns, self._number, self._head, self._epoch, claim, ledger.logs(), items, kept, row
-        )
+        batch = Batch(self.thread, self.ns, self._number, self._head, self._epoch, claim, ledger.logs(), items, kept, row)
         try:
             seq = await self.storage.commit(batch)
         except BaseException:
@@ -293,5 +291,7 @@ def _kept_value(value: Any, places: list[int]) -> KeptValue:
     """What the ledger remembers of a value that was read."""
     if type(value) in KINDS and len(value) == len(places):
         inner: dict[Any, Any] | Iterable[Any] = value
-        return KeptValue(list(inner.values()), places, list(inner)) if isinstance(inner, dict) else KeptValue(list(inner), places)
+        return (
+            KeptValue(list(inner.values()), places, list(inner)) if isinstance(inner, dict) else KeptValue(list(inner), places)
+        )
     return KeptValue([value], places)

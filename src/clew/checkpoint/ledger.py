@@ -50,9 +50,7 @@ def ranges_of(places: Iterable[int]) -> list[int]:
 
 
 def places_of(flat: Sequence[int]) -> list[int]:
-    return [
-        place_of(flat[i], number) for i in range(0, len(flat), 3) for number in range(flat[i + 1], flat[i + 2])
-    ]
+    return [place_of(flat[i], number) for i in range(0, len(flat), 3) for number in range(flat[i + 1], flat[i + 2])]
 
 
 class Kept:
@@ -94,7 +92,7 @@ class Ledger:
         written: identities of everything mutable among this superstep's writes; these are never passed over unseen.
     """
 
-    __slots__ = ("_ends", "_known", "_digests", "_number", "_placed", "kept", "pending", "written")
+    __slots__ = ("_digests", "_ends", "_known", "_number", "_placed", "kept", "pending", "written")
 
     def __init__(self, number: int = 0, logs: bytes = b"") -> None:
         self.kept: dict[str, Kept] = {}

@@ -21,7 +21,13 @@ from clew.types import Checkpoint, Failed, Outcome, Result, Send, Task, Write
 SENDS: Final = "\0sends"
 SOURCES: Final = ("input", "loop", "update", "fork")
 FAILED: Final = 1
-CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {LIST: list, TUPLE: tuple, DICT: dict, SET: set, FROZENSET: frozenset}
+CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
+    LIST: list,
+    TUPLE: tuple,
+    DICT: dict,
+    SET: set,
+    FROZENSET: frozenset,
+}
 
 
 @dataclass(slots=True)
@@ -39,7 +45,9 @@ class Body:
     metadata: dict[str, Any]
 
 
-def write_body(ledger: Ledger, checkpoint: Checkpoint, entries: Mapping[str, Entry], outcomes: list[Any], metadata: Any) -> bytes:
+def write_body(
+    ledger: Ledger, checkpoint: Checkpoint, entries: Mapping[str, Entry], outcomes: list[Any], metadata: Any
+) -> bytes:
     joins = [[list(sources), target, sorted(arrived)] for (sources, target), arrived in checkpoint.joins.items()]
     fields: list[Any] = [
         checkpoint.step,
@@ -103,7 +111,11 @@ def _write_value(ledger: Ledger, log: str, name: str, value: Any) -> Entry:
 
 
 def _write_target(ledger: Ledger, target: str | Send) -> Any:
-    return target if isinstance(target, str) else [target.node, _write_value(ledger, SENDS, f"Send({target.node!r}).arg", target.arg)]
+    return (
+        target
+        if isinstance(target, str)
+        else [target.node, _write_value(ledger, SENDS, f"Send({target.node!r}).arg", target.arg)]
+    )
 
 
 def _write_task(ledger: Ledger, task: Task) -> Any:

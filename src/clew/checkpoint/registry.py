@@ -247,7 +247,9 @@ def parts_of(value: Any) -> Parts:
 
 
 def _refusal(value: Any, kind: Any) -> str:
-    shown = f"a {_title(kind)} ({repr(value)[:60]})" if kind.__module__ != "builtins" else f"a {kind.__name__} ({repr(value)[:60]})"
+    shown = (
+        f"a {_title(kind)} ({repr(value)[:60]})" if kind.__module__ != "builtins" else f"a {kind.__name__} ({repr(value)[:60]})"
+    )
     if _form(kind) is not None:
         return f"{shown}, whose type is not registered: call `clew.register({kind.__name__})` once where your program starts."
     if isinstance(value, BaseException):

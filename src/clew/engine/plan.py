@@ -60,9 +60,7 @@ class Plan:
     def output(self, values: Values) -> dict[str, Any]:
         """The state as callers see it: the schema's keys, each container a copy of its own (DESIGN §4)."""
         channels = self.channels
-        return {
-            key: value.copy() if type(value) in CONTAINERS else value for key, value in values.items() if key in channels
-        }
+        return {key: value.copy() if type(value) in CONTAINERS else value for key, value in values.items() if key in channels}
 
     def view(self, values: Values) -> Any:
         """The state as a node is given it: a dict, or an instance of the schema."""

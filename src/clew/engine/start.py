@@ -1,8 +1,8 @@
 """Where a run begins: three functions, one for each way, never one that infers which is meant.
 
-    begin    a new input: what was pending is dropped
-    resume   the newest checkpoint as it stands (no rule needed: a run simply goes on with it)
-    fork     an older checkpoint again: the same frontier, nothing of it done
+begin    a new input: what was pending is dropped
+resume   the newest checkpoint as it stands (no rule needed: a run simply goes on with it)
+fork     an older checkpoint again: the same frontier, nothing of it done
 """
 
 from dataclasses import replace

@@ -80,7 +80,9 @@ class StateGraph:
         for source in sources:
             check_source(source)
             if source == START:
-                raise GraphError(f"The join {list(sources)!r} → {end_key!r} waits for START, which is always over: leave it out.")
+                raise GraphError(
+                    f"The join {list(sources)!r} → {end_key!r} waits for START, which is always over: leave it out."
+                )
         if not sources:
             raise GraphError(f"The join to {end_key!r} waits for nothing: name the nodes it is to wait for.")
         self.joins[tuple(sorted(set(sources))), end_key] = None

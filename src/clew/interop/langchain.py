@@ -94,7 +94,14 @@ def pack(value: Any) -> list[Any] | None:
     if fields["type"] != defaults["type"]:
         other["type"] = fields["type"]
     was_set: set[str] = value.__pydantic_fields_set__ ^ _supposed(shape, fields["id"], other)
-    packed = [shape.name, fields["id"], fields[shape.content], other or None, sorted(was_set) or None, value.__pydantic_extra__ or None]
+    packed = [
+        shape.name,
+        fields["id"],
+        fields[shape.content],
+        other or None,
+        sorted(was_set) or None,
+        value.__pydantic_extra__ or None,
+    ]
     while packed[-1] is None:
         packed.pop()
     return packed

@@ -65,7 +65,9 @@ class SqliteStorage:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        application, version = (connection.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        application, version = (
+            connection.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
         empty = not connection.execute("select 1 from sqlite_master limit 1").fetchone()
         if not empty and application != APPLICATION_ID:
             raise DatabaseError(
@@ -73,7 +75,9 @@ class SqliteStorage:
                 "Name another file."
             )
         if version > VERSION:
-            raise DatabaseError(f"{self.path!r} was written by a newer Clew (format {version}, this one reads {VERSION}): upgrade it.")
+            raise DatabaseError(
+                f"{self.path!r} was written by a newer Clew (format {version}, this one reads {VERSION}): upgrade it."
+            )
         if empty:
             connection.execute("pragma journal_mode = wal")
         connection.execute(f"pragma synchronous = {self._synchronous}")

@@ -1,0 +1,147 @@
+"""The commands. Each opens a database, asks the library, and hands what it gets to `show`."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+import clew
+from clew.checkpoint.sqlite import SqliteSaver
+from clew.cli import show
+from clew.cli.models import SCRIPTED, Model, find_model
+from clew.errors import ClewError
+from clew.graph import START, MessagesState, StateGraph
+from clew.graph.compiled import CompiledStateGraph
+from clew.ids import id_bytes
+from clew.runtime.drive import iterate
+from clew.runtime.threads import Threads
+
+app = typer.Typer(
+    help="Clew keeps the thread of a conversation. Try `clew demo`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Database = Annotated[Path, typer.Option("--db", envvar="CLEW_DB", help="The SQLite file that holds the threads.")]
+Thread = Annotated[str, typer.Argument(help="The thread's id, as `clew threads` lists it.")]
+
+
+def fail(message: str) -> NoReturn:
+    show.ERRORS.print(f"[red]✗[/] {message}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def existing(db: Path) -> Iterator[SqliteSaver]:
+    """The saver of a file that is there: looking into a database never makes one."""
+    if not db.exists():
+        fail(f"There is no database {str(db)!r}. Name one with --db, or make one: clew chat --db {db}")
+    try:
+        with SqliteSaver(db) as saver:
+            yield saver
+    except ClewError as error:
+        fail(str(error))
+
+
+def conversation(model: Model, saver: SqliteSaver) -> CompiledStateGraph:
+    """The graph of the guide: one node that calls a model with the messages so far."""
+
+    def call_model(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [model(state["messages"])]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("call_model", call_model)
+    builder.add_edge(START, "call_model")
+    return builder.compile(checkpointer=saver)
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Option(help="`scripted`, or a model such as anthropic:claude-sonnet-4-5.")] = SCRIPTED,
+    thread: Annotated[str, typer.Option(help="The conversation to go on with.")] = "1",
+    db: Database = Path("clew.db"),
+    say: Annotated[list[str] | None, typer.Option("--say", help="Say this and leave; may be given again.")] = None,
+) -> None:
+    """Talk to a model that remembers, until you type `exit`."""
+    try:
+        with SqliteSaver(db) as saver:
+            graph = conversation(find_model(model), saver)
+            config = {"configurable": {"thread_id": thread}}
+            if say is None:
+                show.welcome(thread, len(graph.get_state(config).values.get("messages", ())), model)
+            for text in say if say is not None else show.typed():
+                for chunk in graph.stream({"messages": [("user", text)]}, config, stream_mode="values"):
+                    message = chunk["messages"][-1]
+                    if say is not None or message.type != "human":
+                        message.pretty_print()
+    except ClewError as error:
+        fail(str(error))
+
+
+@app.command()
+def threads(db: Database = Path("clew.db")) -> None:
+    """List the threads of a database, the one moved last first."""
+    with existing(db) as saver:
+        show.threads(saver.threads(), db)
+
+
+@app.command()
+def history(
+    thread: Thread,
+    db: Database = Path("clew.db"),
+    limit: Annotated[int, typer.Option(help="How many checkpoints at most, newest first.")] = 20,
+) -> None:
+    """List the checkpoints of a thread, newest first."""
+    with existing(db) as saver:
+        found = list(iterate(saver.history(Threads(), thread, limit=limit)))
+        if not found:
+            fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
+        show.history(thread, found)
+
+
+@app.command("show")
+def show_checkpoint(
+    thread: Thread,
+    checkpoint: Annotated[str | None, typer.Argument(help="A checkpoint's number or id; default the newest.")] = None,
+    db: Database = Path("clew.db"),
+) -> None:
+    """Show the state of a thread at one checkpoint."""
+    wanted = id_bytes(checkpoint) if checkpoint else None
+    with existing(db) as saver:
+        for saved, results in iterate(saver.history(Threads(), thread, limit=None if checkpoint else 1)):
+            if checkpoint in (None, str(saved.seq)) or saved.id == wanted:
+                show.checkpoint(thread, saved, results)
+                return
+        if checkpoint:
+            fail(f"Thread {thread!r} has no checkpoint {checkpoint!r}: `clew history {thread} --db {db}` lists them.")
+        fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
+
+
+@app.command()
+def demo() -> None:
+    """Three conversations in three processes over one file: the second remembers the first, the third does not."""
+    with tempfile.TemporaryDirectory(prefix="clew-demo-") as folder:
+        db = Path(folder) / "demo.db"
+        for number, (thread, text) in enumerate((("1", "hi! I'm bob"), ("1", "what's my name?"), ("2", "what's my name?")), 1):
+            show.heading(f"Process {number}, thread {thread}")
+            command = [sys.executable, "-m", "clew.cli", "chat", "--db", str(db), "--thread", thread, "--say", text]
+            if subprocess.run(command, env={**os.environ, "PYTHONUNBUFFERED": "1"}).returncode:
+                fail(f"Process {number} failed: see above.")
+        show.heading("What was kept of thread 1")
+        with existing(db) as saver:
+            show.history("1", list(iterate(saver.history(Threads(), "1"))))
+            rows = saver.threads()
+        show.cost(rows, db)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(clew.__version__)

@@ -1,0 +1,134 @@
+"""How things look in a terminal. Only this file knows of `rich`; it asks nothing of a database."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.pretty import Pretty
+from rich.table import Table
+
+from clew.checkpoint.storage import ThreadRow
+from clew.constants import START
+from clew.ids import created_ms, id_text
+from clew.types import Outcome, Result, Saved
+
+OUT: Final = Console()
+ERRORS: Final = Console(stderr=True)
+
+
+def heading(text: str) -> None:
+    OUT.print()
+    OUT.rule(f"[bold]{escape(text)}[/]", align="left")
+    sys.stdout.flush()
+
+
+def welcome(thread: str, messages: int, model: str) -> None:
+    before = f"{messages} messages so far" if messages else "a new conversation"
+    OUT.print(f"[bold]Thread {escape(thread)}[/] with {escape(model)}: {before}. Type `exit` to leave.")
+
+
+def typed() -> Iterator[str]:
+    """What is typed, line by line, until `exit` or the end of input."""
+    while True:
+        try:
+            text = OUT.input("[bold cyan]you ›[/] ").strip()
+        except (EOFError, KeyboardInterrupt):
+            OUT.print()
+            return
+        if text in ("exit", "quit"):
+            return
+        if text:
+            yield text
+
+
+def threads(rows: Sequence[ThreadRow], db: Path) -> None:
+    if not rows:
+        OUT.print(f"{escape(str(db))} holds no threads yet.")
+        return
+    table = Table("thread", "checkpoints", "size", "last moved", title=f"Threads in {escape(str(db))}", title_justify="left")
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(escape(row.thread), str(row.checkpoints), size(row.size), moment(row.newest))
+    OUT.print(table)
+
+
+def history(thread: str, found: Iterable[tuple[Saved, Mapping[str, Outcome]]]) -> None:
+    table = Table("#", "step", "source", "then runs", "which wrote", "made", title_justify="left")
+    table.title = f"Thread {escape(thread)}, newest first; `clew show {escape(thread)} #` shows one of them"
+    for column in table.columns[:2]:
+        column.justify = "right"
+    table.columns[4].overflow = "fold"
+    table.columns[5].no_wrap = True
+    for saved, results in found:
+        checkpoint = saved.checkpoint
+        table.add_row(
+            str(saved.seq),
+            str(checkpoint.step),
+            checkpoint.source,
+            escape(", ".join(task.node.strip("_") for task in checkpoint.frontier)) or "[dim]nothing[/]",
+            escape(wrote(saved, results)),
+            moment(saved.id).rpartition(" ")[2],
+        )
+    OUT.print(table)
+
+
+def wrote(saved: Saved, results: Mapping[str, Outcome]) -> str:
+    """What a checkpoint's tasks came to write, in a few words."""
+    parts: list[str] = []
+    for task in saved.checkpoint.frontier:
+        if task.node == START:
+            parts += [f"{key}: {brief(value)}" for key, value in task.arg]
+    for outcome in results.values():
+        if isinstance(outcome, Result):
+            parts += [f"{key}: {brief(value)}" for key, value in outcome.writes]
+        else:
+            parts.append(f"✗ {outcome}")
+    return "\n".join(parts)
+
+
+def checkpoint(thread: str, saved: Saved, results: Mapping[str, Outcome]) -> None:
+    """One checkpoint whole: where it stands, and every value."""
+    heading(f"Thread {thread}, step {saved.checkpoint.step} ({saved.checkpoint.source})")
+    OUT.print(f"checkpoint {id_text(saved.id)} (#{saved.seq}), made {moment(saved.id)}")
+    if saved.parent:
+        OUT.print(f"grew from  {id_text(saved.parent)}")
+    runs = ", ".join(task.node for task in saved.checkpoint.frontier)
+    OUT.print(f"then runs  {escape(runs) or 'nothing'}", f"— {escape(wrote(saved, results))}" if results else "")
+    for key, value in saved.checkpoint.values.items():
+        OUT.print(f"\n[bold]{escape(key)}[/]")
+        if isinstance(value, list) and value and all(hasattr(message, "pretty_repr") for message in value):  # pyright: ignore
+            for message in value:  # pyright: ignore
+                OUT.print(escape(message.pretty_repr()), highlight=False)  # pyright: ignore
+        else:
+            OUT.print(Pretty(value, max_string=2000))
+
+
+def cost(rows: Sequence[ThreadRow], db: Path) -> None:
+    content = sum(row.size for row in rows)
+    checkpoints = sum(row.checkpoints for row in rows)
+    OUT.print(
+        f"All {checkpoints} checkpoints of {len(rows)} threads are kept in [bold]{size(content)}[/], "
+        f"in a file of {size(db.stat().st_size)} (SQLite sets out with one page of 4 kB for each table)."
+    )
+
+
+def brief(value: Any) -> str:
+    items: list[Any] = value if isinstance(value, list) else [value]
+    shown = [f"{item.type}: {item.content}" if hasattr(item, "pretty_repr") else repr(item) for item in items]
+    text = "; ".join(" ".join(one.split()) for one in shown)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def moment(checkpoint_id: bytes) -> str:
+    return datetime.fromtimestamp(created_ms(checkpoint_id) / 1000, UTC).astimezone().strftime("%d %b %H:%M:%S")
+
+
+def size(count: int) -> str:
+    if count < 10_000:
+        return f"{count:,} bytes"
+    return f"{count / 1000:,.0f} kB" if count < 10_000_000 else f"{count / 1_000_000:,.1f} MB"
