@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NotRequired, Required, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, NotRequired, Required, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from clew.channels import MISSING, Channel, LastValue, Reducer, traits_of
 from clew.constants import RESERVED_NAMES
@@ -85,7 +85,7 @@ def fields_of(instance: Any) -> dict[str, Any] | None:
     Of a pydantic model: the fields that were set, or that hold something else than None, or whose default is not None
     (LangGraph's rule); of a dataclass: all of them.
     """
-    kind: Any = type(instance)
+    kind = cast("Any", type(instance))
     if is_dataclass_type(kind):
         return {field.name: getattr(instance, field.name) for field in dataclasses.fields(kind)}
     if not is_pydantic(kind):

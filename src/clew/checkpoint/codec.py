@@ -40,8 +40,8 @@ def encode(value: object) -> bytes:
         data = pack(value, _extension, OPTIONS)
     except Exception:  # an odd key, a surrogate, or something that cannot be stored: the walk below tells, and says where
         return pack(_walked(value, "", 0), None, OPTIONS)
-    # ormsgpack takes bytearray and memoryview for bytes and offers no way to pass them through. A run of bytes begins with c4, c5
-    # or c6: where a scan at C speed finds none of these there is nothing to look for
+    # ormsgpack takes bytearray and memoryview for bytes and offers no way to pass them through. A run of bytes begins with c4,
+    # c5 or c6: where a scan at C speed finds none of these there is nothing to look for
     if (b"\xc4" in data or b"\xc5" in data or b"\xc6" in data) and _hides_bytes(value):
         return pack(_walked(value, "", 0), None, OPTIONS)
     return data

@@ -33,8 +33,8 @@ DTYPE: Final = re.compile(r"[<>|=]?[biufcSUmM]\d+(\[\d*\w+\])?")
 class Parts(NamedTuple):
     """What an object is made of.
 
-    `content` is plain data; `packed` where it is bytes already. `elements`: it is a list of the object's elements; `fields`: its
-    last entry is this dict of the object's fields.
+    `content` is plain data; `packed` where it is bytes already. `elements`: it is a list of the object's elements;
+    `fields`: its last entry is this dict of the object's fields.
     """
 
     code: int
@@ -118,8 +118,8 @@ def register(*types: type, name: str | None = None) -> None:
     for kind in types:
         if _form(kind) is None:
             raise TypeError(
-                f"{kind!r} cannot be registered: expected a dataclass, a pydantic model, an enum or a named tuple. Turn it into one, "
-                "or store plain data."
+                f"{kind!r} cannot be registered: expected a dataclass, a pydantic model, an enum or a named tuple. "
+                "Turn it into one, or store plain data."
             )
         tag = name or f"{kind.__module__}.{kind.__qualname__}"
         taken = _classes.get(tag)

@@ -6,10 +6,9 @@ import sys
 def main() -> None:
     """The entry point of the `clew` command."""
     try:
-        import rich  # noqa: F401  (only to see that it is there)
-        import typer  # noqa: F401
-    except ImportError as error:
+        from clew.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("rich", "typer"):
+            raise
         sys.exit(f'The clew command needs {error.name}, which is not installed: type `pip install "clew[cli,langchain]"`.')
-    from clew.cli.app import app
-
     app()

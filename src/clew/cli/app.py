@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -39,7 +39,7 @@ def fail(message: str) -> NoReturn:
 
 
 @contextmanager
-def existing(db: Path) -> Iterator[SqliteSaver]:
+def existing(db: Path) -> Generator[SqliteSaver]:
     """The saver of a file that is there: looking into a database never makes one."""
     if not db.exists():
         fail(f"There is no database {str(db)!r}. Name one with --db, or make one: clew chat --db {db}")

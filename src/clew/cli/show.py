@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -118,7 +118,7 @@ def cost(rows: Sequence[ThreadRow], db: Path) -> None:
 
 
 def brief(value: Any) -> str:
-    items: list[Any] = value if isinstance(value, list) else [value]
+    items = cast("list[Any]", value) if isinstance(value, list) else [value]
     shown = [f"{item.type}: {item.content}" if hasattr(item, "pretty_repr") else repr(item) for item in items]
     text = "; ".join(" ".join(one.split()) for one in shown)
     return text if len(text) <= 60 else text[:59] + "…"

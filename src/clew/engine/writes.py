@@ -109,8 +109,8 @@ def _known(plan: Plan, node: str, key: Any) -> bool:
     if key in plan.channels:
         return True
     warnings.warn(
-        f"{'The input' if node == START else f'Node {node!r}'} wrote the key {key!r}, which the state does not have; it was left "
-        f"out. The keys are {sorted(plan.channels)}.",
+        f"{'The input' if node == START else f'Node {node!r}'} wrote the key {key!r}, which the state does not have; it was "
+        f"left out. The keys are {sorted(plan.channels)}.",
         UnknownKeyWarning,
         stacklevel=2,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from clew.errors import ClewError, MissingCheckpointer
@@ -30,14 +30,14 @@ class CompiledStateGraph:
     `ThreadConflict`.
 
     Attributes:
-        checkpointer: the saver, or None. builder: what it was compiled from. name: as given to `compile`.
+        checkpointer: the saver, or None. builder: what it was compiled from. name: as given to `compile`. program: what runs.
     """
 
     def __init__(self, program: Program, checkpointer: Saver | None, name: str, builder: StateGraph) -> None:
         self.checkpointer = checkpointer
         self.builder = builder
         self.name = name
-        self._program = program
+        self.program = program
 
     # -- running ----------------------------------------------------------------------------------------------------
 
@@ -45,7 +45,7 @@ class CompiledStateGraph:
         """Runs to the end and returns the state there, as a dict.
 
         Args:
-            input: a dict with some of the state's keys, or an instance of the state; None to go on from where the thread stands.
+            input: a dict with some of the state's keys, or an instance of the state; None to go on with the thread.
             config: see `clew.types.Config`.
             stream_mode: with another one than `"values"`, returns the list of what `stream` would yield.
 
@@ -57,8 +57,8 @@ class CompiledStateGraph:
         """
         try:
             if stream_mode == "values":
-                return drive(self._run(Threads(), config, ()).finish(input))
-            return list(iterate(self._chunks(self._run(Threads(), config, stream_mode), input, stream_mode)))
+                return drive(self.run_on(Threads(), config, ()).finish(input))
+            return list(iterate(self._chunks(self.run_on(Threads(), config, stream_mode), input, stream_mode)))
         except Exception as error:
             raise _trimmed(error)  # noqa: B904  (the same error)
 
@@ -66,8 +66,8 @@ class CompiledStateGraph:
         """`invoke`, awaited."""
         try:
             if stream_mode == "values":
-                return await self._run(_tasks(), config, ()).finish(input)
-            return [chunk async for chunk in self._chunks(self._run(_tasks(), config, stream_mode), input, stream_mode)]
+                return await self.run_on(_tasks(), config, ()).finish(input)
+            return [chunk async for chunk in self._chunks(self.run_on(_tasks(), config, stream_mode), input, stream_mode)]
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
 
@@ -82,7 +82,7 @@ class CompiledStateGraph:
         """
         stream_mode = stream_mode or "updates"
         try:
-            yield from iterate(self._chunks(self._run(Threads(), config, stream_mode), input, stream_mode))
+            yield from iterate(self._chunks(self.run_on(Threads(), config, stream_mode), input, stream_mode))
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
 
@@ -91,7 +91,7 @@ class CompiledStateGraph:
     ) -> AsyncIterator[Any]:
         """`stream`, as an async iterator."""
         stream_mode = stream_mode or "updates"
-        chunks = self._chunks(self._run(_tasks(), config, stream_mode), input, stream_mode)
+        chunks = self._chunks(self.run_on(_tasks(), config, stream_mode), input, stream_mode)
         try:
             async for chunk in chunks:
                 yield chunk
@@ -139,12 +139,12 @@ class CompiledStateGraph:
             MissingCheckpointer, MissingThreadId, CheckpointNotFound.
         """
         inspect, saver, settings = self._reading(config)
-        return drive(inspect.get_state(self._program.plan, saver, Threads(), settings))
+        return drive(inspect.get_state(self.program.plan, saver, Threads(), settings))
 
     async def aget_state(self, config: Any) -> StateSnapshot:
         """`get_state`, awaited."""
         inspect, saver, settings = self._reading(config)
-        return await inspect.get_state(self._program.plan, saver, _tasks(), settings)
+        return await inspect.get_state(self.program.plan, saver, _tasks(), settings)
 
     def get_state_history(
         self, config: Any, *, filter: Mapping[str, Any] | None = None, before: Any = None, limit: int | None = None
@@ -159,29 +159,30 @@ class CompiledStateGraph:
             MissingCheckpointer, MissingThreadId; CheckpointNotFound where `before` names none.
         """
         inspect, saver, settings = self._reading(config)
-        return iterate(inspect.get_state_history(self._program.plan, saver, Threads(), settings, filter, before, limit))
+        return iterate(inspect.get_state_history(self.program.plan, saver, Threads(), settings, filter, before, limit))
 
     def aget_state_history(
         self, config: Any, *, filter: Mapping[str, Any] | None = None, before: Any = None, limit: int | None = None
     ) -> AsyncIterator[StateSnapshot]:
         """`get_state_history`, as an async iterator."""
         inspect, saver, settings = self._reading(config)
-        return inspect.get_state_history(self._program.plan, saver, _tasks(), settings, filter, before, limit)
+        return inspect.get_state_history(self.program.plan, saver, _tasks(), settings, filter, before, limit)
 
     # -- within -----------------------------------------------------------------------------------------------------
 
-    def _run(self, host: Host, config: Any, stream_mode: str | Sequence[str]) -> Run:
+    def run_on(self, host: Host, config: Any = None, stream_mode: str | Sequence[str] = ()) -> Run:
+        """A run on a host of your own choice, not yet begun: for tests, and for whoever brings a third way to wait."""
         settings = read_settings(config, kept=self.checkpointer is not None)
-        return Run(self._program, host, self.checkpointer, settings, read_modes(stream_mode)[0])
+        return Run(self.program, host, self.checkpointer, settings, read_modes(stream_mode)[0])
 
-    async def _chunks(self, run: Run, input: Any, stream_mode: str | Sequence[str]) -> Any:
+    async def _chunks(self, run: Run, input: Any, stream_mode: str | Sequence[str]) -> AsyncGenerator[Any]:
         _, tagged = read_modes(stream_mode)
         events = run.events(input)
         try:
             async for event in events:
                 yield event if tagged else event[1]
         finally:
-            await events.aclose()  # pyright: ignore[reportAttributeAccessIssue]  (an async generator has it)
+            await events.aclose()
 
     def _reading(self, config: Any) -> tuple[Any, Saver, Settings]:
         from clew.runtime import inspect  # late: a graph that keeps nothing has nothing to read

@@ -66,7 +66,8 @@ def _replaced(left: list[Any], right: list[Any]) -> list[Any]:
         if is_removal(message):
             if known is None:
                 raise UnknownMessage(
-                    f"RemoveMessage names the id {message.id!r}, which no message has: the ids are in `state['messages']`, as `m.id`."
+                    f"RemoveMessage names the id {message.id!r}, which no message has: they are "
+                    "in `state['messages']`, each with its `id`."
                 )
             removed.add(message.id)
         elif known is None:
@@ -83,11 +84,11 @@ def add_messages(left: Any = None, right: Any = None, *, format: Format | None =
     """Adds messages to a list: one with a known id replaces its predecessor in place, any other is appended.
 
     Args:
-        left, right: one message or a list; each a message object, a string (human), a `(role, content)` pair or a dict with role
-            and content. Messages without an id are given one (a UUID4), in place. A `RemoveMessage(id=…)` in `right` takes that
+        left, right: one message or a list; each a message object, a string (human), a `(role, content)` pair or a dict with
+            role and content. Messages without an id are given one (a UUID4), in place. A `RemoveMessage(id=…)` in `right` takes that
             message out; `RemoveMessage(id=REMOVE_ALL_MESSAGES)` all before it.
-        format: `"langchain-openai"` gives contents as OpenAI's blocks. With neither side given, returns a reducer with that format,
-            for `Annotated[list, add_messages(format="langchain-openai")]`.
+        format: `"langchain-openai"` gives contents as OpenAI's blocks. With neither side given, returns a reducer with that
+            format, for `Annotated[list, add_messages(format="langchain-openai")]`.
 
     Returns:
         A new list; kept messages are the same objects, and `left` is left alone.

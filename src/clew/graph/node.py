@@ -43,7 +43,8 @@ def as_action(name: str, given: Any) -> Action:
         return Action(name, given.invoke, given.ainvoke)
     if not callable(given):
         raise GraphError(f"Node {name!r} is {given!r}, which cannot be called: expected a function of the state.")
-    return Action(name, None, given) if is_async(given) else Action(name, given, None)
+    function: Any = given
+    return Action(name, None, function) if is_async(function) else Action(name, function, None)
 
 
 def is_async(given: Callable[..., Any]) -> bool:

@@ -1,7 +1,7 @@
 """What users draw: `StateGraph` collects nodes and edges, and compiles them into something that runs."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from clew.constants import END, START
 from clew.engine.plan import Plan, Station
@@ -110,10 +110,8 @@ class StateGraph:
         named = self.branches.setdefault(source, {})
         if name in named:
             raise GraphError(f"Node {source!r} already has a conditional edge {name!r}: give the second function another name.")
-        declared = path_map if path_map is not None else declared_targets(path)
-        names = dict(declared) if isinstance(declared, Mapping) or declared is None is False else None
-        if declared is not None and names is None:
-            names = {target: target for target in declared}
+        declared = declared_targets(path) if path_map is None else path_map
+        names: Any = declared if declared is None or isinstance(declared, Mapping) else {target: target for target in declared}
         named[name] = Router(as_action(name, path), names)
         return self
 
@@ -127,7 +125,7 @@ class StateGraph:
             raise GraphError("The sequence is empty: name one node at least.")
         before: str | None = None
         for node in nodes:
-            name, action = node if isinstance(node, tuple) else (name_of(node), node)
+            name, action = cast("tuple[str, Any]", node) if isinstance(node, tuple) else (name_of(node), node)
             self.add_node(name, action)
             if before is not None:
                 self.add_edge(before, name)

@@ -21,7 +21,7 @@ def check_graph(
     nodes: Iterable[str],
     edges: Iterable[tuple[str, str]],
     joins: Iterable[tuple[tuple[str, ...], str]],
-    branches: Mapping[str, Mapping[str, Any]],
+    branches: Mapping[str, Mapping[str, Mapping[Any, str] | None]],
 ) -> None:
     """Raises GraphError for an edge, join or branch that names no node, and for a graph that nothing enters.
 
@@ -38,7 +38,7 @@ def check_graph(
     for source, named in branches.items():
         for branch, names in named.items():
             _known(source, known | {START}, f"The conditional edge {branch!r} starts", "from")
-            for target in (names or {}).values():
+            for target in names.values() if names else ():
                 _known(target, known | {END}, f"The conditional edge {branch!r} of {source!r} leads", "to")
     if START not in {source for source, _ in edges} | set(branches):
         raise GraphError(

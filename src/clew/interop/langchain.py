@@ -140,7 +140,7 @@ def _supposed(shape: Shape, id_: Any, other: Iterable[str]) -> set[str]:
 
 
 def as_messages(given: Any) -> list[Any]:
-    """One message or a list of them, as message objects: strings are human, tuples `(role, content)`, dicts have role and content.
+    """One message or a list of them, as message objects: strings are human, pairs `(role, content)`, dicts have both by name.
 
     Message objects stay the same objects; chunks become full messages.
 

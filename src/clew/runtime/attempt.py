@@ -5,7 +5,7 @@ A task is finished only when its routing is (DESIGN §10), so routers are called
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from clew.engine.apply import fold
 from clew.engine.plan import Plan
@@ -58,7 +58,7 @@ async def _routed(
     found: list[str | Send] = []
     for router in node.routers:
         answer = await host.call(router.action, plan.view(after))
-        answers: Sequence[Any] = answer if isinstance(answer, list | tuple) else (answer,)
+        answers = cast("Sequence[Any]", answer) if isinstance(answer, list | tuple) else (answer,)
         found += targets_of(plan, node.name, [_named(node.name, router, one) for one in answers])
     return tuple(found)
 

@@ -4,7 +4,7 @@ The loop alone owns what changes. Tasks are handed what they need and post one m
 """
 
 import traceback
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ class Run:
     def output(self) -> dict[str, Any]:
         return self._program.plan.output(self.checkpoint.values)
 
-    async def events(self, given: Any) -> AsyncIterator[Event]:
+    async def events(self, given: Any) -> AsyncGenerator[Event]:
         """Runs to the end, yielding events of the modes asked for.
 
         Closing it between two events leaves the thread at its last commit, from where it can go on.
@@ -247,6 +247,6 @@ class Run:
         names = sorted({task.node for task in self.checkpoint.frontier})
         thread = "" if self._journal is None else " The thread is kept: go on with `invoke(None, config)`."
         return (
-            f"The run took {self._settings.recursion_limit} supersteps and is not at its end; {names} would run next. Does a loop "
-            'have no way out? Otherwise allow more: `config={"recursion_limit": 1000}`.' + thread
+            f"The run took {self._settings.recursion_limit} supersteps and is not at its end; {names} would run next. Does a "
+            'loop have no way out? Otherwise allow more: `config={"recursion_limit": 1000}`.' + thread
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Final, Literal, Self
@@ -88,13 +88,13 @@ class SqliteStorage:
         connection.execute("begin immediate")
         with _transaction(connection):
             if not connection.execute("select 1 from sqlite_master limit 1").fetchone():  # another process may have been first
-                for statement in (files(__package__) / "schema.sql").read_text().split(";\n"):
+                for statement in (files("clew.checkpoint.sqlite") / "schema.sql").read_text().split(";\n"):
                     connection.execute(statement)
                 connection.execute(f"pragma application_id = {APPLICATION_ID}")
                 connection.execute(f"pragma user_version = {VERSION}")
 
     @contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
+    def _using(self) -> Generator[sqlite3.Connection]:
         """The connection, to this thread alone; what SQLite raises comes out as what to do about it."""
         with self._lock:
             try:
@@ -183,7 +183,7 @@ class SqliteStorage:
         return seq
 
     def _moved(self, db: sqlite3.Connection, batch: Batch) -> tuple[int, int]:
-        """Moves thread and head on if they still stand where the batch expects them. Returns the thread's number and the seq."""
+        """Moves thread and head on if they stand where the batch expects them. Returns the thread's number and the seq."""
         moves = batch.row is not None
         if batch.epoch == 0:
             no = db.execute("insert into thread (name, epoch, seq) values (?, 1, 1) returning no", (batch.thread,)).fetchone()
@@ -196,11 +196,10 @@ class SqliteStorage:
         if found is None:
             raise conflict(batch.thread)
         no, seq = found
-        if not moves:
-            seq = batch.head
         if batch.head is None:
             db.execute("insert into head values (?, ?, ?, ?, ?)", (no, batch.ns, batch.number, seq, batch.logs))
         else:
+            seq = seq if moves else batch.head
             moved = db.execute(
                 "update head set seq = ?, logs = ? where thread = ? and ns = ? and seq = ?",
                 (seq, batch.logs, no, batch.ns, batch.head),
@@ -244,7 +243,7 @@ class SqliteStorage:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
     """Ends the transaction that was begun: kept if all went well, else undone."""
     try:
         yield
@@ -272,7 +271,7 @@ class SqliteSaver(Saver):
     """Keeps threads in a SQLite file.
 
     Args:
-        path: the file, made where there is none; `":memory:"` for a database that lives as long as this object; a `file:` URI.
+        path: the file, made where there is none; `":memory:"` for one that lives as long as this object; a `file:` URI.
         synchronous: `"full"` (default): a commit survives a power cut. `"normal"`: it survives the death of the process, and the
             last ones may be lost with the power; several times faster.
         timeout: seconds to wait for another process that is writing.
@@ -288,7 +287,8 @@ class SqliteSaver(Saver):
     ) -> None:
         if isinstance(path, sqlite3.Connection):
             raise TypeError(
-                "SqliteSaver opens its own connection: pass the file's path, as in SqliteSaver('chat.db'), not a sqlite3.Connection."
+                "SqliteSaver opens its own connection: pass the file's path, as in SqliteSaver('chat.db'), "
+                "not a sqlite3.Connection."
             )
         super().__init__(SqliteStorage(os.fspath(path), synchronous=synchronous, timeout=timeout))
 

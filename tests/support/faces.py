@@ -1,0 +1,57 @@
+"""The two faces of a graph, called alike."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from clew.graph.compiled import CompiledStateGraph
+from clew.types import StateSnapshot
+
+
+class Face(Protocol):
+    def invoke(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> Any: ...
+    def stream(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> list[Any]: ...
+    def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]: ...
+    def get_state(self, graph: CompiledStateGraph, config: Any) -> StateSnapshot: ...
+    def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]: ...
+
+
+class Sync:
+    def invoke(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> Any:
+        return graph.invoke(given, config, **options)
+
+    def stream(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> list[Any]:
+        return list(graph.stream(given, config, **options))
+
+    def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]:
+        return graph.batch(inputs, config, **options)
+
+    def get_state(self, graph: CompiledStateGraph, config: Any) -> StateSnapshot:
+        return graph.get_state(config)
+
+    def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]:
+        return list(graph.get_state_history(config, **options))
+
+
+async def _all(found: AsyncIterator[Any]) -> list[Any]:
+    return [one async for one in found]
+
+
+class Async:
+    def invoke(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> Any:
+        return asyncio.run(graph.ainvoke(given, config, **options))
+
+    def stream(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> list[Any]:
+        return asyncio.run(_all(graph.astream(given, config, **options)))
+
+    def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]:
+        return asyncio.run(graph.abatch(inputs, config, **options))
+
+    def get_state(self, graph: CompiledStateGraph, config: Any) -> StateSnapshot:
+        return asyncio.run(graph.aget_state(config))
+
+    def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]:
+        return asyncio.run(_all(graph.aget_state_history(config, **options)))
+
+
+SYNC, ASYNC = Sync(), Async()

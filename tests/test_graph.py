@@ -1,0 +1,431 @@
+"""What a graph does when it runs: order, joins, routes, Sends, Commands, streams. Every behaviour on both faces."""
+
+import operator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypedDict
+
+import pytest
+from pydantic import BaseModel
+from support.faces import Face
+
+from clew.engine.writes import UnknownKeyWarning
+from clew.errors import EmptyInputError, GraphError, GraphRecursionError, InvalidUpdateError, UnknownNode, WrongFace
+from clew.graph import END, START, StateGraph
+from clew.graph.compiled import CompiledStateGraph
+from clew.types import Command, Send
+
+
+class Log(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+    n: int
+
+
+def says(name: str) -> Any:
+    """A node that writes its name."""
+
+    def node(state: Log) -> Log:
+        return {"log": [name]}
+
+    return node
+
+
+def drawn(*edges: tuple[str | list[str], str], defer: tuple[str, ...] = ()) -> StateGraph:
+    """A graph of nodes that write their names."""
+    builder = StateGraph(Log)
+    names = {name for source, target in edges for name in ([source] if isinstance(source, str) else source) + [target]}
+    for name in sorted(names - {START, END}):
+        builder.add_node(name, says(name), defer=name in defer)
+    for source, target in edges:
+        builder.add_edge(source, target)
+    return builder
+
+
+def test_a_sequence_runs_in_order_and_reducers_fold(face: Face) -> None:
+    graph = StateGraph(Log).add_sequence([("a", says("a")), ("b", says("b"))]).set_entry_point("a").compile()
+    assert face.invoke(graph, {"log": ["in"], "n": 1}) == {"log": ["in", "a", "b"], "n": 1}
+
+
+def test_parallel_writes_are_folded_by_name_whatever_the_order_of_drawing(face: Face) -> None:
+    graph = drawn((START, "b"), (START, "a"), (START, "c")).compile()
+    assert face.invoke(graph, {}) == {"log": ["a", "b", "c"]}
+
+
+def test_a_join_fires_once_and_plain_edges_twice(face: Face) -> None:
+    branches = ((START, "a"), (START, "b"), ("b", "b2"))
+    joined = drawn(*branches, (["a", "b2"], "c")).compile()
+    plain = drawn(*branches, ("a", "c"), ("b2", "c")).compile()
+    assert face.invoke(joined, {})["log"] == ["a", "b", "b2", "c"]
+    assert face.invoke(plain, {})["log"].count("c") == 2
+
+
+def test_a_deferred_node_waits_for_everything_else(face: Face) -> None:
+    graph = drawn((START, "z"), (START, "b"), ("b", "b2"), ("b2", "b3"), defer=("z",)).compile()
+    assert face.invoke(graph, {})["log"] == ["b", "b2", "b3", "z"]
+
+
+def test_a_router_sees_its_own_write_and_not_its_siblings(face: Face) -> None:
+    seen: list[list[str]] = []
+
+    def route(state: Log) -> str:
+        seen.append(state.get("log", []))
+        return END
+
+    graph = drawn((START, "a"), (START, "b")).add_conditional_edges("a", route).compile()
+    face.invoke(graph, {})
+    assert seen == [["a"]]
+
+
+def test_a_router_loops_until_it_ends(face: Face) -> None:
+    def again(state: Log) -> Literal["a", "__end__"]:
+        return "a" if len(state.get("log", [])) < 3 else "__end__"
+
+    graph = drawn((START, "a")).add_conditional_edges("a", again).compile()
+    assert face.invoke(graph, {}) == {"log": ["a", "a", "a"]}
+
+
+@pytest.mark.parametrize("path_map", [{True: "b", False: "c"}, None])
+def test_a_path_map_names_what_answers_stand_for(face: Face, path_map: dict[Any, str] | None) -> None:
+    def answer(state: Log) -> Any:
+        return True if path_map else "b"
+
+    graph = drawn((START, "a"), ("b", END), ("c", END)).add_conditional_edges("a", answer, path_map).compile()
+    assert face.invoke(graph, {})["log"] == ["a", "b"]
+
+
+def test_sends_run_side_by_side_and_are_folded_in_their_order_after_the_nodes(face: Face) -> None:
+    def worker(given: dict[str, int]) -> dict[str, Any]:
+        return {"log": [f"w{given['i']}"]}
+
+    def fan(state: Log) -> list[Any]:
+        return [*[Send("w", {"i": i}) for i in (2, 0, 1)], "z"]
+
+    builder = drawn((START, "a"), ("z", END)).add_node("w", worker).add_conditional_edges("a", fan)
+    assert face.invoke(builder.compile(), {})["log"] == ["a", "z", "w2", "w0", "w1"]
+
+
+def test_a_command_updates_and_goes_beside_the_edges(face: Face) -> None:
+    def a(state: Log) -> Command:
+        return Command(update={"log": ["a"]}, goto=["b", Send("c", {}), END])
+
+    builder = drawn(("b", END), ("c", END), ("d", END)).add_node("a", a).add_edge(START, "a").add_edge("a", "d")
+    assert face.invoke(builder.compile(), {})["log"] == ["a", "b", "d", "c"]
+
+
+def test_a_list_of_commands_is_applied_in_order(face: Face) -> None:
+    def a(state: Log) -> list[Any]:
+        return [Command(update=[("log", ["1"]), ("log", ["2"])]), {"log": ["3"]}]
+
+    graph = StateGraph(Log).add_node(a).add_edge(START, "a").compile()
+    assert face.invoke(graph, {}) == {"log": ["1", "2", "3"]}
+    assert face.stream(graph, {}) == [{"a": [{"log": ["1"]}, {"log": ["2"]}, {"log": ["3"]}]}]
+
+
+def test_a_node_that_returns_nothing_still_leads_on(face: Face) -> None:
+    def nothing(state: Log) -> None: ...
+
+    graph = drawn(("b", END)).add_node("a", nothing).add_edge(START, "a").add_edge("a", "b").compile()
+    assert face.stream(graph, {}) == [{"a": None}, {"b": {"log": ["b"]}}]
+
+
+@dataclass
+class Data:
+    log: Annotated[list[str], operator.add]
+    n: int = 7
+
+
+class Model(BaseModel):
+    log: Annotated[list[str], operator.add] = ["default"]
+    n: int = 7
+
+
+@pytest.mark.parametrize("schema", [Data, Model])
+def test_dataclass_and_pydantic_states_are_given_as_instances_and_returned_as_a_dict(face: Face, schema: Any) -> None:
+    def node(state: Any) -> Any:
+        assert type(state) is schema
+        return {"log": [f"n={state.n}"]}
+
+    graph = StateGraph(schema).add_node(node).add_edge(START, "node").compile()
+    start = [] if schema is Data else ["default"]
+    assert face.invoke(graph, {"log": ["in"]}) == {"log": [*start, "in", "n=7"]}
+    assert face.invoke(graph, schema(log=["in"], n=8))["log"] == [*start, "in", "n=8"]
+
+
+def test_a_reducer_is_found_wherever_it_stands(face: Face) -> None:
+    class State(TypedDict):
+        log: Annotated[list[str], operator.add, "a note behind it"]
+
+    graph = StateGraph(State).add_node("a", lambda state: {"log": ["a"]}).add_edge(START, "a").compile()  # pyright: ignore
+    assert face.invoke(graph, {"log": ["in"]}) == {"log": ["in", "a"]}
+
+
+def test_containers_handed_to_nodes_are_copies(face: Face) -> None:
+    def meddling(state: Log) -> Log:
+        state["log"].append("meddled")  # pyright: ignore
+        return {"n": 1}
+
+    given = ["in"]
+    graph = StateGraph(Log).add_node("a", meddling).add_edge(START, "a").compile()
+    assert face.invoke(graph, {"log": given}) == {"log": ["in"], "n": 1}
+    assert given == ["in"]
+
+
+def test_async_nodes_run_side_by_side_on_the_async_face() -> None:
+    import asyncio
+
+    met: list[str] = []
+    meeting: dict[str, asyncio.Event] = {}
+
+    def waits(name: str, other: str) -> Any:
+        async def node(state: Log) -> Log:
+            meeting.setdefault(name, asyncio.Event()).set()
+            await meeting.setdefault(other, asyncio.Event()).wait()
+            met.append(name)
+            return {"log": [name]}
+
+        return node
+
+    builder = StateGraph(Log).add_node("a", waits("a", "b")).add_node("b", waits("b", "a"))
+    graph = builder.add_edge(START, "a").add_edge(START, "b").compile()
+    assert asyncio.run(asyncio.wait_for(graph.ainvoke({}), 5)) == {"log": ["a", "b"]}
+    assert sorted(met) == ["a", "b"]
+
+
+def test_sync_nodes_run_side_by_side_on_both_faces(face: Face) -> None:
+    import threading
+
+    both = threading.Barrier(2, timeout=5)
+
+    def node(state: Log) -> Log:
+        both.wait()
+        return {"log": ["x"]}
+
+    builder = StateGraph(Log).add_node("a", node).add_node("b", node).add_edge(START, "a").add_edge(START, "b")
+    assert face.invoke(builder.compile(), {}) == {"log": ["x", "x"]}
+
+
+def test_max_concurrency_bounds_how_many_run_at_once(face: Face) -> None:
+    running: list[int] = [0, 0]
+
+    def node(state: Any) -> Log:
+        running[0] += 1
+        running[1] = max(running)
+        running[0] -= 1
+        return {"log": ["x"]}
+
+    builder = StateGraph(Log).add_node("w", node).add_node("a", lambda state: [Command(goto=[Send("w", i) for i in range(9)])])  # pyright: ignore
+    graph = builder.add_edge(START, "a").compile()
+    assert len(face.invoke(graph, {}, {"max_concurrency": 1})["log"]) == 9
+    assert running[1] == 1
+
+
+# -- streams --------------------------------------------------------------------------------------------------------
+
+
+def chain() -> CompiledStateGraph:
+    return drawn((START, "a"), ("a", "b")).compile()
+
+
+def test_values_come_after_the_input_and_after_each_step_that_wrote(face: Face) -> None:
+    assert face.stream(chain(), {"log": ["in"]}, stream_mode="values") == [
+        {"log": ["in"]},
+        {"log": ["in", "a"]},
+        {"log": ["in", "a", "b"]},
+    ]
+
+
+def test_updates_are_the_default_and_say_who_wrote_what(face: Face) -> None:
+    assert face.stream(chain(), {}) == [{"a": {"log": ["a"]}}, {"b": {"log": ["b"]}}]
+
+
+@pytest.mark.parametrize("modes", [["values", "updates"], ("values", "updates")])
+def test_several_modes_are_tagged_whatever_the_sequence(face: Face, modes: Any) -> None:
+    tags = [mode for mode, _ in face.stream(chain(), {}, stream_mode=modes)]
+    assert tags == ["values", "updates", "values", "updates", "values"]
+
+
+def test_invoke_with_another_mode_returns_the_chunks(face: Face) -> None:
+    assert face.invoke(chain(), {}, stream_mode="updates") == [{"a": {"log": ["a"]}}, {"b": {"log": ["b"]}}]
+
+
+def test_an_unknown_mode_is_refused(face: Face) -> None:
+    with pytest.raises(ValueError, match="no stream mode 'valuse'.*'values', 'updates'"):
+        face.stream(chain(), {}, stream_mode="valuse")
+
+
+def test_batch_keeps_the_order_of_its_inputs(face: Face) -> None:
+    found = face.batch(chain(), [{"log": [str(i)]} for i in range(5)], {"max_concurrency": 2})
+    assert [state["log"][0] for state in found] == list("01234")
+
+
+def test_batch_hands_back_exceptions_where_asked(face: Face) -> None:
+    first, second = face.batch(chain(), [{}, 3], return_exceptions=True)
+    assert first == {"log": ["a", "b"]}
+    assert isinstance(second, InvalidUpdateError)
+    with pytest.raises(InvalidUpdateError):
+        face.batch(chain(), [{}, 3])
+
+
+def test_the_sync_face_works_inside_a_running_loop() -> None:
+    import asyncio
+
+    async def cell() -> None:
+        assert chain().invoke({}) == {"log": ["a", "b"]}
+        stream = chain().stream({})
+        assert next(stream) == {"a": {"log": ["a"]}}
+        assert list(stream) == [{"b": {"log": ["b"]}}]
+
+    asyncio.run(cell())
+
+
+def test_the_error_of_a_node_comes_out_as_it_is_with_its_name_and_no_frame_of_ours_above_it(face: Face) -> None:
+    import traceback
+
+    def broken(state: Log) -> Log:
+        raise KeyError("mine")
+
+    graph = StateGraph(Log).add_node(broken).add_edge(START, "broken").compile()
+    with pytest.raises(KeyError) as caught:
+        face.invoke(graph, {})
+    assert caught.value.__notes__ == ["During task with name 'broken'"]
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert frames[-1] == "broken"
+    assert len([frame for frame in traceback.extract_tb(caught.value.__traceback__) if "/clew/" in frame.filename]) <= 2
+
+
+# -- bad input ------------------------------------------------------------------------------------------------------
+
+
+def returning(value: Any) -> CompiledStateGraph:
+    return StateGraph(Log).add_node("a", lambda state: value).add_edge(START, "a").compile()  # pyright: ignore
+
+
+@pytest.mark.parametrize("value", ["text", 3, [], [1]])
+def test_a_node_that_returns_nonsense_is_told_what_to_return(face: Face, value: Any) -> None:
+    with pytest.raises(InvalidUpdateError) as caught:
+        face.invoke(returning(value), {})
+    assert f"Expected dict, got {value!r} from node 'a'" in str(caught.value)
+    assert "'log', 'n'" in str(caught.value)
+
+
+def test_two_writers_on_a_plain_key_are_told_about_reducers(face: Face) -> None:
+    builder = StateGraph(Log)
+    for name in ("a", "b"):
+        builder.add_node(name, lambda state: {"n": 1}).add_edge(START, name)  # pyright: ignore
+    with pytest.raises(InvalidUpdateError, match=r"2 nodes wrote the key 'n'.*Annotated\[list, operator.add\]"):
+        face.invoke(builder.compile(), {})
+
+
+@pytest.mark.parametrize("value", [Command(goto="nowhere"), Send("nowhere", 1)])
+def test_an_unknown_target_is_refused_naming_those_there_are(face: Face, value: Any) -> None:
+    with pytest.raises(UnknownNode, match=r"'a' leads to 'nowhere', which is not a node.*\['a'\]"):
+        face.invoke(returning(value), {})
+
+
+def test_a_router_that_answers_nothing_is_told_what_to_answer(face: Face) -> None:
+    graph = drawn((START, "a")).add_conditional_edges("a", lambda state: None).compile()  # pyright: ignore
+    with pytest.raises(InvalidUpdateError, match=r"'a' leads to None.*return END or \[\]"):
+        face.invoke(graph, {})
+
+
+def test_an_answer_the_path_map_does_not_have_is_refused(face: Face) -> None:
+    graph = drawn((START, "a")).add_conditional_edges("a", lambda state: "maybe", {"yes": END}).compile()  # pyright: ignore
+    with pytest.raises(InvalidUpdateError, match=r"answered 'maybe'.*\['yes'\]"):
+        face.invoke(graph, {})
+
+
+def test_an_unknown_key_is_left_out_with_a_warning(face: Face) -> None:
+    with pytest.warns(UnknownKeyWarning, match=r"Node 'a' wrote the key 'lgo'.*\['log', 'n'\]"):
+        assert face.invoke(returning({"lgo": 1}), {"n": 2}) == {"log": [], "n": 2}
+
+
+def test_an_async_node_under_invoke_says_what_to_call() -> None:
+    async def node(state: Log) -> Log:
+        return {}
+
+    graph = StateGraph(Log).add_node(node).add_edge(START, "node").compile()
+    with pytest.raises(WrongFace, match=r"Node 'node' is async.*ainvoke"):
+        graph.invoke({})
+
+
+def test_input_that_is_no_dict_is_refused(face: Face) -> None:
+    with pytest.raises(InvalidUpdateError, match=r"Expected dict as input, got 'hi'.*'log', 'n'"):
+        face.invoke(chain(), "hi")
+
+
+def test_no_input_without_a_saver_is_refused(face: Face) -> None:
+    with pytest.raises(EmptyInputError, match="keeps no state"):
+        face.invoke(chain(), None)
+
+
+def test_the_recursion_limit_counts_supersteps_exactly(face: Face) -> None:
+    assert face.invoke(chain(), {}, {"recursion_limit": 2}) == {"log": ["a", "b"]}
+    with pytest.raises(GraphRecursionError, match=r"took 1 supersteps.*\['b'\] would run next"):
+        face.invoke(chain(), {}, {"recursion_limit": 1})
+
+
+def test_a_recursion_limit_below_one_is_refused(face: Face) -> None:
+    with pytest.raises(ValueError, match="recursion_limit is 0"):
+        face.invoke(chain(), {}, {"recursion_limit": 0})
+
+
+# -- drawing --------------------------------------------------------------------------------------------------------
+
+DRAWINGS: list[tuple[Any, str]] = [
+    (lambda b: b.add_node("b", says("b")), "Node `b` already present"),
+    (lambda b: b.add_node("lonely"), "has nothing to do"),
+    (lambda b: b.add_node(START, says("x")), "is reserved"),
+    (lambda b: b.add_node("a:b", says("x")), "contains ':'"),
+    (lambda b: b.add_node("x", 3), "cannot be called"),
+    (lambda b: b.add_edge(END, "b"), "END cannot be a start node"),
+    (lambda b: b.add_edge("b", START), "START cannot be an end node"),
+    (lambda b: b.add_edge([], "b"), "waits for nothing"),
+    (lambda b: b.add_edge("nope", "b").compile(), r"starts from 'nope', which is not a node.*add_node\('nope'"),
+    (lambda b: b.add_edge("b", "nope").compile(), "ends at 'nope'"),
+    (lambda b: b.add_edge(["b", "nope"], "b").compile(), "waits for 'nope'"),
+    (lambda b: b.add_conditional_edges("b", says("r"), ["nope"]).compile(), "leads to 'nope'"),
+    (lambda b: b.compile(), r"must have an entrypoint.*add_edge\(START, 'b'\)"),
+    (lambda b: b.add_sequence([]), "sequence is empty"),
+]
+
+
+@pytest.mark.parametrize(("draw", "message"), DRAWINGS, ids=[message[:20] for _, message in DRAWINGS])
+def test_a_wrong_drawing_names_the_fix(draw: Any, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        draw(StateGraph(Log).add_node("b", says("b")))
+
+
+def test_a_second_branch_of_the_same_name_is_refused() -> None:
+    builder = drawn((START, "a")).add_conditional_edges("a", says("r"))
+    with pytest.raises(GraphError, match="already has a conditional edge 'node'"):
+        builder.add_conditional_edges("a", says("r"))
+
+
+def one_argument(current: list[str]) -> list[str]:
+    return current
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (int, "cannot be a state schema"),
+        (TypedDict("Empty", {}), "has no keys"),
+        (TypedDict("Bad", {"log": Annotated[list[str], one_argument]}), "Invalid reducer signature for Bad.log"),
+        (TypedDict("Reserved", {"configurable": int}), "is reserved"),
+    ],
+)
+def test_a_wrong_schema_says_what_is_wrong(schema: Any, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        StateGraph(schema)
+
+
+def test_a_graph_that_was_compiled_is_not_changed_by_drawing_on() -> None:
+    builder = drawn((START, "a"))
+    graph = builder.compile()
+    builder.add_node("b", says("b")).add_edge("a", "b")
+    assert graph.invoke({}) == {"log": ["a"]}
+    assert builder.compile().invoke({}) == {"log": ["a", "b"]}
+
+
+def test_something_that_is_no_saver_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Invalid checkpointer 'memory'.*InMemorySaver\(\)"):
+        drawn((START, "a")).compile(checkpointer="memory")  # pyright: ignore
