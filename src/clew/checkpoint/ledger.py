@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, cast
 import ormsgpack
 
 from clew.checkpoint.codec import Split, encode
+from clew.errors import UnstorableValue
 
 Entry: TypeAlias = bytes | list[Any]
 
@@ -153,19 +154,18 @@ class Ledger:
     def _encoded(self, log: str, value: Any) -> tuple[Entry, list[int]]:
         """A value by what it is made of, each element looked up by its digest."""
         kind = KINDS.get(type(value), ITEM)
-        if kind == ITEM or _brief(value):
-            data = encode(value)
+        if (data := _whole(kind, value)) is not None:
             return (data, []) if len(data) <= INLINE else ([ITEM, 0, None, *ranges_of([self._item(log, data)])], [])
         places = self._places(log, kind, value, reuse=False)
         return self._entry(kind, value, ranges_of(places)), places
 
     def _places(self, log: str, kind: int, value: Any, *, reuse: bool) -> list[int]:
         if kind == DICT:
-            return [self._element(log, [key, inner], (), reuse=True) for key, inner in cast("dict[Any, Any]", value).items()]
+            return [self._element(log, [key, inner], (), key, True) for key, inner in cast("dict[Any, Any]", value).items()]
         places: list[int] = []
-        for element in value:
+        for index, element in enumerate(value):
             near = (places[-1] + 1,) if places else ()
-            places.append(self._element(log, element, near, reuse=reuse and not places))
+            places.append(self._element(log, element, near, index, reuse and not places))
         return sorted(places) if kind in (SET, FROZENSET) else places
 
     # -- values: the difference to what was kept --------------------------------------------------------------------
@@ -182,8 +182,7 @@ class Ledger:
         """
         kind = KINDS.get(type(value), ITEM)
         kept = self.kept.get(key) or Kept([], [])
-        if kind == ITEM or _brief(value):
-            data = encode(value)
+        if (data := _whole(kind, value)) is not None:
             if len(data) <= INLINE:
                 self.kept.pop(key, None)
                 return data
@@ -214,7 +213,8 @@ class Ledger:
                     place = self._just_placed(element)
             if place < 0:
                 ahead = [] if growing else kept.places[stood : stood + AHEAD]
-                place = self._element(key, element, (*ahead, *[last + 1 for last in after.places[-1:]]))
+                near = (*ahead, *[last + 1 for last in after.places[-1:]])
+                place = self._element(key, element, near, len(after.places))
                 if place in ahead:
                     stood += ahead.index(place) + 1
             after.append(element, place)
@@ -241,13 +241,13 @@ class Ledger:
         for name, inner in value.items():
             before, place = old.get(name, (None, -1))
             if place < 0 or not keeps_elements or before is not inner or id(inner) in self.written or type(inner) in ATOMS:
-                place = self._element(key, [name, inner], (place,), reuse=True)
+                place = self._element(key, [name, inner], (place,), name, True)
             places.append(place)
         return Kept(list(value.values()), places, list(value))
 
     def _members(self, key: str, kept: Kept, value: Iterable[Any]) -> Kept:
         """Members are hashable, so they do not change; a set has no order, so the order of places is as good as any."""
-        placed = [(self._element(key, member, self._stood(kept, member), reuse=True), member) for member in value]
+        placed = [(self._element(key, member, self._stood(kept, member), member, True), member) for member in value]
         placed.sort(key=lambda pair: pair[0])
         return Kept([member for _, member in placed], [place for place, _ in placed])
 
@@ -270,10 +270,15 @@ class Ledger:
             level += 1
         return level, flat
 
-    def _element(self, log: str, element: Any, near: tuple[int, ...], *, reuse: bool = False) -> int:
-        data = encode(element)
+    def _element(self, log: str, element: Any, near: tuple[int, ...], index: Any, reuse: bool = False) -> int:
+        """The place of an element, or of a dict's `[key, value]`; `index` is what it is found by in its container."""
+        try:
+            data = encode(element)
+        except UnstorableValue as error:
+            path = error.path.removeprefix("[1]") if _is_pair_of(element, index) else error.path
+            raise UnstorableValue(error.reason, f"[{index!r}]{path}") from None
         if len(data) > SPLIT:
-            inner = element[1] if type(element) is list and len(cast("list[Any]", element)) == 2 else element
+            inner = element[1] if _is_pair_of(element, index) else element
             if type(inner) in KINDS and inner:
                 split = self._split(log, inner)
                 data = encode(split if inner is element else [element[0], split])
@@ -316,7 +321,16 @@ def _prefix(old: list[Any], new: list[Any]) -> int:
     return min(len(old), len(new))
 
 
-def _brief(value: Any) -> bool:
-    """Whether a container is so small that its bytes may be few: not worth splitting before they are counted."""
-    inner = cast("Iterable[Any]", value.values() if type(value) is dict else value)
-    return len(value) <= AHEAD and all(type(element) in ATOMS for element in inner)
+def _is_pair_of(element: Any, index: Any) -> bool:
+    return type(element) is list and len(cast("list[Any]", element)) == 2 and element[0] is index
+
+
+def _whole(kind: int, value: Any) -> bytes | None:
+    """The bytes of a value that is not to be taken apart: no container, or one so small that it stands in the manifest."""
+    if kind == ITEM:
+        return encode(value)
+    inner = cast("Iterable[Any]", value.values() if kind == DICT else value)
+    if len(value) > AHEAD or not all(type(element) in ATOMS for element in inner):
+        return None
+    data = encode(value)
+    return data if len(data) <= INLINE else None

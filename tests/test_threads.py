@@ -1,0 +1,408 @@
+"""What survives: threads, their history, failures and resumption. Every behaviour on both faces and every saver."""
+
+import operator
+from collections import Counter
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from support.faces import ASYNC, SYNC, Face
+
+from clew.checkpoint.base import Saver
+from clew.errors import (
+    CheckpointNotFound,
+    EmptyInputError,
+    GraphRecursionError,
+    InvalidUpdateError,
+    MissingCheckpointer,
+    MissingThreadId,
+    UnknownNode,
+    UnstorableValue,
+)
+from clew.graph import START, StateGraph
+from clew.graph.compiled import CompiledStateGraph
+from clew.types import Command, Failed, Send
+
+Config = dict[str, Any]
+
+
+class Log(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+    n: int
+    other: Any
+
+
+def chain(saver: Saver | None, *names: str) -> CompiledStateGraph:
+    builder = StateGraph(Log)
+    builder.add_sequence([(name, lambda state, name=name: {"log": [name], "n": len(state["log"])}) for name in names])
+    return builder.add_edge(START, names[0]).compile(saver)
+
+
+def at(thread: Config, **more: Any) -> Config:
+    return {"configurable": {**thread["configurable"], **more}}
+
+
+def test_a_thread_remembers_and_another_does_not(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a")
+    assert face.invoke(graph, {"log": ["1"]}, thread) == {"log": ["1", "a"], "n": 1}
+    assert face.invoke(graph, {"log": ["2"]}, thread) == {"log": ["1", "a", "2", "a"], "n": 3}
+    assert face.invoke(graph, {"log": ["1"]}, {"configurable": {"thread_id": "2"}}) == {"log": ["1", "a"], "n": 1}
+
+
+def test_without_a_saver_nothing_is_kept(face: Face, thread: Config) -> None:
+    graph = chain(None, "a")
+    assert face.invoke(graph, {"log": ["1"]}, thread) == face.invoke(graph, {"log": ["1"]}, thread)
+
+
+def test_a_thread_id_may_be_any_scalar(face: Face, saver: Saver) -> None:
+    graph = chain(saver, "a")
+    face.invoke(graph, {"log": ["1"]}, {"configurable": {"thread_id": 1}})
+    assert face.get_state(graph, {"configurable": {"thread_id": "1"}}).values["log"] == ["1", "a"]
+
+
+def test_one_saver_serves_both_faces(saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a")
+    SYNC.invoke(graph, {"log": ["1"]}, thread)
+    ASYNC.invoke(graph, {"log": ["2"]}, thread)
+    assert SYNC.get_state(graph, thread) == ASYNC.get_state(graph, thread)
+    assert SYNC.history(graph, thread) == ASYNC.history(graph, thread)
+
+
+def test_another_saver_over_the_same_storage_reads_what_this_one_wrote(face: Face, saver: Saver, thread: Config) -> None:
+    values = {"log": ["1"], "other": {"tuple": (1, {2}), "deep": [{"text": "x" * 3000, "list": list(range(900))}]}}
+    face.invoke(chain(saver, "a"), values, thread)
+    again = chain(Saver(saver.storage), "a")
+    assert face.get_state(again, thread).values == {**values, "log": ["1", "a"], "n": 1}
+    assert face.invoke(again, {"log": ["2"]}, thread)["log"] == ["1", "a", "2", "a"]
+
+
+def test_the_history_of_a_turn_is_input_start_and_nodes(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a", "b")
+    face.invoke(graph, {"log": ["in"]}, {**thread, "metadata": {"user": "u", "list": []}})
+    found = face.history(graph, thread)
+    assert [(s.metadata or {})["source"] for s in found] == ["loop", "loop", "loop", "input"]
+    assert [(s.metadata or {})["step"] for s in found] == [2, 1, 0, -1]
+    assert [s.next for s in found] == [(), ("b",), ("a",), ("__start__",)]
+    assert [s.values.get("log") for s in found] == [["in", "a", "b"], ["in", "a"], ["in"], []]
+    assert [t.result for s in found for t in s.tasks] == [{"log": ["b"], "n": 2}, {"log": ["a"], "n": 1}, {"log": ["in"]}]
+    assert [s.parent_config for s in found] == [*[s.config for s in found[1:]], None]
+    assert all((s.metadata or {})["user"] == "u" and "list" not in (s.metadata or {}) for s in found)
+
+
+def test_history_can_be_limited_filtered_and_begun_before(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a")
+    for turn in range(30):
+        face.invoke(graph, {"log": [str(turn)]}, thread)
+    everything = face.history(graph, thread)
+    assert len(everything) == 90
+    assert face.history(graph, thread, limit=2) == everything[:2]
+    assert face.history(graph, thread, before=everything[1].config, limit=3) == everything[2:5]
+    inputs = face.history(graph, thread, filter={"source": "input"}, limit=2)
+    assert [s.next for s in inputs] == [("__start__",), ("__start__",)]
+    assert face.history(graph, {"configurable": {"thread_id": "none"}}) == []
+
+
+def test_state_by_id_shows_the_start_of_the_step_with_what_its_tasks_wrote(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a", "b")
+    face.invoke(graph, {"log": ["in"]}, thread)
+    for shown in face.history(graph, thread):
+        assert face.get_state(graph, shown.config) == shown
+
+
+def test_a_thread_that_is_not_there_has_an_empty_state(face: Face, saver: Saver, thread: Config) -> None:
+    state = face.get_state(chain(saver, "a"), thread)
+    assert (state.values, state.next, state.metadata, state.created_at) == ({}, (), None, None)
+
+
+def test_deleting_a_thread_leaves_nothing_of_it(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a")
+    face.invoke(graph, {"log": ["1"]}, thread)
+    saver.delete_thread("1")
+    assert face.get_state(graph, thread).values == {}
+    assert saver.threads() == []
+    assert face.invoke(graph, {"log": ["2"]}, thread)["log"] == ["2", "a"]
+
+
+def test_a_thread_is_listed_with_its_size(face: Face, saver: Saver, thread: Config) -> None:
+    face.invoke(chain(saver, "a"), {"log": ["x" * 1000]}, thread)
+    (row,) = saver.threads()
+    assert (row.thread, row.checkpoints) == ("1", 3)
+    assert 1000 < row.size < 1500
+
+
+# -- failing and going on -------------------------------------------------------------------------------------------
+
+
+class Breaking:
+    """Three parallel nodes, one of which fails until it is mended; counts who ran."""
+
+    def __init__(self, saver: Saver | None) -> None:
+        self.ran: Counter[str] = Counter()
+        self.broken = True
+        builder = StateGraph(Log)
+        for name in ("a", "b", "c"):
+            builder.add_node(name, self.node(name)).add_edge(START, name).add_edge(name, "d")
+        builder.add_node("d", lambda state: {"log": ["d"]})  # pyright: ignore
+        self.graph = builder.compile(saver)
+
+    def node(self, name: str) -> Any:
+        def node(state: Log) -> Log:
+            self.ran[name] += 1
+            if name == "b" and self.broken:
+                raise OSError("no disk")
+            return {"log": [name]}
+
+        return node
+
+
+def test_only_the_failed_task_runs_again(face: Face, saver: Saver, thread: Config) -> None:
+    case = Breaking(saver)
+    with pytest.raises(OSError, match="no disk"):
+        SYNC.invoke(case.graph, {}, thread)  # the sync face, on which siblings are always awaited
+    case.broken = False
+    assert face.invoke(case.graph, None, thread) == {"log": ["a", "b", "c", "d"]}
+    assert case.ran == {"a": 1, "b": 2, "c": 1}
+
+
+def test_what_is_on_record_is_streamed_as_cached(face: Face, saver: Saver, thread: Config) -> None:
+    case = Breaking(saver)
+    with pytest.raises(OSError, match="no disk"):
+        SYNC.invoke(case.graph, {}, thread)
+    case.broken = False
+    chunks = face.stream(case.graph, None, thread)
+    assert chunks[0] == {"a": {"log": ["a"]}, "__metadata__": {"cached": True}}
+    assert [next(iter(chunk)) for chunk in chunks] == ["a", "c", "b", "d"]
+
+
+def test_an_open_step_reads_live_and_by_id(face: Face, saver: Saver, thread: Config) -> None:
+    case = Breaking(saver)
+    with pytest.raises(OSError, match="no disk") as caught:
+        SYNC.invoke(case.graph, {"n": 1}, thread)
+    live = face.get_state(case.graph, thread)
+    assert (live.values, live.next) == ({"log": ["a", "c"], "n": 1}, ("b",))
+    error = live.tasks[0].error
+    assert isinstance(error, Failed)
+    assert (error.type, error.message) == ("OSError", "no disk")
+    assert "raise OSError" in error.traceback
+    assert live.tasks[0].id in caught.value.__notes__[0]
+    record = face.get_state(case.graph, live.config)
+    assert (record.values, record.next) == ({"log": [], "n": 1}, ("a", "b", "c"))
+    assert [task.result for task in record.tasks] == [{"log": ["a"]}, None, {"log": ["c"]}]
+
+
+def test_a_new_input_drops_the_open_step(face: Face, saver: Saver, thread: Config) -> None:
+    case = Breaking(saver)
+    with pytest.raises(OSError, match="no disk"):
+        face.invoke(case.graph, {"log": ["1"]}, thread)
+    case.broken = False
+    assert face.invoke(case.graph, {"log": ["2"]}, thread)["log"] == ["1", "2", "a", "b", "c", "d"]
+
+
+def test_one_of_ten_sends_fails_and_alone_runs_again(face: Face, saver: Saver, thread: Config) -> None:
+    ran: Counter[int] = Counter()
+
+    def worker(number: int) -> Any:
+        ran[number] += 1
+        if number == 4 and ran[4] == 1:
+            raise OSError("no disk")
+        return {"log": [str(number)]}
+
+    builder = StateGraph(Log).add_node("w", worker)
+    builder.add_node("fan", lambda state: Command(goto=[Send("w", i) for i in range(10)]))  # pyright: ignore
+    graph = builder.add_edge(START, "fan").compile(saver)
+    with pytest.raises(OSError, match="no disk"):
+        SYNC.invoke(graph, {}, thread)
+    assert face.invoke(graph, None, thread)["log"] == list("0123456789")
+    assert ran == {**dict.fromkeys(range(10), 1), 4: 2}
+
+
+def test_a_task_whose_router_fails_is_not_finished(face: Face, saver: Saver, thread: Config) -> None:
+    answers: list[Any] = [OSError("no route"), "b"]
+
+    def route(state: Log) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: {"log": ["b"]})  # pyright: ignore
+    graph = builder.add_edge(START, "a").add_conditional_edges("a", route).compile(saver)
+    with pytest.raises(OSError, match="no route"):
+        face.invoke(graph, {}, thread)
+    assert face.invoke(graph, None, thread) == {"log": ["a", "b"]}
+
+
+def test_writes_that_cannot_be_applied_do_not_poison_the_thread(face: Face, saver: Saver, thread: Config) -> None:
+    written: dict[str, Any] = {"a": {"n": 1}, "b": {"n": 2}}
+    builder = StateGraph(Log)
+    for name in written:
+        builder.add_node(name, lambda state, name=name: written[name]).add_edge(START, name)
+    graph = builder.compile(saver)
+    with pytest.raises(InvalidUpdateError, match="2 nodes wrote the key 'n'"):
+        face.invoke(graph, {"log": ["in"]}, thread)
+    state = face.get_state(graph, thread)
+    assert (state.values, state.next) == ({"log": ["in"]}, ("a", "b"))
+    written["b"] = {"log": ["mended"]}
+    assert face.invoke(graph, None, thread) == {"log": ["in", "mended"], "n": 1}
+
+
+def test_out_of_supersteps_the_thread_is_kept_and_goes_on(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a", "b", "c")
+    with pytest.raises(GraphRecursionError, match=r"invoke\(None, config\)"):
+        face.invoke(graph, {}, {**thread, "recursion_limit": 2})
+    assert face.invoke(graph, None, {**thread, "recursion_limit": 1})["log"] == ["a", "b", "c"]
+
+
+def test_a_stream_closed_half_way_leaves_a_thread_that_goes_on(saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a", "b", "c")
+    stream = graph.stream({}, thread)
+    assert next(stream) == {"a": {"log": ["a"], "n": 0}}
+    stream.close()  # pyright: ignore
+    assert graph.get_state(thread).next == ("b",)
+    assert graph.invoke(None, thread)["log"] == ["a", "b", "c"]
+
+
+def test_a_cancelled_run_keeps_what_had_finished(saver: Saver, thread: Config) -> None:
+    import asyncio
+
+    async def run() -> None:
+        reached = asyncio.Event()
+
+        async def b(state: Log) -> Log:
+            reached.set()
+            await asyncio.Event().wait()
+            return {}
+
+        builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node(b)  # pyright: ignore
+        graph = builder.add_edge(START, "a").add_edge("a", "b").compile(saver)
+        task = asyncio.create_task(graph.ainvoke({}, thread))
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        state = await graph.aget_state(thread)
+        assert (state.values, state.next) == ({"log": ["a"]}, ("b",))
+
+    asyncio.run(run())
+
+
+def test_a_removed_node_is_named_and_nothing_is_dropped(face: Face, saver: Saver, thread: Config) -> None:
+    with pytest.raises(GraphRecursionError):
+        face.invoke(chain(saver, "a", "b"), {}, {**thread, "recursion_limit": 1})
+    with pytest.raises(UnknownNode, match=r"about to run 'b'.*\['a', 'c'\]"):
+        face.invoke(chain(saver, "a", "c"), None, thread)
+    assert face.invoke(chain(saver, "a", "b"), None, thread)["log"] == ["a", "b"]
+
+
+def test_keys_come_and_go_with_the_schema_and_nothing_stored_is_lost(face: Face, saver: Saver, thread: Config) -> None:
+    class Wider(Log, total=False):
+        more: Annotated[list[int], operator.add]
+
+    face.invoke(chain(saver, "a"), {"log": ["1"], "other": "kept"}, thread)
+
+    class Narrow(TypedDict):
+        log: Annotated[list[str], operator.add]
+
+    narrow = StateGraph(Narrow).add_node("a", lambda state: {"log": ["narrow"]}).add_edge(START, "a").compile(saver)  # pyright: ignore
+    assert face.invoke(narrow, {}, thread) == {"log": ["1", "a", "narrow"]}
+    wide = StateGraph(Wider).add_node("a", lambda state: {"more": [1]}).add_edge(START, "a").compile(saver)  # pyright: ignore
+    assert face.invoke(wide, {}, thread) == {"log": ["1", "a", "narrow"], "n": 1, "other": "kept", "more": [1]}
+
+
+# -- going back -----------------------------------------------------------------------------------------------------
+
+
+def test_an_older_checkpoint_is_run_again_as_a_branch(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a", "b")
+    face.invoke(graph, {"log": ["in"]}, thread)
+    before = face.history(graph, thread)
+    assert face.invoke(graph, None, before[1].config) == {"log": ["in", "a", "b"], "n": 2}
+    after = face.history(graph, thread)
+    assert after[2:] == before
+    assert [(s.metadata or {})["source"] for s in after[:2]] == ["loop", "fork"]
+    assert after[1].parent_config == before[1].config
+
+
+def test_an_input_at_an_older_checkpoint_begins_from_its_values(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a")
+    for text in ("1", "2"):
+        face.invoke(graph, {"log": [text]}, thread)
+    first = face.history(graph, thread)[3].config
+    assert face.invoke(graph, {"log": ["3"]}, first)["log"] == ["1", "a", "3", "a"]
+    assert face.get_state(graph, thread).values["log"] == ["1", "a", "3", "a"]
+
+
+def test_the_newest_checkpoint_by_its_id_goes_on_in_place(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a", "b")
+    with pytest.raises(GraphRecursionError):
+        face.invoke(graph, {}, {**thread, "recursion_limit": 1})
+    assert face.invoke(graph, None, face.get_state(graph, thread).config)["log"] == ["a", "b"]
+    assert len(face.history(graph, thread)) == 4
+
+
+# -- bad input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [None, {}, {"configurable": {}}, {"configurable": {"thread_id": None}}])
+def test_a_missing_thread_id_says_what_to_type(face: Face, saver: Saver, config: Any) -> None:
+    with pytest.raises(MissingThreadId, match=r'\{"configurable": \{"thread_id": "1"\}\}'):
+        face.invoke(chain(saver, "a"), {}, config)
+    assert saver.threads() == []
+
+
+def test_an_unknown_checkpoint_id_is_not_an_empty_thread(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a")
+    face.invoke(graph, {}, thread)
+    for wrong in ("1ef4f797-8335-6428-8001-8a1503f9b875", "nonsense"):
+        for call in (face.get_state, lambda g, c: face.invoke(g, {}, c), lambda g, c: face.history(g, thread, before=c)):
+            with pytest.raises(CheckpointNotFound, match=wrong):
+                call(graph, at(thread, checkpoint_id=wrong))
+    assert len(face.history(graph, thread)) == 3
+
+
+def test_an_id_of_another_thread_is_not_found(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a")
+    for name in ("1", "2"):
+        face.invoke(graph, {}, {"configurable": {"thread_id": name}})
+    foreign = face.get_state(graph, thread).config["configurable"]["checkpoint_id"]
+    with pytest.raises(CheckpointNotFound, match=foreign):
+        face.get_state(graph, {"configurable": {"thread_id": "2", "checkpoint_id": foreign}})
+
+
+def test_a_fresh_thread_has_nothing_to_go_on_from(face: Face, saver: Saver, thread: Config) -> None:
+    with pytest.raises(EmptyInputError, match="Thread '1' has nothing to go on from"):
+        face.invoke(chain(saver, "a"), None, thread)
+
+
+def test_state_of_a_graph_that_keeps_none_is_refused(face: Face, thread: Config) -> None:
+    with pytest.raises(MissingCheckpointer, match="checkpointer="):
+        face.get_state(chain(None, "a"), thread)
+
+
+def test_a_value_that_cannot_be_stored_is_named_and_nothing_is_committed(face: Face, saver: Saver, thread: Config) -> None:
+    import threading
+
+    returned: dict[str, Any] = {"other": {"deep": [1, threading.Lock()]}, "n": 1}
+    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: returned)  # pyright: ignore
+    graph = builder.add_edge(START, "a").add_edge("a", "b").compile(saver)
+    with pytest.raises(UnstorableValue, match=r"at other\['deep'\]\[1\]: node 'b' wrote a _thread.lock"):
+        face.invoke(graph, {}, thread)
+    state = face.get_state(graph, thread)
+    assert (state.values, state.next) == ({"log": ["a"]}, ("b",))
+    returned["other"] = "mended"
+    assert face.invoke(graph, None, thread) == {"log": ["a"], "n": 1, "other": "mended"}
+
+
+def test_an_input_that_cannot_be_stored_leaves_no_thread(face: Face, saver: Saver, thread: Config) -> None:
+    with pytest.raises(UnstorableValue, match=r"at other: .*a function"):
+        face.invoke(chain(saver, "a"), {"other": chain}, thread)
+    assert saver.threads() == []
+
+
+def test_a_parallel_task_whose_value_cannot_be_stored_fails_alone(face: Face, saver: Saver, thread: Config) -> None:
+    returned: dict[str, Any] = {"other": object()}
+    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: returned)  # pyright: ignore
+    graph = builder.add_edge(START, "a").add_edge(START, "b").compile(saver)
+    with pytest.raises(UnstorableValue, match="at other: node 'b' wrote a object"):
+        SYNC.invoke(graph, {}, thread)
+    returned["other"] = 1
+    assert face.invoke(graph, None, thread) == {"log": ["a"], "other": 1}
