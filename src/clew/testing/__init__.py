@@ -1,7 +1,6 @@
 """What Clew is tested with, for those who build on it: a host whose order the test chooses, a crash at every call, values.
 
-from clew.testing import ScriptedHost, crash_everywhere
-from clew.testing.values import storable_values      (needs hypothesis)
+`ScriptedHost` and `crash_everywhere` are here; hypothesis strategies are in `clew.testing.values`, which needs hypothesis.
 """
 
 from clew.testing.crash import Crash, crash_everywhere

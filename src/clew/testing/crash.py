@@ -1,7 +1,7 @@
 """Crash everywhere: stop at each storage call in turn, resume, and the end must be as if nothing had happened."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,9 @@ from clew.checkpoint.memory import MemoryStorage
 from clew.checkpoint.storage import Batch, Found, Storage, ThreadRow
 from clew.constants import START
 from clew.graph.compiled import CompiledStateGraph
+from clew.runtime.drive import drive
 from clew.runtime.host import Action
+from clew.testing.scripted import ScriptedHost
 
 CONFIG = {"configurable": {"thread_id": "crash"}}
 
@@ -80,14 +82,16 @@ def crash_everywhere(
     given: Any,
     *,
     storage: Callable[[], Storage] = MemoryStorage,
-    invoke: Callable[[CompiledStateGraph, Any, Any], Any] = lambda graph, given, config: graph.invoke(given, config),
+    choose: Callable[[int], int] = lambda waiting: 0,
+    run: Callable[[Coroutine[Any, Any, Any]], Any] = drive,
 ) -> int:
     """Runs a graph once undisturbed, and then again and again with a crash before and after each storage call.
 
     After every crash a new saver over the same storage resumes, as a new process would.
 
     Args:
-        build: makes the graph, with this saver. storage: makes an empty one for each run. invoke: the face to use.
+        build: makes the graph, with this saver. storage: makes an empty one for each run. choose: the order in which tasks end, as
+            for `ScriptedHost`. run: `drive` for the sync face, `asyncio.run` for the async one.
 
     Returns:
         How many crashes were tried.
@@ -95,20 +99,24 @@ def crash_everywhere(
     Raises:
         AssertionError: a resumed run ended elsewhere, or ran again a task whose outcome was stored.
     """
+
+    def invoke(graph: CompiledStateGraph, given: Any) -> Any:
+        return run(graph.run_on(ScriptedHost(choose), CONFIG).finish(given))
+
     calm = CrashingStorage(storage())
     usual: Counter[str] = Counter()
-    expected = invoke(_counted(build(Saver(calm)), usual), given, CONFIG)
+    expected = invoke(_counted(build(Saver(calm)), usual), given)
     for crash_at in range(calm.calls):
         for done in (False, True):
             ran: Counter[str] = Counter()
             crashing = CrashingStorage(storage(), crash_at, done=done)
             try:
-                invoke(_counted(build(Saver(crashing)), ran), given, CONFIG)
+                invoke(_counted(build(Saver(crashing)), ran), given)
             except Crash:
                 lost = ran - crashing.kept
                 graph = _counted(build(Saver(crashing.storage)), ran)
                 begun = graph.get_state(CONFIG).metadata is not None
-                ended = invoke(graph, None if begun else given, CONFIG)
+                ended = invoke(graph, None if begun else given)
                 where = f"crashed {'after' if done else 'before'} storage call {crash_at}"
                 assert ended == expected, f"{where}: ended with {ended!r} instead of {expected!r}"
                 assert ran == usual + lost, f"{where}: ran {dict(ran)} instead of {dict(usual)} and, again, {dict(lost)}"
