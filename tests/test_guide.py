@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "how-to" / "thread-persistence.md"
 
 # The code of the original, block by block; `langgraph` has become `clew` and nothing else has changed.
 GUIDE = [
-    '''\
+    """\
 import getpass
 import os
 
@@ -30,13 +30,13 @@ def _set_env(var: str):
 
 
 _set_env("ANTHROPIC_API_KEY")
-''',
-    '''\
+""",
+    """\
 from langchain_anthropic import ChatAnthropic
 
 model = ChatAnthropic(model="claude-3-5-sonnet-20240620")
-''',
-    '''\
+""",
+    """\
 from typing import Annotated
 from typing_extensions import TypedDict
 
@@ -52,8 +52,8 @@ builder = StateGraph(MessagesState)
 builder.add_node("call_model", call_model)
 builder.add_edge(START, "call_model")
 graph = builder.compile()
-''',
-    '''\
+""",
+    """\
 input_message = {"role": "user", "content": "hi! I'm bob"}
 for chunk in graph.stream({"messages": [input_message]}, stream_mode="values"):
     chunk["messages"][-1].pretty_print()
@@ -61,25 +61,25 @@ for chunk in graph.stream({"messages": [input_message]}, stream_mode="values"):
 input_message = {"role": "user", "content": "what's my name?"}
 for chunk in graph.stream({"messages": [input_message]}, stream_mode="values"):
     chunk["messages"][-1].pretty_print()
-''',
-    '''\
+""",
+    """\
 from clew.checkpoint.memory import MemorySaver
 
 memory = MemorySaver()
 graph = builder.compile(checkpointer=memory)
-''',
-    '''\
+""",
+    """\
 config = {"configurable": {"thread_id": "1"}}
 input_message = {"role": "user", "content": "hi! I'm bob"}
 for chunk in graph.stream({"messages": [input_message]}, config, stream_mode="values"):
     chunk["messages"][-1].pretty_print()
-''',
-    '''\
+""",
+    """\
 input_message = {"role": "user", "content": "what's my name?"}
 for chunk in graph.stream({"messages": [input_message]}, config, stream_mode="values"):
     chunk["messages"][-1].pretty_print()
-''',
-    '''\
+""",
+    """\
 input_message = {"role": "user", "content": "what's my name?"}
 for chunk in graph.stream(
     {"messages": [input_message]},
@@ -87,7 +87,7 @@ for chunk in graph.stream(
     stream_mode="values",
 ):
     chunk["messages"][-1].pretty_print()
-''',
+""",
 ]
 
 

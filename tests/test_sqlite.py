@@ -1,0 +1,193 @@
+"""What is SQLite's own: files that are none, or cannot be written to; many threads; what is said then."""
+
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pytest
+from support.faces import Face
+
+from clew.checkpoint.sqlite import SqliteSaver
+from clew.errors import DatabaseError
+from clew.graph import START, StateGraph
+from clew.graph.compiled import CompiledStateGraph
+
+THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}
+
+
+class State(TypedDict, total=False):
+    n: int
+
+
+def counting(saver: SqliteSaver) -> CompiledStateGraph:
+    return StateGraph(State).add_node("node", lambda s: {"n": s.get("n", 0) + 1}).add_edge(START, "node").compile(saver)  # pyright: ignore
+
+
+def test_a_file_that_is_no_database_is_left_alone(face: Face, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary, " * 100)
+    with pytest.raises(DatabaseError, match=r"notes.txt' is not a SQLite database: name another file"):
+        face.invoke(counting(SqliteSaver(path)), {}, THREAD)
+    assert path.read_text() == "dear diary, " * 100
+
+
+def test_a_database_of_something_else_is_left_alone(face: Face, tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table precious (x)")
+    before = path.read_bytes()
+    with pytest.raises(DatabaseError, match="is a SQLite database of something else"):
+        face.invoke(counting(SqliteSaver(path)), {}, THREAD)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    with SqliteSaver(path) as saver:
+        saver.setup()
+    with sqlite3.connect(path) as connection:
+        connection.execute("pragma user_version = 99")
+    with pytest.raises(DatabaseError, match="newer Clew"):
+        SqliteSaver(path).setup()
+
+
+def test_a_read_only_database_says_so_and_can_be_read(face: Face, tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    with SqliteSaver(path) as saver:
+        counting(saver).invoke({}, THREAD)
+    with SqliteSaver(f"file:{path}?mode=ro") as saver:
+        graph = counting(saver)
+        assert face.get_state(graph, THREAD).values == {"n": 1}
+        with pytest.raises(DatabaseError, match="cannot be written to"):
+            face.invoke(graph, {}, THREAD)
+        assert face.get_state(graph, THREAD).values == {"n": 1}
+
+
+READ_ONLY = """
+import os, sys
+from clew.checkpoint.sqlite import SqliteSaver
+from clew.errors import DatabaseError
+if os.getuid() == 0:
+    os.setuid(65534)  # root may write everywhere; nobody may not
+try:
+    SqliteSaver(sys.argv[1]).setup()
+except DatabaseError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_a_directory_one_may_not_write_to_says_so() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        found = subprocess.run([sys.executable, "-c", READ_ONLY, f"{folder}/x.db"], capture_output=True, text=True)
+        Path(folder).chmod(0o755)
+    assert "cannot be opened" in found.stderr
+    assert "may this process write there?" in found.stderr
+
+
+def test_a_directory_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match=r"cannot be opened .*does its directory exist"):
+        SqliteSaver(tmp_path / "nowhere" / "x.db").setup()
+
+
+def test_a_connection_in_place_of_a_path_is_told_apart() -> None:
+    connection = sqlite3.connect(":memory:")
+    with pytest.raises(TypeError, match="pass the file's path"):
+        SqliteSaver(connection)  # pyright: ignore
+    connection.close()
+
+
+def test_a_closed_saver_says_so(tmp_path: Path) -> None:
+    saver = SqliteSaver(tmp_path / "threads.db")
+    graph = counting(saver)
+    graph.invoke({}, THREAD)
+    saver.close()
+    with pytest.raises(DatabaseError, match=r"is closed: make a new one"):
+        graph.invoke({}, THREAD)
+
+
+def test_a_locked_file_is_waited_for_and_then_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    with SqliteSaver(path, timeout=0.05) as saver:
+        saver.setup()
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("begin immediate")
+        with pytest.raises(DatabaseError, match="stayed locked by another writer"):
+            counting(saver).invoke({}, THREAD)
+        other.execute("rollback")
+        other.close()
+        assert counting(saver).invoke({}, THREAD) == {"n": 1}
+
+
+def test_many_threads_share_one_saver(tmp_path: Path) -> None:
+    with SqliteSaver(tmp_path / "threads.db", synchronous="normal") as saver, ThreadPoolExecutor(8) as pool:
+        graph = counting(saver)
+
+        def turns(number: int) -> int:
+            config = {"configurable": {"thread_id": str(number)}}
+            return [graph.invoke({}, config)["n"] for _ in range(10)][-1]
+
+        assert list(pool.map(turns, range(16))) == [10] * 16
+        assert {row.checkpoints for row in saver.threads()} == {30}
+
+
+def test_in_memory_databases_serve_both_faces(face: Face) -> None:
+    with SqliteSaver.from_conn_string(":memory:") as saver:
+        graph = counting(saver)
+        face.invoke(graph, {}, THREAD)
+        assert face.invoke(graph, {}, THREAD) == {"n": 2}
+
+
+@pytest.mark.parametrize(("given", "level"), [("full", 2), ("normal", 1)])
+def test_the_pragmas_are_what_the_docs_say(tmp_path: Path, given: Any, level: int) -> None:
+    with SqliteSaver(tmp_path / "threads.db", synchronous=given) as saver:
+        connection = saver.storage._opened()  # pyright: ignore[reportPrivateUsage]
+        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+        assert connection.execute("pragma synchronous").fetchone() == (level,)
+
+
+async def entered() -> list[Any]:
+    async with SqliteSaver.from_conn_string(":memory:") as saver:
+        await saver.asetup()
+        graph = counting(saver)
+        await graph.ainvoke({}, THREAD)
+        await saver.adelete_thread("1")
+        return saver.threads()
+
+
+def test_async_with_and_the_awaited_verbs() -> None:
+    import asyncio
+
+    assert asyncio.run(entered()) == []
+
+
+def test_a_long_chat_is_linear_on_disk(tmp_path: Path) -> None:
+    """400 turns with all checkpoints kept: at most half as much again as the messages, at 500 bytes; a fifth at 5 kB."""
+    import random
+
+    from langchain_core.messages import AIMessage, HumanMessage
+
+    from clew.checkpoint.codec import encode
+    from clew.graph import MessagesState
+
+    for size, bound in ((500, 1.5), (5000, 1.2)):
+        chance = random.Random(1)
+        path = tmp_path / f"{size}.db"
+
+        def text(size: int = size, chance: random.Random = chance) -> str:
+            return "".join(chance.choices("abcdefghijklmnopqrstuvwxyz ", k=size))
+
+        with SqliteSaver(path, synchronous="normal") as saver:
+            builder = StateGraph(MessagesState).add_node("model", lambda s: {"messages": AIMessage(text())})  # pyright: ignore
+            graph = builder.add_edge(START, "model").compile(saver)
+            for _ in range(400):
+                graph.invoke({"messages": HumanMessage(text())}, THREAD)
+            messages = graph.get_state(THREAD).values["messages"]
+        with sqlite3.connect(path) as connection:
+            connection.execute("pragma wal_checkpoint(truncate)")
+        assert len(messages) == 800
+        assert path.stat().st_size <= bound * sum(len(encode(message)) for message in messages)
