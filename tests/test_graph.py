@@ -1,6 +1,7 @@
 """What a graph does when it runs: order, joins, routes, Sends, Commands, streams. Every behaviour on both faces."""
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -154,7 +155,7 @@ def test_a_reducer_is_found_wherever_it_stands(face: Face) -> None:
     class State(TypedDict):
         log: Annotated[list[str], operator.add, "a note behind it"]
 
-    graph = StateGraph(State).add_node("a", lambda state: {"log": ["a"]}).add_edge(START, "a").compile()  # pyright: ignore
+    graph = StateGraph(State).add_node("a", lambda state: {"log": ["a"]}).add_edge(START, "a").compile()
     assert face.invoke(graph, {"log": ["in"]}) == {"log": ["in", "a"]}
 
 
@@ -212,7 +213,7 @@ def test_max_concurrency_bounds_how_many_run_at_once(face: Face) -> None:
         running[0] -= 1
         return {"log": ["x"]}
 
-    builder = StateGraph(Log).add_node("w", node).add_node("a", lambda state: [Command(goto=[Send("w", i) for i in range(9)])])  # pyright: ignore
+    builder = StateGraph(Log).add_node("w", node).add_node("a", lambda state: [Command(goto=[Send("w", i) for i in range(9)])])
     graph = builder.add_edge(START, "a").compile()
     assert len(face.invoke(graph, {}, {"max_concurrency": 1})["log"]) == 9
     assert running[1] == 1
@@ -248,7 +249,7 @@ def test_invoke_with_another_mode_returns_the_chunks(face: Face) -> None:
 
 
 def test_an_unknown_mode_is_refused(face: Face) -> None:
-    with pytest.raises(ValueError, match="no stream mode 'valuse'.*'values', 'updates'"):
+    with pytest.raises(ValueError, match=r"no stream mode 'valuse'.*'values', 'updates'"):
         face.stream(chain(), {}, stream_mode="valuse")
 
 
@@ -296,7 +297,7 @@ def test_the_error_of_a_node_comes_out_as_it_is_with_its_name_and_no_frame_of_ou
 
 
 def returning(value: Any) -> CompiledStateGraph:
-    return StateGraph(Log).add_node("a", lambda state: value).add_edge(START, "a").compile()  # pyright: ignore
+    return StateGraph(Log).add_node("a", lambda state: value).add_edge(START, "a").compile()
 
 
 @pytest.mark.parametrize("value", ["text", 3, [], [1]])
@@ -310,7 +311,7 @@ def test_a_node_that_returns_nonsense_is_told_what_to_return(face: Face, value: 
 def test_two_writers_on_a_plain_key_are_told_about_reducers(face: Face) -> None:
     builder = StateGraph(Log)
     for name in ("a", "b"):
-        builder.add_node(name, lambda state: {"n": 1}).add_edge(START, name)  # pyright: ignore
+        builder.add_node(name, lambda state: {"n": 1}).add_edge(START, name)
     with pytest.raises(InvalidUpdateError, match=r"2 nodes wrote the key 'n'.*Annotated\[list, operator.add\]"):
         face.invoke(builder.compile(), {})
 
@@ -322,13 +323,13 @@ def test_an_unknown_target_is_refused_naming_those_there_are(face: Face, value: 
 
 
 def test_a_router_that_answers_nothing_is_told_what_to_answer(face: Face) -> None:
-    graph = drawn((START, "a")).add_conditional_edges("a", lambda state: None).compile()  # pyright: ignore
+    graph = drawn((START, "a")).add_conditional_edges("a", lambda state: None).compile()
     with pytest.raises(InvalidUpdateError, match=r"'a' leads to None.*return END or \[\]"):
         face.invoke(graph, {})
 
 
 def test_an_answer_the_path_map_does_not_have_is_refused(face: Face) -> None:
-    graph = drawn((START, "a")).add_conditional_edges("a", lambda state: "maybe", {"yes": END}).compile()  # pyright: ignore
+    graph = drawn((START, "a")).add_conditional_edges("a", lambda state: "maybe", {"yes": END}).compile()
     with pytest.raises(InvalidUpdateError, match=r"answered 'maybe'.*\['yes'\]"):
         face.invoke(graph, {})
 
@@ -370,7 +371,7 @@ def test_a_recursion_limit_below_one_is_refused(face: Face) -> None:
 
 # -- drawing --------------------------------------------------------------------------------------------------------
 
-DRAWINGS: list[tuple[Any, str]] = [
+DRAWINGS: list[tuple[Callable[[StateGraph], Any], str]] = [
     (lambda b: b.add_node("b", says("b")), "Node `b` already present"),
     (lambda b: b.add_node("lonely"), "has nothing to do"),
     (lambda b: b.add_node(START, says("x")), "is reserved"),

@@ -1,4 +1,4 @@
-"""The guide "How to add thread-level persistence to your graph", word for word but for the package name, with the real client."""
+"""The guide "How to add thread-level persistence to your graph", word for word but for the package name."""
 
 import asyncio
 from pathlib import Path

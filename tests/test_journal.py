@@ -2,6 +2,7 @@
 
 import operator
 from collections import deque
+from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -15,7 +16,7 @@ from clew.checkpoint.journal import Journal
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
 from clew.checkpoint.storage import Batch, Waiting, at_once
 from clew.errors import CheckpointGone, ThreadConflict
-from clew.graph import START, StateGraph
+from clew.graph import END, START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
 from clew.runtime.drive import drive
 from clew.testing.values import same, storable_values
@@ -184,16 +185,29 @@ def test_wide_states_write_what_changed(thread: Config) -> None:
     fields: dict[str, Any] = {f"key{i}": int for i in range(300)}
     wide: Any = TypedDict("Wide", fields)  # pyright: ignore
     storage = CountingStorage()
-    graph = StateGraph(wide).add_sequence([(f"n{i}", lambda s, i=i: {f"key{i}": i}) for i in range(60)])  # pyright: ignore
-    graph.add_edge(START, "n0").compile(Saver(storage)).invoke(dict.fromkeys(fields, 0), thread)
+    builder = StateGraph(wide).add_edge(START, "n0")
+    for i in range(60):
+        builder.add_node(f"n{i}", lambda state, i=i: {f"key{i}": i})
+        builder.add_edge(f"n{i}", f"n{i + 1}" if i < 59 else END)
+    builder.compile(Saver(storage)).invoke(dict.fromkeys(fields, 0), thread)
     whole = 300 * 8  # bytes of a manifest that names every key; there are 62 rows
     assert storage.row_bytes < 62 * whole / 6
 
 
-@pytest.mark.parametrize(
-    "value",
-    [[], {}, set(), (), deque([1, 2], 5), {1: "a", True: "b"}, frozenset({BIG}), [[BIG * 6] * 3], {"k": {"l": [BIG] * 9}}],
-)
+CONTAINERS: list[Any] = [
+    [],
+    {},
+    set[int](),
+    (),
+    deque([1, 2], 5),
+    {1: "a"},
+    frozenset({BIG}),
+    [[BIG * 6] * 3],
+    {"k": [BIG] * 9},
+]
+
+
+@pytest.mark.parametrize("value", CONTAINERS)
 def test_containers_of_every_kind_grow_and_come_back(value: Any) -> None:
     kept = Kept(keeps_elements=False)
     assert same(kept.keep(value), value)
@@ -212,8 +226,13 @@ def kept_state(build: Any, *inputs: Any) -> tuple[dict[str, Any], dict[str, Any]
     return graph.get_state(config).values, build(Saver(saver.storage)).get_state(config).values
 
 
-def of(schema: Any, node: Any) -> Any:
-    return lambda saver: StateGraph(schema).add_node("node", node).add_edge(START, "node").compile(saver)
+def of(schema: Any, node: Callable[[Any], Any]) -> Callable[[Saver], CompiledStateGraph]:
+    """What makes a graph of one node."""
+
+    def build(saver: Saver) -> CompiledStateGraph:
+        return StateGraph(schema).add_node("node", node).add_edge(START, "node").compile(saver)
+
+    return build
 
 
 def extend_in_place(current: list[Any], update: list[Any]) -> list[Any]:
@@ -266,7 +285,7 @@ class Replaced(TypedDict, total=False):
 def test_a_plain_value_whose_part_was_changed_and_written_elsewhere_is_looked_at_again(value: Any) -> None:
     def node(state: Replaced) -> Replaced:
         held: Any = state.get("x")
-        part = held["a"] if isinstance(held, dict) else held[0]
+        part: Any = held["a" if type(held) is dict else 0]
         part["seen"] = True
         return {"y": part}
 
@@ -366,7 +385,7 @@ def test_of_two_that_resume_one_step_only_one_can_keep(saver: Saver, thread: Con
         return {"x": ["fragile"]}
 
     resumed: list[bool] = []
-    builder = StateGraph(Adding).add_node(fragile).add_node("sibling", lambda state: {"x": ["sibling"]})  # pyright: ignore
+    builder = StateGraph(Adding).add_node(fragile).add_node("sibling", lambda state: {"x": ["sibling"]})
     graph = builder.add_edge(START, "fragile").add_edge(START, "sibling").compile(saver)
     with pytest.raises(OSError, match="once"):
         graph.invoke({"y": 1}, thread)

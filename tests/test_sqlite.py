@@ -24,7 +24,7 @@ class State(TypedDict, total=False):
 
 
 def counting(saver: SqliteSaver) -> CompiledStateGraph:
-    return StateGraph(State).add_node("node", lambda s: {"n": s.get("n", 0) + 1}).add_edge(START, "node").compile(saver)  # pyright: ignore
+    return StateGraph(State).add_node("node", lambda s: {"n": s.get("n", 0) + 1}).add_edge(START, "node").compile(saver)
 
 
 def test_a_file_that_is_no_database_is_left_alone(face: Face, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_long_chat_is_linear_on_disk(tmp_path: Path) -> None:
             return "".join(chance.choices("abcdefghijklmnopqrstuvwxyz ", k=size))
 
         with SqliteSaver(path, synchronous="normal") as saver:
-            builder = StateGraph(MessagesState).add_node("model", lambda s: {"messages": AIMessage(text())})  # pyright: ignore
+            builder = StateGraph(MessagesState).add_node("model", lambda s: {"messages": AIMessage(text())})
             graph = builder.add_edge(START, "model").compile(saver)
             for _ in range(400):
                 graph.invoke({"messages": HumanMessage(text())}, THREAD)

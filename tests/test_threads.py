@@ -2,6 +2,8 @@
 
 import operator
 from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -33,7 +35,10 @@ class Log(TypedDict, total=False):
 
 def chain(saver: Saver | None, *names: str) -> CompiledStateGraph:
     builder = StateGraph(Log)
-    builder.add_sequence([(name, lambda state, name=name: {"log": [name], "n": len(state["log"])}) for name in names])
+    for name in names:
+        builder.add_node(name, lambda state, name=name: {"log": [name], "n": len(state["log"])})
+    for before, after in pairwise(names):
+        builder.add_edge(before, after)
     return builder.add_edge(START, names[0]).compile(saver)
 
 
@@ -141,7 +146,7 @@ class Breaking:
         builder = StateGraph(Log)
         for name in ("a", "b", "c"):
             builder.add_node(name, self.node(name)).add_edge(START, name).add_edge(name, "d")
-        builder.add_node("d", lambda state: {"log": ["d"]})  # pyright: ignore
+        builder.add_node("d", lambda state: {"log": ["d"]})
         self.graph = builder.compile(saver)
 
     def node(self, name: str) -> Any:
@@ -207,7 +212,7 @@ def test_one_of_ten_sends_fails_and_alone_runs_again(face: Face, saver: Saver, t
         return {"log": [str(number)]}
 
     builder = StateGraph(Log).add_node("w", worker)
-    builder.add_node("fan", lambda state: Command(goto=[Send("w", i) for i in range(10)]))  # pyright: ignore
+    builder.add_node("fan", lambda state: Command(goto=[Send("w", i) for i in range(10)]))
     graph = builder.add_edge(START, "fan").compile(saver)
     with pytest.raises(OSError, match="no disk"):
         SYNC.invoke(graph, {}, thread)
@@ -224,7 +229,7 @@ def test_a_task_whose_router_fails_is_not_finished(face: Face, saver: Saver, thr
             raise answer
         return answer
 
-    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: {"log": ["b"]})  # pyright: ignore
+    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: {"log": ["b"]})
     graph = builder.add_edge(START, "a").add_conditional_edges("a", route).compile(saver)
     with pytest.raises(OSError, match="no route"):
         face.invoke(graph, {}, thread)
@@ -272,7 +277,7 @@ def test_a_cancelled_run_keeps_what_had_finished(saver: Saver, thread: Config) -
             await asyncio.Event().wait()
             return {}
 
-        builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node(b)  # pyright: ignore
+        builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node(b)
         graph = builder.add_edge(START, "a").add_edge("a", "b").compile(saver)
         task = asyncio.create_task(graph.ainvoke({}, thread))
         await reached.wait()
@@ -302,9 +307,9 @@ def test_keys_come_and_go_with_the_schema_and_nothing_stored_is_lost(face: Face,
     class Narrow(TypedDict):
         log: Annotated[list[str], operator.add]
 
-    narrow = StateGraph(Narrow).add_node("a", lambda state: {"log": ["narrow"]}).add_edge(START, "a").compile(saver)  # pyright: ignore
+    narrow = StateGraph(Narrow).add_node("a", lambda state: {"log": ["narrow"]}).add_edge(START, "a").compile(saver)
     assert face.invoke(narrow, {}, thread) == {"log": ["1", "a", "narrow"]}
-    wide = StateGraph(Wider).add_node("a", lambda state: {"more": [1]}).add_edge(START, "a").compile(saver)  # pyright: ignore
+    wide = StateGraph(Wider).add_node("a", lambda state: {"more": [1]}).add_edge(START, "a").compile(saver)
     assert face.invoke(wide, {}, thread) == {"log": ["1", "a", "narrow"], "n": 1, "other": "kept", "more": [1]}
 
 
@@ -353,7 +358,12 @@ def test_an_unknown_checkpoint_id_is_not_an_empty_thread(face: Face, saver: Save
     graph = chain(saver, "a")
     face.invoke(graph, {}, thread)
     for wrong in ("1ef4f797-8335-6428-8001-8a1503f9b875", "nonsense"):
-        for call in (face.get_state, lambda g, c: face.invoke(g, {}, c), lambda g, c: face.history(g, thread, before=c)):
+        calls: list[Callable[[Any, Any], Any]] = [
+            face.get_state,
+            lambda graph, config: face.invoke(graph, {}, config),
+            lambda graph, config: face.history(graph, thread, before=config),
+        ]
+        for call in calls:
             with pytest.raises(CheckpointNotFound, match=wrong):
                 call(graph, at(thread, checkpoint_id=wrong))
     assert len(face.history(graph, thread)) == 3
@@ -382,7 +392,7 @@ def test_a_value_that_cannot_be_stored_is_named_and_nothing_is_committed(face: F
     import threading
 
     returned: dict[str, Any] = {"other": {"deep": [1, threading.Lock()]}, "n": 1}
-    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: returned)  # pyright: ignore
+    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: returned)
     graph = builder.add_edge(START, "a").add_edge("a", "b").compile(saver)
     with pytest.raises(UnstorableValue, match=r"at other\['deep'\]\[1\]: node 'b' wrote a _thread.lock"):
         face.invoke(graph, {}, thread)
@@ -400,7 +410,7 @@ def test_an_input_that_cannot_be_stored_leaves_no_thread(face: Face, saver: Save
 
 def test_a_parallel_task_whose_value_cannot_be_stored_fails_alone(face: Face, saver: Saver, thread: Config) -> None:
     returned: dict[str, Any] = {"other": object()}
-    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: returned)  # pyright: ignore
+    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: returned)
     graph = builder.add_edge(START, "a").add_edge(START, "b").compile(saver)
     with pytest.raises(UnstorableValue, match="at other: node 'b' wrote a object"):
         SYNC.invoke(graph, {}, thread)

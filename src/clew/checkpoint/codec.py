@@ -72,7 +72,7 @@ def _rebuilt(code: int, payload: bytes) -> Any:
 
 
 def _hides_bytes(value: Any) -> bool:
-    kind = type(value)
+    kind = cast("Any", type(value))
     if kind is list:
         return any(_hides_bytes(element) for element in cast("list[Any]", value))
     if kind is dict:
@@ -85,7 +85,7 @@ def _walked(value: Any, path: str, depth: int) -> Any:
     be stored is known by its path. Slow, and only for what the fast way refuses."""
     if depth > DEEPEST:
         raise UnstorableValue(f"a value nested more than {DEEPEST} deep: does it contain itself?", path[:100] + "…")
-    kind = type(value)
+    kind = cast("Any", type(value))
     if kind is str:
         return value if _is_text(value) else ormsgpack.Ext(STR, value.encode("utf-8", "surrogatepass"))
     if kind is list:
@@ -121,7 +121,8 @@ def _walked_parts(parts: Parts, path: str, depth: int) -> Any:
         return [*content[:-1], fields]
     if parts.elements:
         return _walked(content, path, depth)
-    return [_walked(element, path, depth) for element in content] if type(content) is list else _walked(content, path, depth)
+    inner = cast("list[Any]", content) if type(content) is list else None
+    return _walked(content, path, depth) if inner is None else [_walked(element, path, depth) for element in inner]
 
 
 def _is_text(value: str) -> bool:

@@ -6,7 +6,7 @@ nothing is written over. It never decides what is kept when: the loop does.
 
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import ormsgpack
 
@@ -289,9 +289,8 @@ async def _saved(reader: Reader, found: Found, row: Row, body: Body, values: dic
 
 def _kept_value(value: Any, places: list[int]) -> KeptValue:
     """What the ledger remembers of a value that was read."""
-    if type(value) in KINDS and len(value) == len(places):
-        inner: dict[Any, Any] | Iterable[Any] = value
-        return (
-            KeptValue(list(inner.values()), places, list(inner)) if isinstance(inner, dict) else KeptValue(list(inner), places)
-        )
-    return KeptValue([value], places)
+    kind = cast("Any", type(value))
+    if kind not in KINDS or len(value) != len(places):
+        return KeptValue([value], places)
+    keys = list(cast("Iterable[Any]", value))
+    return KeptValue(list(value.values()), places, keys) if kind is dict else KeptValue(keys, places)

@@ -133,12 +133,12 @@ class Ledger:
 
     def note(self, value: Any, places: Sequence[int] = ()) -> None:
         """Counts `value` and what it contains among the superstep's writes; `places` are those of its elements."""
-        kind = type(value)
+        kind = cast("Any", type(value))
         if kind in ATOMS:
             return
         self.written.add(id(value))
         if kind in KINDS:
-            inner = list(cast("dict[Any, Any]", value).values() if kind is dict else value)
+            inner = list(cast("Iterable[Any]", value.values() if kind is dict else value))
             for element in inner:
                 self.note(element)
             if kind is not dict and len(inner) == len(places):
@@ -153,7 +153,7 @@ class Ledger:
 
     def _encoded(self, log: str, value: Any) -> tuple[Entry, list[int]]:
         """A value by what it is made of, each element looked up by its digest."""
-        kind = KINDS.get(type(value), ITEM)
+        kind = KINDS.get(cast("Any", type(value)), ITEM)
         if (data := _whole(kind, value)) is not None:
             return (data, []) if len(data) <= INLINE else ([ITEM, 0, None, *ranges_of([self._item(log, data)])], [])
         places = self._places(log, kind, value, reuse=False)
@@ -180,7 +180,7 @@ class Ledger:
 
         `keeps_elements` is what the channel promises of its reducer (`Channel.keeps_elements`).
         """
-        kind = KINDS.get(type(value), ITEM)
+        kind = KINDS.get(cast("Any", type(value)), ITEM)
         kept = self.kept.get(key) or Kept([], [])
         if (data := _whole(kind, value)) is not None:
             if len(data) <= INLINE:

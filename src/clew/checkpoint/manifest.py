@@ -66,11 +66,11 @@ def write_body(
 
 
 def read_body(data: bytes) -> Body:
-    fields = unpacked(data)
-    step, source, *rest = fields
+    fields: list[Any] = unpacked(data)
+    step, source, rest = fields[0], fields[1], list[Any](fields[2:])
     empty: list[Any] = [{}, [], [], [], [], [], {}]
     body = Body(step, SOURCES[source], *(rest + empty[len(rest) :]))
-    body.acted = [_long(name) for name in body.acted]
+    body.acted = [_long(name) for name in cast("list[Any]", body.acted)]
     return body
 
 

@@ -14,7 +14,7 @@ import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Final, NamedTuple, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from clew.errors import ClewError, DatabaseError, MissingDependency, OpaqueValue, UnstorableValue
 from clew.types import Command, Send
@@ -157,25 +157,27 @@ def _title(kind: type) -> str:
 
 
 def _form(kind: Any) -> str | None:
-    if not isinstance(kind, type):
-        return None
-    if issubclass(kind, enum.Enum):
+    """Which of the four kinds of user type a class is, None for any other."""
+    ancestors: tuple[Any, ...] = getattr(kind, "__mro__", ())
+    if enum.Enum in ancestors:
         return "enum"
-    if dataclasses.is_dataclass(kind):
+    if ancestors and hasattr(kind, "__dataclass_fields__"):
         return "dataclass"
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+    if tuple in ancestors and hasattr(kind, "_fields"):
         return "namedtuple"
-    return "pydantic" if "pydantic" in sys.modules and hasattr(kind, "__pydantic_fields__") else None
+    return "pydantic" if "pydantic" in sys.modules and ancestors and hasattr(kind, "__pydantic_fields__") else None
 
 
 def _user_parts(value: Any, tag: str) -> Parts:
-    kind: Any = type(value)
+    kind = cast("Any", type(value))
     match _form(kind):
         case "enum":
             member = value.value if issubclass(kind, enum.Flag) else value.name
             return Parts(USER, [tag, member])
         case "dataclass":
-            fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(kind) if hasattr(value, f.name)}
+            fields: dict[str, Any] = {
+                f.name: getattr(value, f.name) for f in dataclasses.fields(kind) if hasattr(value, f.name)
+            }
             return Parts(USER, [tag, fields], fields=fields)
         case "namedtuple":
             fields = value._asdict()
@@ -188,15 +190,15 @@ def _user_parts(value: Any, tag: str) -> Parts:
 
 def _make_user(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> Any:
     tag, *rest = decode(payload)
-    kind: Any = _classes.get(tag)
+    kind = cast("Any", _classes.get(tag))
     if kind is None:
         return Opaque(str(tag), payload)
-    form, fields = _form(kind), rest[-1]
+    form, fields = _form(kind), cast("dict[str, Any]", rest[-1])
     if form == "enum":
         return kind(fields) if issubclass(kind, enum.Flag) else kind[fields]
     if form == "namedtuple":
         return tuple.__new__(kind, [fields[f] if f in fields else kind._field_defaults[f] for f in kind._fields])
-    made = kind.__new__(kind) if form == "pydantic" else object.__new__(kind)
+    made = object.__new__(kind)
     if form == "dataclass":
         for field in dataclasses.fields(kind):
             _set_field(made, field, fields)
@@ -226,7 +228,7 @@ def _set_field(made: Any, field: "dataclasses.Field[Any]", fields: dict[str, Any
 
 def parts_of(value: Any) -> Parts:
     """What a value that msgpack has no word for is made of. Raises UnstorableValue, without a path."""
-    kind: Any = type(value)
+    kind = cast("Any", type(value))
     if (take := _TAKERS.get(kind)) is not None:
         return take(value)
     if (tag := _tags.get(kind)) is not None:
@@ -341,7 +343,7 @@ def _make_default(fields: list[Any]) -> Any:
 def _make_counter(fields: list[Any]) -> Any:
     made: Counter[Any] = Counter()
     for key, count in _pairs(fields):
-        dict.__setitem__(made, key, count)
+        made[key] = count
     return made
 
 

@@ -17,8 +17,8 @@ class Row(NamedTuple):
     """One checkpoint.
 
     `seq` is counted by the store, from 1, over all namespaces of a thread; a row to be committed has 0, and an id into which
-    the store puts its seq (`ids.stamped`). `parent` is the seq it grew from. `base` is the seq of the row whose manifest it adds
-    to, or None where its own is whole.
+    the store puts its seq (`ids.stamped`). `parent` is the seq it grew from. `base` is the seq of the row whose manifest it
+    adds to, or None where its own is whole.
     """
 
     seq: int

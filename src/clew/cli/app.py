@@ -34,7 +34,7 @@ Thread = Annotated[str, typer.Argument(help="The thread's id, as `clew threads` 
 
 
 def fail(message: str) -> NoReturn:
-    show.ERRORS.print(f"[red]✗[/] {message}", highlight=False, soft_wrap=True)
+    show.failure(message)
     raise typer.Exit(1)
 
 

@@ -25,8 +25,8 @@ def find_model(name: str) -> Model:
         from langchain.chat_models import init_chat_model  # pyright: ignore  (an extra that need not be installed)
     except ImportError as error:
         raise MissingDependency(
-            f'The model {name!r} is reached through langchain, which is not installed: type `pip install "clew[langchain]"` and '
-            "the package of the model, such as `pip install langchain-anthropic`."
+            f'The model {name!r} is reached through langchain, which is not installed: type `pip install "clew[langchain]"`'
+            " and the package of the model, such as `pip install langchain-anthropic`."
         ) from error
     return init_chat_model(name).invoke  # pyright: ignore
 

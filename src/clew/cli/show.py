@@ -20,6 +20,10 @@ OUT: Final = Console()
 ERRORS: Final = Console(stderr=True)
 
 
+def failure(message: str) -> None:
+    ERRORS.print(f"[red]✗[/] {escape(message)}", highlight=False, soft_wrap=True)
+
+
 def heading(text: str) -> None:
     OUT.print()
     OUT.rule(f"[bold]{escape(text)}[/]", align="left")

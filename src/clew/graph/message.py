@@ -10,7 +10,7 @@ from clew.errors import ClewError
 from clew.interop.langchain import as_messages, in_openai_format, is_removal
 
 if TYPE_CHECKING:
-    from langchain_core.messages import AnyMessage  # a name for type checkers; nothing is imported when it runs
+    from clew.interop.langchain import AnyMessage
 else:
     AnyMessage = Any
 
@@ -85,8 +85,8 @@ def add_messages(left: Any = None, right: Any = None, *, format: Format | None =
 
     Args:
         left, right: one message or a list; each a message object, a string (human), a `(role, content)` pair or a dict with
-            role and content. Messages without an id are given one (a UUID4), in place. A `RemoveMessage(id=…)` in `right` takes that
-            message out; `RemoveMessage(id=REMOVE_ALL_MESSAGES)` all before it.
+            role and content. Messages without an id are given one (a UUID4), in place. A `RemoveMessage(id=…)` in `right` takes
+            that message out; `RemoveMessage(id=REMOVE_ALL_MESSAGES)` all before it.
         format: `"langchain-openai"` gives contents as OpenAI's blocks. With neither side given, returns a reducer with that
             format, for `Annotated[list, add_messages(format="langchain-openai")]`.
 
@@ -123,7 +123,7 @@ class MessagesState(TypedDict):
 
 def __getattr__(name: str) -> Any:
     if name == "RemoveMessage":
-        from clew.interop import langchain
+        from clew.interop.langchain import RemoveMessage
 
-        return langchain.RemoveMessage
+        return RemoveMessage
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,9 +39,9 @@ class StateGraph:
         self.branches: dict[str, dict[str, Router]] = {}
 
     @overload
-    def add_node(self, node: str, action: Callable[..., Any] | Any, *, defer: bool = ...) -> Self: ...
+    def add_node(self, node: str, action: Callable[[Any], Any] | Any, *, defer: bool = ...) -> Self: ...
     @overload
-    def add_node(self, node: Callable[..., Any] | Any, action: None = ..., *, defer: bool = ...) -> Self: ...
+    def add_node(self, node: Callable[[Any], Any] | Any, action: None = ..., *, defer: bool = ...) -> Self: ...
     def add_node(self, node: Any, action: Any = None, *, defer: bool = False) -> Self:
         """Adds a node: `add_node("name", function)`, or `add_node(function)` to call it by the function's name.
 
@@ -91,7 +91,7 @@ class StateGraph:
     def add_conditional_edges(
         self,
         source: str,
-        path: Callable[..., Any] | Any,
+        path: Callable[[Any], Any] | Any,
         path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
     ) -> Self:
         """After `source` has run, `path` is called with the state and answers where to go.
@@ -137,7 +137,7 @@ class StateGraph:
         return self.add_edge(START, key)
 
     def set_conditional_entry_point(
-        self, path: Callable[..., Any] | Any, path_map: Mapping[Hashable, str] | Sequence[str] | None = None
+        self, path: Callable[[Any], Any] | Any, path_map: Mapping[Hashable, str] | Sequence[str] | None = None
     ) -> Self:
         """The same as `add_conditional_edges(START, path, path_map)`."""
         return self.add_conditional_edges(START, path, path_map)

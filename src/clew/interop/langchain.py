@@ -6,9 +6,13 @@ what is stored is what was once valid.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from clew.errors import InvalidUpdateError, MissingDependency
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AnyMessage as AnyMessage
+    from langchain_core.messages import RemoveMessage as RemoveMessage
 
 NAMES: Final = {
     "human": "HumanMessage",

@@ -90,8 +90,8 @@ def crash_everywhere(
     After every crash a new saver over the same storage resumes, as a new process would.
 
     Args:
-        build: makes the graph, with this saver. storage: makes an empty one for each run. choose: the order in which tasks end, as
-            for `ScriptedHost`. run: `drive` for the sync face, `asyncio.run` for the async one.
+        build: makes the graph, with this saver. storage: makes an empty one for each run. choose: the order in which tasks
+            end, as for `ScriptedHost`. run: `drive` for the sync face, `asyncio.run` for the async one.
 
     Returns:
         How many crashes were tried.

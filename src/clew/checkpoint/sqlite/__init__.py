@@ -272,8 +272,8 @@ class SqliteSaver(Saver):
 
     Args:
         path: the file, made where there is none; `":memory:"` for one that lives as long as this object; a `file:` URI.
-        synchronous: `"full"` (default): a commit survives a power cut. `"normal"`: it survives the death of the process, and the
-            last ones may be lost with the power; several times faster.
+        synchronous: `"full"` (default): a commit survives a power cut. `"normal"`: it survives the death of the process, and
+            the last ones may be lost with the power; several times faster.
         timeout: seconds to wait for another process that is writing.
 
     Raises:

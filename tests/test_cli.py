@@ -1,0 +1,127 @@
+"""The command line as a user types it: real processes, real files."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.pages import ROOT
+
+from clew.cli.models import scripted
+
+
+def clew(*arguments: str, given: str = "", cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "clew.cli", *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "120", **env},
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def chatted(tmp_path: Path) -> Path:
+    found = clew("chat", "--say", "hi! I'm bob", "--say", "what's my name?", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "Your name is Bob" in found.stdout
+    return tmp_path
+
+
+def test_the_demo_tells_the_story_in_three_processes(tmp_path: Path) -> None:
+    found = clew("demo", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    first, second, third, kept = re.split(r"(?:Process \d, thread \d|What was kept of thread 1) ─+", found.stdout)[1:]
+    assert "Human Message" in first
+    assert "Hello Bob!" in first
+    assert "Your name is Bob" in second
+    assert "I don't know your name" in third
+    assert "Bob" not in third
+    assert re.search(r"All 9 checkpoints of 2 threads are kept in [\d,]+ bytes", kept.replace("\n", " "))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_conversation_goes_on_in_another_process_and_another_thread_knows_nothing(chatted: Path) -> None:
+    assert "Your name is Bob" in clew("chat", given="what's my name?\nexit\n", cwd=chatted).stdout
+    other = clew("chat", "--thread", "2", given="what's my name?\n", cwd=chatted).stdout
+    assert "a new conversation" in other
+    assert "I don't know your name" in other
+
+
+def test_threads_history_and_show(chatted: Path) -> None:
+    assert re.search(r"1 +│ +6 │", clew("threads", cwd=chatted).stdout)
+    history = clew("history", "1", "--limit", "2", cwd=chatted).stdout
+    assert "ai: Your name is Bob" in history
+    assert "input" not in history
+    newest, second = (clew("show", "1", *which, cwd=chatted).stdout for which in ([], ["2"]))
+    assert "what's my name?" in newest
+    assert "what's my name?" not in second
+    assert "step 0 (loop)" in second
+    by_id = re.search(r"checkpoint ([\w-]{36})", second)
+    assert by_id
+    assert clew("show", "1", by_id[1], cwd=chatted).stdout == second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["threads", "--db", "nope.db"], "There is no database 'nope.db'"),
+        (["history", "7"], "There is no thread '7' in 'clew.db'"),
+        (["show", "7"], "There is no thread '7'"),
+        (["show", "1", "77"], "Thread '1' has no checkpoint '77'"),
+        (["threads", "--db", "notes.txt"], "'notes.txt' is not a SQLite database"),
+        (["chat", "--db", "notes.txt", "--say", "x"], "'notes.txt' is not a SQLite database"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(chatted: Path, arguments: list[str], message: str) -> None:
+    (chatted / "notes.txt").write_text("dear diary " * 50)
+    found = clew(*arguments, cwd=chatted)
+    assert found.returncode == 1
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (chatted / "nope.db").exists()
+
+
+def test_a_real_model_without_langchain_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "langchain").mkdir()
+    (tmp_path / "langchain" / "__init__.py").write_text("raise ImportError('not here')")
+    found = clew("chat", "--model", "anthropic:x", "--say", "hi", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert found.returncode == 1
+    assert 'pip install "clew[langchain]"' in found.stderr
+
+
+def test_without_its_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('No module named typer', name='typer')")
+    found = clew("threads", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert found.returncode == 1
+    assert 'pip install "clew[cli,langchain]"' in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (["I'm Ann"], "Hello Ann!"),
+        (["my name is zoë", "what's my name?"], "Your name is Zoë,"),
+        (["what's my name?"], "I don't know your name"),
+        (["call me Al", "nice weather"], "I see, Al."),
+    ],
+)
+def test_the_scripted_model_finds_the_name_in_what_it_reads(said: list[str], answer: str) -> None:
+    class Said:
+        type = "human"
+
+        def __init__(self, content: str) -> None:
+            self.content = content
+
+    messages: list[Any] = [Said(text) for text in said]
+    assert scripted(messages)[1].startswith(answer)
+
+
+def test_make_lists_its_targets() -> None:
+    found = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"make (\w+)", found) == ["help", "demo", "test", "check", "bench", "docs", "clean"]
