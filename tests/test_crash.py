@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.graphs import Log, says
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
@@ -27,15 +28,6 @@ from clew.testing import ScriptedHost, crash_everywhere
 from clew.types import Command, Send
 
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}
-
-
-class Log(TypedDict, total=False):
-    log: Annotated[list[str], operator.add]
-    n: int
-
-
-def says(name: str) -> Callable[[Any], Any]:
-    return lambda state: {"log": [name]}
 
 
 def busy(saver: Saver | None, defer: bool = True) -> CompiledStateGraph:

@@ -10,8 +10,8 @@ from typing import Any, Final, cast
 
 import ormsgpack
 
-from clew.checkpoint.registry import DICT, MAKERS, STR, Parts, Split, parts_of, register, register_schema
-from clew.checkpoint.registry import Opaque as Opaque
+from clew.checkpoint.registry import DICT, MAKERS, STR, Split, parts_of
+from clew.checkpoint.usertypes import Opaque, Parts, register, register_schema
 from clew.errors import ClewError, DatabaseError, UnstorableValue
 
 __all__ = ["Opaque", "Split", "decode", "encode", "register", "register_schema"]

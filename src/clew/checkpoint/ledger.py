@@ -181,7 +181,9 @@ class Ledger:
         `keeps_elements` is what the channel promises of its reducer (`Channel.keeps_elements`).
         """
         kind = KINDS.get(cast("Any", type(value)), ITEM)
-        kept = self.kept.get(key) or Kept([], [])
+        kept = self.kept.get(key)
+        if kept is None or (kept.keys is not None) != (kind == DICT):  # a pair's place is no element's
+            kept = Kept([], [])
         if (data := _whole(kind, value)) is not None:
             if len(data) <= INLINE:
                 self.kept.pop(key, None)

@@ -67,9 +67,9 @@ def write_body(
 
 def read_body(data: bytes) -> Body:
     fields: list[Any] = unpacked(data)
-    step, source, rest = fields[0], fields[1], list[Any](fields[2:])
-    empty: list[Any] = [{}, [], [], [], [], [], {}]
-    body = Body(step, SOURCES[source], *(rest + empty[len(rest) :]))
+    empty: list[Any] = [-2, 0, {}, [], [], [], [], [], {}]
+    step, source, *rest = fields + empty[len(fields) :]
+    body = Body(step, SOURCES[source], *rest)
     body.acted = [_long(name) for name in cast("list[Any]", body.acted)]
     return body
 

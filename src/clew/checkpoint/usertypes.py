@@ -1,0 +1,206 @@
+"""Types of users: dataclasses, pydantic models, enums and named tuples, each under a tag that is looked up here only.
+
+An object is made again from its fields, without its constructor and its validators. Nothing is imported by the name that a row
+gives.
+"""
+
+import dataclasses
+import enum
+import sys
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, cast, get_args, get_origin, get_type_hints, is_typeddict
+
+from clew.errors import OpaqueValue
+from clew.types import Command, Send
+
+USER: Final = 27  # the code of all of them; see `registry`
+
+
+class Parts(NamedTuple):
+    """What an object is made of.
+
+    `content` is plain data; `packed` where it is bytes already. `elements`: it is a list of the object's elements;
+    `fields`: its last entry is this dict of the object's fields.
+    """
+
+    code: int
+    content: Any
+    packed: bool = False
+    elements: bool = False
+    fields: dict[str, Any] | None = None
+
+
+class Opaque:
+    """A stored value whose type nobody has registered here. It goes back as it came; touching it raises OpaqueValue.
+
+    Attributes:
+        tag: what the row calls its type. data: its bytes.
+    """
+
+    __slots__ = ("code", "data", "tag")
+
+    def __init__(self, tag: str, data: bytes, code: int = USER) -> None:
+        self.tag = tag
+        self.data = data
+        self.code = code
+
+    def __repr__(self) -> str:
+        return f"<Opaque {self.tag!r}, {len(self.data)} bytes>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and (self.code, self.data) == (other.code, other.data)
+
+    def __hash__(self) -> int:
+        return hash((self.code, self.data))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise self._touched()
+
+    def __getitem__(self, key: Any) -> Any:
+        raise self._touched()
+
+    def __iter__(self) -> Any:
+        raise self._touched()
+
+    def _touched(self) -> OpaqueValue:
+        return OpaqueValue(
+            f"A stored value has the type {self.tag!r}, which is not registered in this process: name the class in the state's "
+            "schema, or call `clew.register(TheClass)` once before the thread is read."
+        )
+
+
+_tags: dict[type, str] = {}
+_classes: dict[str, type] = {}
+
+
+def register(*types: type, name: str | None = None) -> None:
+    """Lets values of these types be stored: dataclasses, pydantic models, enums and named tuples.
+
+    Those that a state schema names are registered by `compile`; others once, where the program starts, in every process that
+    reads them.
+
+    Args:
+        name: what rows call the type, with one type only; default its module and qualified name. Give the old name to a class
+            that has moved, and what was stored goes on being read.
+
+    Raises:
+        TypeError: not such a type. ValueError: the name is taken by another class.
+    """
+    if name is not None and len(types) != 1:
+        raise ValueError(f"`name` goes with one type, got {len(types)}: call register once for each.")
+    for kind in types:
+        if form_of(kind) is None:
+            raise TypeError(
+                f"{kind!r} cannot be registered: expected a dataclass, a pydantic model, an enum or a named tuple. "
+                "Turn it into one, or store plain data."
+            )
+        tag = name or f"{kind.__module__}.{kind.__qualname__}"
+        taken = _classes.get(tag)
+        if taken is not None and taken is not kind and name is not None and title(taken) != title(kind):
+            raise ValueError(f"The name {tag!r} is taken by {taken!r}: give {kind!r} another one.")
+        _classes[tag] = kind
+        if name is None or kind not in _tags:
+            _tags[kind] = tag
+
+
+def register_schema(schema: Any) -> None:
+    """Registers every dataclass, pydantic model, enum and named tuple that a state schema reaches through its annotations."""
+    seen: set[Any] = set()
+    waiting: list[Any] = [schema]
+    while waiting:
+        kind = waiting.pop()
+        if get_origin(kind) is not None:
+            waiting += get_args(kind)
+            continue
+        if not isinstance(kind, type) or kind in seen or kind.__module__.partition(".")[0] == "langchain_core":
+            continue
+        seen.add(kind)
+        if form_of(kind) is not None:
+            register(kind)
+        elif not is_typeddict(kind):
+            continue
+        try:
+            waiting += get_type_hints(kind, include_extras=True).values()
+        except Exception:  # an annotation that cannot be resolved here: what it names is registered by hand
+            waiting += [hint for hint in getattr(kind, "__annotations__", {}).values() if not isinstance(hint, str)]
+
+
+def title(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def form_of(kind: Any) -> str | None:
+    """Which of the four kinds of user type a class is, None for any other."""
+    ancestors: tuple[Any, ...] = getattr(kind, "__mro__", ())
+    if enum.Enum in ancestors:
+        return "enum"
+    if ancestors and hasattr(kind, "__dataclass_fields__"):
+        return "dataclass"
+    if tuple in ancestors and hasattr(kind, "_fields"):
+        return "namedtuple"
+    return "pydantic" if "pydantic" in sys.modules and ancestors and hasattr(kind, "__pydantic_fields__") else None
+
+
+def user_parts(value: Any, tag: str) -> Parts:
+    kind = cast("Any", type(value))
+    match form_of(kind):
+        case "enum":
+            member = value.value if issubclass(kind, enum.Flag) else value.name
+            return Parts(USER, [tag, member])
+        case "dataclass":
+            fields: dict[str, Any] = {
+                f.name: getattr(value, f.name) for f in dataclasses.fields(kind) if hasattr(value, f.name)
+            }
+            return Parts(USER, [tag, fields], fields=fields)
+        case "namedtuple":
+            fields = value._asdict()
+            return Parts(USER, [tag, fields], fields=fields)
+        case _:
+            fields = dict(value.__dict__)
+            extra, private = value.__pydantic_extra__, value.__pydantic_private__
+            return Parts(USER, [tag, sorted(value.__pydantic_fields_set__), extra, private, fields], fields=fields)
+
+
+def make_user(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> Any:
+    tag, *rest = decode(payload)
+    kind = cast("Any", _classes.get(tag))
+    if kind is None:
+        return Opaque(str(tag), payload)
+    form, fields = form_of(kind), cast("dict[str, Any]", rest[-1])
+    if form == "enum":
+        return kind(fields) if issubclass(kind, enum.Flag) else kind[fields]
+    if form == "namedtuple":
+        return tuple.__new__(kind, [fields[f] if f in fields else kind._field_defaults[f] for f in kind._fields])
+    made: Any = object.__new__(cast("type[object]", kind))
+    if form == "dataclass":
+        for field in dataclasses.fields(kind):
+            _set_field(made, field, fields)
+        return made
+    missing = {n: f.get_default(call_default_factory=True) for n, f in kind.__pydantic_fields__.items() if n not in fields}
+    object.__setattr__(made, "__dict__", {**missing, **fields})
+    object.__setattr__(made, "__pydantic_fields_set__", set(rest[0]))
+    object.__setattr__(made, "__pydantic_extra__", rest[1])
+    object.__setattr__(made, "__pydantic_private__", rest[2])
+    return made
+
+
+def _set_field(made: Any, field: "dataclasses.Field[Any]", fields: dict[str, Any]) -> None:
+    if field.name in fields:
+        value = fields[field.name]
+    elif field.default is not dataclasses.MISSING:
+        value = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    else:  # a field gained since, without a default: there is nothing to set it to
+        return
+    object.__setattr__(made, field.name, value)
+
+
+def tag_of(kind: type) -> str | None:
+    return _tags.get(kind)
+
+
+register(Send, name="clew.Send")
+register(Command, name="clew.Command")

@@ -1,0 +1,49 @@
+"""Graphs that many tests draw."""
+
+import operator
+from collections.abc import Callable
+from typing import Annotated, Any, TypedDict
+
+from clew.checkpoint.base import Saver
+from clew.graph import END, START, StateGraph
+from clew.graph.compiled import CompiledStateGraph
+
+
+class Log(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+    n: int
+    other: Any
+
+
+class Adding(TypedDict, total=False):
+    x: Annotated[list[Any], operator.add]
+    y: Any
+
+
+def says(name: str) -> Callable[[Any], Any]:
+    """A node that writes its name."""
+
+    def node(state: Any) -> Any:
+        return {"log": [name]}
+
+    return node
+
+
+def drawn(*edges: tuple[str | list[str], str], defer: tuple[str, ...] = ()) -> StateGraph:
+    """A graph of nodes that write their names."""
+    builder = StateGraph(Log)
+    names = {name for source, target in edges for name in [*([source] if isinstance(source, str) else source), target]}
+    for name in sorted(names - {START, END}):
+        builder.add_node(name, says(name), defer=name in defer)
+    for source, target in edges:
+        builder.add_edge(source, target)
+    return builder
+
+
+def of(schema: Any, node: Callable[[Any], Any]) -> Callable[[Saver], CompiledStateGraph]:
+    """What makes a graph of one node."""
+
+    def build(saver: Saver) -> CompiledStateGraph:
+        return StateGraph(schema).add_node("node", node).add_edge(START, "node").compile(saver)
+
+    return build
