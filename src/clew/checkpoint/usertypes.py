@@ -173,7 +173,8 @@ def make_user(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> Any:
         return kind(fields) if issubclass(kind, enum.Flag) else kind[fields]
     if form == "namedtuple":
         return tuple.__new__(kind, [fields[f] if f in fields else kind._field_defaults[f] for f in kind._fields])
-    made: Any = object.__new__(cast("type[object]", kind))
+    new: Any = object.__new__  # past whatever the class does when it is called
+    made = new(kind)
     if form == "dataclass":
         for field in dataclasses.fields(kind):
             _set_field(made, field, fields)
