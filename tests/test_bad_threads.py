@@ -1,12 +1,11 @@
 """Threads, ids and values that cannot be meant: nothing is lost or half written, and the message says what to type."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from support.faces import SYNC, Face
-from support.graphs import Log
+from support.graphs import Log, chain
 
 from clew.checkpoint.base import Saver
 from clew.errors import (
@@ -17,18 +16,8 @@ from clew.errors import (
     UnstorableValue,
 )
 from clew.graph import START, StateGraph
-from clew.graph.compiled import CompiledStateGraph
 
 Config = dict[str, Any]
-
-
-def chain(saver: Saver | None, *names: str) -> CompiledStateGraph:
-    builder = StateGraph(Log)
-    for name in names:
-        builder.add_node(name, lambda state, name=name: {"log": [name], "n": len(state["log"])})
-    for before, after in pairwise(names):
-        builder.add_edge(before, after)
-    return builder.add_edge(START, names[0]).compile(saver)
 
 
 def at(thread: Config, **more: Any) -> Config:

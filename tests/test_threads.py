@@ -2,12 +2,11 @@
 
 import operator
 from collections import Counter
-from itertools import pairwise
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from support.faces import ASYNC, SYNC, Face
-from support.graphs import Log
+from support.graphs import Log, chain
 
 from clew.checkpoint.base import Saver
 from clew.errors import (
@@ -16,19 +15,9 @@ from clew.errors import (
     UnknownNode,
 )
 from clew.graph import START, StateGraph
-from clew.graph.compiled import CompiledStateGraph
 from clew.types import Command, Failed, Send
 
 Config = dict[str, Any]
-
-
-def chain(saver: Saver | None, *names: str) -> CompiledStateGraph:
-    builder = StateGraph(Log)
-    for name in names:
-        builder.add_node(name, lambda state, name=name: {"log": [name], "n": len(state["log"])})
-    for before, after in pairwise(names):
-        builder.add_edge(before, after)
-    return builder.add_edge(START, names[0]).compile(saver)
 
 
 def at(thread: Config, **more: Any) -> Config:

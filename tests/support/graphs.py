@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Any, TypedDict
 
 from clew.checkpoint.base import Saver
@@ -38,6 +39,16 @@ def drawn(*edges: tuple[str | list[str], str], defer: tuple[str, ...] = ()) -> S
     for source, target in edges:
         builder.add_edge(source, target)
     return builder
+
+
+def chain(saver: Saver | None, *names: str) -> CompiledStateGraph:
+    """Nodes one after the other; each writes its name, and how long the log was."""
+    builder = StateGraph(Log)
+    for name in names:
+        builder.add_node(name, lambda state, name=name: {"log": [name], "n": len(state["log"])})
+    for before, after in pairwise(names):
+        builder.add_edge(before, after)
+    return builder.add_edge(START, names[0]).compile(saver)
 
 
 def of(schema: Any, node: Callable[[Any], Any]) -> Callable[[Saver], CompiledStateGraph]:

@@ -68,8 +68,9 @@ def write_body(
 def read_body(data: bytes) -> Body:
     fields: list[Any] = unpacked(data)
     empty: list[Any] = [-2, 0, {}, [], [], [], [], [], {}]
-    whole = [*fields, *empty[len(fields) :]]
-    body = Body(whole[0], SOURCES[whole[1]], *whole[2:])
+    whole: list[Any] = [*fields, *empty[len(fields) :]]
+    source: int = whole[1]
+    body = Body(whole[0], SOURCES[source], *whole[2:])
     body.acted = [_long(name) for name in cast("list[Any]", body.acted)]
     return body
 

@@ -14,6 +14,8 @@ from clew.errors import OpaqueValue
 from clew.types import Command, Send
 
 USER: Final = 27  # the code of all of them; see `registry`
+# past whatever a class does when it is called
+_blank: Final = cast("Callable[[Any], Any]", object.__new__)
 
 
 class Parts(NamedTuple):
@@ -172,9 +174,8 @@ def make_user(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> Any:
     if form == "enum":
         return kind(fields) if issubclass(kind, enum.Flag) else kind[fields]
     if form == "namedtuple":
-        return tuple.__new__(kind, [fields[f] if f in fields else kind._field_defaults[f] for f in kind._fields])
-    new: Any = object.__new__  # past whatever the class does when it is called
-    made = new(kind)
+        return kind._make([fields[f] if f in fields else kind._field_defaults[f] for f in kind._fields])
+    made = _blank(kind)
     if form == "dataclass":
         for field in dataclasses.fields(kind):
             _set_field(made, field, fields)
