@@ -264,4 +264,4 @@ def test_the_error_of_a_node_comes_out_as_it_is_with_its_name_and_no_frame_of_ou
     assert caught.value.__notes__ == ["During task with name 'broken'"]
     frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert frames[-1] == "broken"
-    assert len([frame for frame in traceback.extract_tb(caught.value.__traceback__) if "/clew/" in frame.filename]) <= 2
+    assert [name for name in frames if name in ("attempt", "call", "_alone", "finish", "drive")] == []

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 from clew.checkpoint.usertypes import USER, Opaque, Parts, form_of, make_user, tag_of, title, user_parts
 from clew.errors import ClewError, DatabaseError, MissingDependency, UnstorableValue
+from clew.interop import langchain
 
 # Codes stand in databases: they are never given a second meaning.
 TUPLE, SET, FROZENSET, DEQUE, BIGINT, COMPLEX, DECIMAL, FRACTION = range(1, 9)
@@ -52,11 +53,8 @@ def parts_of(value: Any) -> Parts:
         return _rare_parts(value, kind)
     if home == "numpy":
         return _numpy_parts(value)
-    if home == "langchain_core":
-        from clew.interop.langchain import pack  # late: only where such an object exists
-
-        if (fields := pack(value)) is not None:
-            return Parts(LANGCHAIN, fields)
+    if home == "langchain_core" and (fields := langchain.pack(value)) is not None:
+        return Parts(LANGCHAIN, fields)
     if kind is Opaque:
         return Parts(value.code, value.data, packed=True)
     raise UnstorableValue(_refusal(value, kind))
@@ -190,10 +188,8 @@ def _make_array(fields: list[Any]) -> Any:
 
 
 def _make_langchain(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> Any:
-    from clew.interop.langchain import unpack  # late: the one file that imports langchain_core
-
     try:
-        return unpack(decode(payload))
+        return langchain.unpack(decode(payload))
     except MissingDependency:
         return Opaque("langchain_core message", payload, LANGCHAIN)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clew.checkpoint.base import Saver
     from clew.graph.state import StateGraph
 
-OURS: Final = os.path.dirname(os.path.dirname(__file__))
+OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 class CompiledStateGraph:

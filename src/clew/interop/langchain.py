@@ -30,15 +30,19 @@ NAMES: Final = {
     "chat+": "ChatMessageChunk",
 }
 OWN: Final = frozenset({"content", "page_content", "id", "type"})
+_blank: Final = cast("Callable[[Any], Any]", object.__new__)  # past constructors and validators
+_set: Final = object.__setattr__
 
 
 class Shape(NamedTuple):
-    """A class as it is packed: its short name, the field that holds its content, and a fresh dict of its defaults."""
+    """A class as it is packed: its short name, the field with its content, what makes a fresh dict of its defaults, and whether
+    it is open to fields of any name."""
 
     name: str
     kind: Any
     content: str
     fresh: Callable[[], dict[str, Any]]
+    open: bool
 
 
 @cache
@@ -78,7 +82,9 @@ def _shape(name: str, kind: Any) -> Shape:
             fields[field] = factory()
         return fields
 
-    return Shape(name, kind, "page_content" if name == "document" else "content", fresh)
+    return Shape(
+        name, kind, "page_content" if name == "document" else "content", fresh, kind.model_config.get("extra") == "allow"
+    )
 
 
 def pack(value: Any) -> list[Any] | None:
@@ -118,23 +124,22 @@ def unpack(packed: Sequence[Any]) -> Any:
         ValueError: nothing that `pack` made. MissingDependency: langchain-core is not installed.
     """
     try:
-        name, id_, content, *rest = packed
-        shape = _shapes()[1][name]
-    except (KeyError, TypeError) as error:
+        shape = _shapes()[1][packed[0]]
+        id_, content = packed[1], packed[2]
+    except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{packed!r} is not a packed message") from error
-    other, was_set, extra = (*rest, None, None, None)[:3]
     fields = shape.fresh()
     fields[shape.content] = content
     fields["id"] = id_
+    other, was_set, extra = packed[3:6] if len(packed) == 6 else (*packed[3:], None, None, None)[:3]
     if other:
         fields.update(other)
-    made = shape.kind.__new__(shape.kind)
-    set_ = object.__setattr__
-    set_(made, "__dict__", fields)
     supposed = _supposed(shape, id_, other or ())
-    set_(made, "__pydantic_fields_set__", supposed ^ set(was_set) if was_set else supposed)
-    set_(made, "__pydantic_extra__", extra or ({} if shape.kind.model_config.get("extra") == "allow" else None))
-    set_(made, "__pydantic_private__", None)
+    made = _blank(shape.kind)
+    _set(made, "__dict__", fields)
+    _set(made, "__pydantic_fields_set__", supposed ^ set(was_set) if was_set else supposed)
+    _set(made, "__pydantic_extra__", extra or ({} if shape.open else None))
+    _set(made, "__pydantic_private__", None)
     return made
 
 
