@@ -92,7 +92,34 @@ def test_a_real_model_without_langchain_says_what_to_install(tmp_path: Path) -> 
     (tmp_path / "langchain" / "__init__.py").write_text("raise ImportError('not here')")
     found = clew("chat", "--model", "anthropic:x", "--say", "hi", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert found.returncode == 1
-    assert 'pip install "clew[langchain]"' in found.stderr
+    assert "pip install langchain`" in found.stderr
+
+
+def test_a_real_model_remembers_in_another_process(anthropic: str, tmp_path: Path) -> None:
+    model = "anthropic:claude-3-5-sonnet-20240620"
+    assert "Hello Bob!" in clew("chat", "--model", model, "--say", "hi! I'm bob", cwd=tmp_path).stdout
+    found = clew("chat", "--model", model, "--say", "what's my name?", cwd=tmp_path)
+    assert "Your name is Bob" in found.stdout, found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--model", "nobody:x"], "The model 'nobody:x' cannot be had"), (["--model", "mistralai:x"], "cannot be had")],
+)
+def test_a_model_that_cannot_be_had_is_said_in_a_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    found = clew("chat", *arguments, "--say", "hi", cwd=tmp_path)
+    assert (found.returncode, "Traceback" in found.stderr) == (1, False)
+    assert message in found.stderr
+
+
+def test_a_model_that_fails_does_not_end_the_conversation(tmp_path: Path) -> None:
+    nowhere = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "ANTHROPIC_API_KEY": "x"}
+    model = ["--model", "anthropic:claude-3-5-sonnet-20240620"]
+    found = clew("chat", *model, given="hi! I'm bob\nstill there?\n", cwd=tmp_path, **nowhere)
+    assert found.returncode == 0
+    assert found.stderr.count("The model failed: ") == 2
+    assert clew("chat", *model, "--say", "hi", cwd=tmp_path, **nowhere).returncode == 1
+    assert "Your name is Bob" in clew("chat", "--say", "what's my name?", cwd=tmp_path).stdout
 
 
 def test_without_its_extra_the_command_says_what_to_install(tmp_path: Path) -> None:

@@ -92,8 +92,10 @@ def test_state_by_id_shows_the_start_of_the_step_with_what_its_tasks_wrote(face:
 
 
 def test_a_thread_that_is_not_there_has_an_empty_state(face: Face, saver: Saver, thread: Config) -> None:
-    state = face.get_state(chain(saver, "a"), thread)
+    config = {"configurable": {**thread["configurable"], "user": "bob"}}
+    state = face.get_state(chain(saver, "a"), config)
     assert (state.values, state.next, state.metadata, state.created_at) == ({}, (), None, None)
+    assert state.config == config
 
 
 def test_deleting_a_thread_leaves_nothing_of_it(face: Face, saver: Saver, thread: Config) -> None:

@@ -77,12 +77,24 @@ def chat(
             if say is None:
                 show.welcome(thread, len(graph.get_state(config).values.get("messages", ())), model)
             for text in say if say is not None else show.typed():
-                for chunk in graph.stream({"messages": [("user", text)]}, config, stream_mode="values"):
-                    message = chunk["messages"][-1]
-                    if say is not None or message.type != "human":
-                        message.pretty_print()
+                _turn(graph, text, config, interactive=say is None)
     except ClewError as error:
         fail(str(error))
+
+
+def _turn(graph: CompiledStateGraph, text: str, config: dict[str, Any], *, interactive: bool) -> None:
+    """One message and its answer. What a model raises ends a conversation only where nobody is there to go on with it."""
+    try:
+        for chunk in graph.stream({"messages": [("user", text)]}, config, stream_mode="values"):
+            message = chunk["messages"][-1]
+            if not interactive or message.type != "human":
+                message.pretty_print()
+    except ClewError:
+        raise
+    except Exception as error:
+        show.failure(f"The model failed: {type(error).__name__}: {error}")
+        if not interactive:
+            raise typer.Exit(1) from error
 
 
 @app.command()

@@ -22,13 +22,16 @@ def find_model(name: str) -> Model:
     if name == SCRIPTED:
         return scripted
     try:
-        from langchain.chat_models import init_chat_model  # pyright: ignore  (an extra that need not be installed)
+        from langchain.chat_models import init_chat_model  # pyright: ignore  (need not be installed)
     except ImportError as error:
         raise MissingDependency(
-            f'The model {name!r} is reached through langchain, which is not installed: type `pip install "clew[langchain]"`'
-            " and the package of the model, such as `pip install langchain-anthropic`."
+            f"The model {name!r} is reached through langchain, which is not installed: type `pip install langchain` and the "
+            "package of the model, such as `langchain-anthropic`."
         ) from error
-    return init_chat_model(name).invoke  # pyright: ignore
+    try:
+        return init_chat_model(name).invoke  # pyright: ignore
+    except (ImportError, ValueError) as error:
+        raise MissingDependency(f"The model {name!r} cannot be had: {error}") from error
 
 
 def scripted(messages: Sequence[Any]) -> Any:

@@ -19,16 +19,14 @@ class Place:
     thread: str
     ns: str = ""
 
-    def config(self, checkpoint_id: bytes | None = None) -> dict[str, Any]:
-        inner = {"thread_id": self.thread, "checkpoint_ns": self.ns}
-        if checkpoint_id is not None:
-            inner["checkpoint_id"] = id_text(checkpoint_id)
+    def config(self, checkpoint_id: bytes) -> dict[str, Any]:
+        inner = {"thread_id": self.thread, "checkpoint_ns": self.ns, "checkpoint_id": id_text(checkpoint_id)}
         return {"configurable": inner}
 
 
-def empty(place: Place) -> StateSnapshot:
-    """The snapshot of a thread on which nothing is kept."""
-    return StateSnapshot({}, (), place.config(), None, None, None, ())
+def empty(configurable: Mapping[str, Any]) -> StateSnapshot:
+    """The snapshot of a thread on which nothing is kept; its config is the one it was asked for with."""
+    return StateSnapshot({}, (), {"configurable": dict(configurable)}, None, None, None, ())
 
 
 def live(plan: Plan, place: Place, saved: Saved) -> StateSnapshot:

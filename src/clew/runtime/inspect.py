@@ -32,7 +32,7 @@ async def get_state(plan: Plan, saver: Saver, host: Host, settings: Settings) ->
     journal = saver.journal(host, thread, settings.ns)
     try:
         saved = await journal.open()
-        return snapshot.live(plan, place, saved) if saved else snapshot.empty(place)
+        return snapshot.live(plan, place, saved) if saved else snapshot.empty(settings.configurable)
     finally:
         saver.release(journal)
 

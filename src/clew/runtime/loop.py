@@ -78,8 +78,7 @@ class Run:
             if values and given is None:
                 yield "values", self.output()
             while self.checkpoint.frontier:
-                entering = self.checkpoint.frontier[0].node == START
-                left -= not entering
+                left -= self.checkpoint.frontier[0].node != START
                 if left < 0:
                     raise GraphRecursionError(self._exhausted())
                 results = self._recorded(records)
@@ -98,7 +97,7 @@ class Run:
                     for node, shown in self._held:
                         yield "updates", update_event(node, shown)
                 self._held.clear()
-                if values and (entering or any(result and result.writes for result in results)):
+                if values and any(result and result.writes for result in results):
                     yield "values", self.output()
         finally:
             await self._host.close()

@@ -1,7 +1,7 @@
 """A config as callers write it, read once at the face into what a run needs. No open dict goes further than this."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from clew.errors import CheckpointNotFound, MissingThreadId
@@ -18,6 +18,7 @@ class Settings:
     Attributes:
         thread: the thread's name, None where the config has none. checkpoint: the id to begin from, None for the newest.
         metadata: the scalars of `metadata` and of the caller's own `configurable` keys, kept with each checkpoint.
+        configurable: as given.
     """
 
     thread: str | None = None
@@ -26,6 +27,7 @@ class Settings:
     recursion_limit: int = RECURSION_LIMIT
     max_concurrency: int | None = None
     metadata: Mapping[str, Any] | None = None
+    configurable: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def read_settings(config: Any, *, kept: bool) -> Settings:
@@ -64,6 +66,7 @@ def read_settings(config: Any, *, kept: bool) -> Settings:
         limit,
         given.get("max_concurrency"),
         _scalars(given.get("metadata"), configurable) if given.get("metadata") or len(configurable) > 1 else None,
+        configurable,
     )
 
 
