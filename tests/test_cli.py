@@ -95,6 +95,7 @@ def test_a_real_model_without_langchain_says_what_to_install(tmp_path: Path) -> 
     assert "pip install langchain`" in found.stderr
 
 
+@pytest.mark.slow
 def test_a_real_model_remembers_in_another_process(anthropic: str, tmp_path: Path) -> None:
     model = "anthropic:claude-3-5-sonnet-20240620"
     assert "Hello Bob!" in clew("chat", "--model", model, "--say", "hi! I'm bob", cwd=tmp_path).stdout
@@ -112,6 +113,7 @@ def test_a_model_that_cannot_be_had_is_said_in_a_line(tmp_path: Path, arguments:
     assert message in found.stderr
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_does_not_end_the_conversation(tmp_path: Path) -> None:
     nowhere = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "ANTHROPIC_API_KEY": "x"}
     model = ["--model", "anthropic:claude-3-5-sonnet-20240620"]

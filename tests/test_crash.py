@@ -3,7 +3,6 @@
 import asyncio
 import operator
 import os
-import random
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +24,7 @@ from clew.graph import START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
 from clew.runtime.drive import drive
 from clew.testing import ScriptedHost, crash_everywhere
+from clew.testing.values import orders
 from clew.types import Command, Send
 
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}
@@ -75,12 +75,11 @@ def test_crash_everywhere_finds_a_storage_that_loses_what_it_kept() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.randoms(use_true_random=False), st.booleans())
-def test_the_order_of_completion_does_not_matter(order: random.Random, kept: bool) -> None:
+@given(orders(), st.booleans())
+def test_the_order_of_completion_does_not_matter(choose: Callable[[int], int], kept: bool) -> None:
     saver = InMemorySaver() if kept else None
     graph = busy(saver)
-    host = ScriptedHost(order.randrange)
-    found = drive(graph.run_on(host, THREAD).finish({"log": ["in"]}))
+    found = drive(graph.run_on(ScriptedHost(choose), THREAD).finish({"log": ["in"]}))
     assert found == busy(None).invoke({"log": ["in"]})
     if saver:
         assert graph.get_state(THREAD).values == found
@@ -117,11 +116,11 @@ def built(drawing: Drawing, saver: Saver | None) -> CompiledStateGraph:
 
 
 @settings(max_examples=120, deadline=None)
-@given(drawings(), st.randoms(use_true_random=False))
-def test_any_graph_ends_alike_in_any_order_on_both_faces(drawing: Drawing, order: random.Random) -> None:
+@given(drawings(), orders())
+def test_any_graph_ends_alike_in_any_order_on_both_faces(drawing: Drawing, choose: Callable[[int], int]) -> None:
     expected = built(drawing, None).invoke({"log": ["in"]})
     graph = built(drawing, InMemorySaver())
-    assert drive(graph.run_on(ScriptedHost(order.randrange), THREAD).finish({"log": ["in"]})) == expected
+    assert drive(graph.run_on(ScriptedHost(choose), THREAD).finish({"log": ["in"]})) == expected
     assert asyncio.run(built(drawing, None).ainvoke({"log": ["in"]})) == expected
     assert built(drawing, Saver(_storage(graph))).get_state(THREAD).values == expected
 

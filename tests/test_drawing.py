@@ -7,8 +7,15 @@ import pytest
 from support.faces import Face
 from support.graphs import Log, drawn, says
 
-from clew.engine.writes import UnknownKeyWarning
-from clew.errors import EmptyInputError, GraphError, GraphRecursionError, InvalidUpdateError, UnknownNode, WrongFace
+from clew.errors import (
+    EmptyInputError,
+    GraphError,
+    GraphRecursionError,
+    InvalidUpdateError,
+    UnknownKeyWarning,
+    UnknownNode,
+    WrongFace,
+)
 from clew.graph import END, START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
 from clew.types import Command, Send

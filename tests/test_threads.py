@@ -10,6 +10,7 @@ from support.graphs import Log, chain
 
 from clew.checkpoint.base import Saver
 from clew.errors import (
+    DroppedWorkWarning,
     GraphRecursionError,
     InvalidUpdateError,
     UnknownNode,
@@ -107,6 +108,18 @@ def test_deleting_a_thread_leaves_nothing_of_it(face: Face, saver: Saver, thread
     assert face.invoke(graph, {"log": ["2"]}, thread)["log"] == ["2", "a"]
 
 
+def test_a_thread_that_was_deleted_begins_anew_and_names_nothing_of_the_old_one(
+    face: Face, saver: Saver, thread: Config
+) -> None:
+    graph, given = chain(saver, "a"), {"log": ["x" * 200], "other": {"text": "y" * 200}}
+    face.invoke(graph, given, thread)
+    Saver(saver.storage).delete_thread("1")  # as another process would
+    face.invoke(graph, given, thread)
+    again = chain(Saver(saver.storage), "a")
+    assert face.get_state(again, thread).values["other"] == {"text": "y" * 200}
+    assert face.history(again, thread)[-1].parent_config is None
+
+
 def test_a_thread_is_listed_with_its_size(face: Face, saver: Saver, thread: Config) -> None:
     face.invoke(chain(saver, "a"), {"log": ["x" * 1000]}, thread)
     (row,) = saver.threads()
@@ -177,9 +190,12 @@ def test_an_open_step_reads_live_and_by_id(face: Face, saver: Saver, thread: Con
 def test_a_new_input_drops_the_open_step(face: Face, saver: Saver, thread: Config) -> None:
     case = Breaking(saver)
     with pytest.raises(OSError, match="no disk"):
-        face.invoke(case.graph, {"log": ["1"]}, thread)
+        SYNC.invoke(case.graph, {"log": ["1"]}, thread)
     case.broken = False
-    assert face.invoke(case.graph, {"log": ["2"]}, thread)["log"] == ["1", "2", "a", "b", "c", "d"]
+    with pytest.warns(DroppedWorkWarning, match=r"drops what \['a', 'c'\] had done.*'1'"):
+        assert face.invoke(case.graph, {"log": ["2"]}, thread)["log"] == ["1", "2", "a", "b", "c", "d"]
+    dropped = face.history(case.graph, thread)[-2]
+    assert [task.result for task in dropped.tasks] == [{"log": ["a"]}, None, {"log": ["c"]}]
 
 
 def test_one_of_ten_sends_fails_and_alone_runs_again(face: Face, saver: Saver, thread: Config) -> None:

@@ -18,6 +18,10 @@
         ├── OpaqueValue                      a stored value of a type nobody registered was touched
         └── DatabaseError                    the database cannot be used
 
+    ClewWarning (UserWarning)
+    ├── UnknownKeyWarning                    an update names a key that the state does not have
+    └── DroppedWorkWarning                   a new input dropped what tasks of an open superstep had done
+
 Control flow is not an error and does not belong here.
 """
 
@@ -102,3 +106,15 @@ class OpaqueValue(PersistenceError):
 
 class DatabaseError(PersistenceError):
     """The database cannot be used."""
+
+
+class ClewWarning(UserWarning):
+    """Something that goes on, and was perhaps not meant."""
+
+
+class UnknownKeyWarning(ClewWarning):
+    """An update names a key that the state does not have."""
+
+
+class DroppedWorkWarning(ClewWarning):
+    """A new input dropped what tasks of a superstep that had not ended had already done."""

@@ -72,6 +72,9 @@ class Saver:
 
     def delete_thread(self, thread_id: str) -> None:
         """Deletes a thread with its whole history; nothing where there is none."""
+        with self._lock:
+            for key in [key for key in self._hot if key[0] == str(thread_id)]:
+                del self._hot[key]
         self.storage.drop(str(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:

@@ -10,8 +10,7 @@ from typing import Any, Final, cast
 
 import ormsgpack
 
-from clew.checkpoint.ledger import KINDS, Entry, Ledger
-from clew.checkpoint.ledger import Kept as KeptValue
+from clew.checkpoint.ledger import KINDS, Entry, KeptValue, Ledger
 from clew.checkpoint.manifest import Body, Reader, over, read_body, unpacked, write_body, write_outcome
 from clew.checkpoint.storage import Batch, Found, Kept, Row, Waiting
 from clew.constants import START
@@ -54,14 +53,18 @@ class Journal:
         self.storage = storage
         self.thread = thread
         self.ns = ns
-        self.saved: Saved | None = None
         self.sound = True
-        self._ledger = Ledger()
+        self._forget(Found())
+        self._stand(Found())
+
+    def _forget(self, found: Found) -> None:
+        """Remembers nothing of what was kept, as on a thread that is empty."""
+        self.saved: Saved | None = None
+        self._ledger = Ledger(found.number, found.logs)
         self._entries: dict[str, Entry] = {}
         self._base: int | None = None
         self._changed: set[str] = set()
         self._spent = 0
-        self._stand(Found())
 
     def _stand(self, found: Found) -> None:
         """Takes what the store has as what the next write is conditional on."""
@@ -90,6 +93,7 @@ class Journal:
             )
         self._stand(found)
         if found.row is None:
+            self._forget(found)
             return None
         ledger = self._ledger
         if self.saved is None or self.saved.id != found.row.id or ledger.pending or ledger.logs() != found.logs:
@@ -106,7 +110,8 @@ class Journal:
     async def _read(self, found: Found, row: Row) -> None:
         body = read_body(row.body)
         base = read_body(found.base.body) if found.base else None
-        ledger = self._ledger = Ledger(found.number, found.logs)
+        self._forget(found)
+        ledger = self._ledger
         self._entries = {**(base.entries if base else {}), **body.entries}
         self._base = found.base.seq if found.base else row.seq
         self._changed = set(body.entries) if base else set()

@@ -54,7 +54,7 @@ def places_of(flat: Sequence[int]) -> list[int]:
     return [place_of(flat[i], number) for i in range(0, len(flat), 3) for number in range(flat[i + 1], flat[i + 2])]
 
 
-class Kept:
+class KeptValue:
     """What was last kept of one channel: the elements (a list of our own, never the live container) and their places."""
 
     __slots__ = ("elements", "index", "keys", "places", "ranges")
@@ -96,7 +96,7 @@ class Ledger:
     __slots__ = ("_digests", "_ends", "_known", "_number", "_placed", "kept", "pending", "written")
 
     def __init__(self, number: int = 0, logs: bytes = b"") -> None:
-        self.kept: dict[str, Kept] = {}
+        self.kept: dict[str, KeptValue] = {}
         self.pending: list[tuple[int, bytes, bytes]] = []
         self.written: set[int] = set()
         self._number = number
@@ -183,13 +183,13 @@ class Ledger:
         kind = KINDS.get(cast("Any", type(value)), ITEM)
         kept = self.kept.get(key)
         if kept is None or (kept.keys is not None) != (kind == DICT):  # a pair's place is no element's
-            kept = Kept([], [])
+            kept = KeptValue([], [])
         if (data := _whole(kind, value)) is not None:
             if len(data) <= INLINE:
                 self.kept.pop(key, None)
                 return data
             place = self._item(key, data)
-            self.kept[key] = Kept([value], [place])
+            self.kept[key] = KeptValue([value], [place])
             return [ITEM, 0, None, *ranges_of([place])]
         if kind == DICT:
             kept = self._pairs(key, kept, value, keeps_elements)
@@ -200,11 +200,11 @@ class Ledger:
         self.kept[key] = kept
         return self._entry(kind, value, kept.ranges)
 
-    def _sequence(self, key: str, kept: Kept, value: Any, keeps_elements: bool) -> Kept:
+    def _sequence(self, key: str, kept: KeptValue, value: Any, keeps_elements: bool) -> KeptValue:
         elements = list(value)
         same = self._unseen(kept, elements) if keeps_elements else 0
         growing = same == len(kept.elements)
-        after = kept if growing else Kept(kept.elements[:same], kept.places[:same])
+        after = kept if growing else KeptValue(kept.elements[:same], kept.places[:same])
         stood = same
         for element in elements[same:]:
             place = -1
@@ -222,7 +222,7 @@ class Ledger:
             after.append(element, place)
         return after
 
-    def _unseen(self, kept: Kept, elements: list[Any]) -> int:
+    def _unseen(self, kept: KeptValue, elements: list[Any]) -> int:
         """How many elements from the first on may be passed over: the ones kept before and not among the writes."""
         old = kept.elements
         same = len(old) if len(old) <= len(elements) and all(map(is_, old, elements)) else _prefix(old, elements)
@@ -237,7 +237,7 @@ class Ledger:
             return -1
         return places.pop(0) if len(places) > 1 else places[0]
 
-    def _pairs(self, key: str, kept: Kept, value: dict[Any, Any], keeps_elements: bool) -> Kept:
+    def _pairs(self, key: str, kept: KeptValue, value: dict[Any, Any], keeps_elements: bool) -> KeptValue:
         old = {} if kept.keys is None else dict(zip(kept.keys, zip(kept.elements, kept.places, strict=True), strict=True))
         places: list[int] = []
         for name, inner in value.items():
@@ -245,15 +245,15 @@ class Ledger:
             if place < 0 or not keeps_elements or before is not inner or id(inner) in self.written or type(inner) in ATOMS:
                 place = self._element(key, [name, inner], (place,), name, True)
             places.append(place)
-        return Kept(list(value.values()), places, list(value))
+        return KeptValue(list(value.values()), places, list(value))
 
-    def _members(self, key: str, kept: Kept, value: Iterable[Any]) -> Kept:
+    def _members(self, key: str, kept: KeptValue, value: Iterable[Any]) -> KeptValue:
         """Members are hashable, so they do not change; a set has no order, so the order of places is as good as any."""
         placed = [(self._element(key, member, self._stood(kept, member), member, True), member) for member in value]
         placed.sort(key=lambda pair: pair[0])
-        return Kept([member for _, member in placed], [place for place, _ in placed])
+        return KeptValue([member for _, member in placed], [place for place, _ in placed])
 
-    def _stood(self, kept: Kept, member: Any) -> tuple[int, ...]:
+    def _stood(self, kept: KeptValue, member: Any) -> tuple[int, ...]:
         i = kept.index.get(id(member), -1)
         return (kept.places[i],) if i >= 0 else ()
 

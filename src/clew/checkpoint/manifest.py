@@ -121,7 +121,11 @@ def _write_target(ledger: Ledger, target: str | Send) -> Any:
 
 def _write_task(ledger: Ledger, task: Task) -> Any:
     if task.node == START:
-        return [None, [[key, _write_value(ledger, key, key, value)] for key, value in cast("tuple[Write, ...]", task.arg)]]
+        writes = cast("tuple[Write, ...]", task.arg)
+        try:
+            return [None, [[key, _write_value(ledger, key, key, value)] for key, value in writes]]
+        except UnstorableValue as error:
+            raise UnstorableValue(f"the input has {error.reason}", error.path) from None
     return [task.node, ledger.write(SENDS, task.arg)] if task.sent else task.node
 
 

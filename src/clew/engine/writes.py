@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from clew.constants import END, START
 from clew.engine.plan import Plan
-from clew.errors import InvalidUpdateError
+from clew.errors import InvalidUpdateError, UnknownKeyWarning
 from clew.schema import fields_of
 from clew.types import Command, Send, Write
 
@@ -115,10 +115,6 @@ def _known(plan: Plan, node: str, key: Any) -> bool:
         stacklevel=2,
     )
     return False
-
-
-class UnknownKeyWarning(UserWarning):
-    """An update names a key that the state does not have."""
 
 
 def _nonsense(plan: Plan, node: str, update: Any) -> str:

@@ -4,6 +4,7 @@ The loop alone owns what changes. Tasks are handed what they need and post one m
 """
 
 import traceback
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,13 @@ from clew.engine.apply import apply, task_key
 from clew.engine.plan import Plan
 from clew.engine.start import begin, fork, resume
 from clew.engine.writes import Returned, prepared, read_update
-from clew.errors import EmptyInputError, GraphRecursionError, PersistenceError, UnstorableValue
+from clew.errors import DroppedWorkWarning, EmptyInputError, GraphRecursionError, PersistenceError, UnstorableValue
 from clew.ids import task_id
 from clew.runtime.attempt import Node, attempt
 from clew.runtime.events import cached_event, update_event
 from clew.runtime.host import Finished, Host
 from clew.runtime.settings import Settings
-from clew.types import Checkpoint, Failed, Outcome, Result
+from clew.types import Checkpoint, Failed, Outcome, Result, Saved
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
     from clew.checkpoint.base import Saver
@@ -118,6 +119,7 @@ class Run:
         journal = self._journal = saver.journal(self._host, settings.thread, settings.ns)
         saved = await journal.open(settings.checkpoint)
         if writes is not None:
+            self._warn_of_dropped(saved)
             await self._commit(begin(plan, saved.checkpoint if saved else None, writes))
             return NONE
         if saved is None:
@@ -127,6 +129,16 @@ class Run:
             return NONE
         self.checkpoint = resume(plan, saved.checkpoint)
         return saved.records
+
+    def _warn_of_dropped(self, saved: Saved | None) -> None:
+        done = sorted(key for key, outcome in saved.records.items() if isinstance(outcome, Result)) if saved else ()
+        if done:
+            warnings.warn(
+                f"The new input drops what {done} had done in a superstep of thread {self._settings.thread!r} that had not "
+                "ended; it stays in the thread's history. To end that superstep first, call `invoke(None, config)`.",
+                DroppedWorkWarning,
+                stacklevel=2,
+            )
 
     def _recorded(self, records: Mapping[str, Outcome]) -> list[Result | None]:
         """Per task its result, where one is on record."""

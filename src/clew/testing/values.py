@@ -2,9 +2,15 @@
 
 import datetime as dt
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
+
+
+def orders() -> st.SearchStrategy[Callable[[int], int]]:
+    """Orders in which tasks end, for `ScriptedHost` and `crash_everywhere`."""
+    return st.randoms(use_true_random=False).map(lambda chance: chance.randrange)
 
 
 def text() -> st.SearchStrategy[str]:
