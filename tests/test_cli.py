@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,11 +26,20 @@ def clew(*arguments: str, given: str = "", cwd: Path, **env: str) -> subprocess.
     )
 
 
-@pytest.fixture
-def chatted(tmp_path: Path) -> Path:
-    found = clew("chat", "--say", "hi! I'm bob", "--say", "what's my name?", cwd=tmp_path)
+@pytest.fixture(scope="session")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a conversation, made once."""
+    folder = tmp_path_factory.mktemp("chat")
+    found = clew("chat", "--say", "hi! I'm bob", "--say", "what's my name?", cwd=folder)
     assert found.returncode == 0, found.stderr
     assert "Your name is Bob" in found.stdout
+    return folder
+
+
+@pytest.fixture
+def chatted(chat: Path, tmp_path: Path) -> Path:
+    """A folder of one's own with that database in it."""
+    shutil.copytree(chat, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

@@ -29,19 +29,30 @@ NAMES: Final = {
     "function+": "FunctionMessageChunk",
     "chat+": "ChatMessageChunk",
 }
-OWN: Final = frozenset({"content", "page_content", "id", "type"})
+MISSING: Final = object()
 _blank: Final = cast("Callable[[Any], Any]", object.__new__)  # past constructors and validators
 _set: Final = object.__setattr__
 
 
 class Shape(NamedTuple):
-    """A class as it is packed: its short name, the field with its content, what makes a fresh dict of its defaults, and whether
-    it is open to fields of any name."""
+    """A class as it is packed.
+
+    Attributes:
+        content: the field with its content, which has a place of its own in the array, as `id` has.
+        blank: every field in the class's order, with its default; None where a fresh one must be made or one must be given.
+        made: the fields whose defaults are made afresh, each with what makes them.
+        usual: the fields beside content and id, each with the default that goes without saying, `MISSING` where there is none.
+        required: the fields of `usual` that have no default.
+        open: whether it takes fields of any name.
+    """
 
     name: str
     kind: Any
     content: str
-    fresh: Callable[[], dict[str, Any]]
+    blank: dict[str, Any]
+    made: list[tuple[str, Callable[[], Any]]]
+    usual: list[tuple[str, Any]]
+    required: frozenset[str]
     open: bool
 
 
@@ -68,76 +79,84 @@ def _shapes() -> tuple[dict[Any, Shape], dict[str, Shape]]:
 
 
 def _shape(name: str, kind: Any) -> Shape:
-    plain: dict[str, Any] = {}
+    content = "page_content" if name == "document" else "content"
+    blank: dict[str, Any] = {}
     made: list[tuple[str, Callable[[], Any]]] = []
+    usual: list[tuple[str, Any]] = []
     for field, info in kind.model_fields.items():
+        blank[field] = None if info.is_required() else info.get_default()
         if info.default_factory is not None:
             made.append((field, info.default_factory))
-        elif not info.is_required():
-            plain[field] = info.default
-
-    def fresh() -> dict[str, Any]:
-        fields = plain.copy()
-        for field, factory in made:
-            fields[field] = factory()
-        return fields
-
-    return Shape(
-        name, kind, "page_content" if name == "document" else "content", fresh, kind.model_config.get("extra") == "allow"
-    )
+        if field not in (content, "id"):
+            usual.append((field, MISSING if info.is_required() else info.get_default(call_default_factory=True)))
+    required = frozenset(field for field, default in usual if default is MISSING)
+    return Shape(name, kind, content, blank, made, usual, required, kind.model_config.get("extra") == "allow")
 
 
 def pack(value: Any) -> list[Any] | None:
     """`[type, id, content, fields that differ from their defaults, ...]` of a message or document, trailing Nones left out.
 
-    None for an object of any other class, a subclass of these too.
+    None for an object of any other class, a subclass of these too, and for one that lacks fields of its class.
     """
     shape = _shapes()[0].get(type(value))
     if shape is None:
         return None
-    fields, defaults = value.__dict__, shape.fresh()
-    other = {
-        name: field
-        for name, field in fields.items()
-        if name not in OWN and (name not in defaults or field != defaults[name] or type(field) is not type(defaults[name]))
-    }
-    if fields["type"] != defaults["type"]:
-        other["type"] = fields["type"]
-    was_set: set[str] = value.__pydantic_fields_set__ ^ _supposed(shape, fields["id"], other)
-    packed = [
-        shape.name,
-        fields["id"],
-        fields[shape.content],
-        other or None,
-        sorted(was_set) or None,
-        value.__pydantic_extra__ or None,
-    ]
-    while packed[-1] is None:
-        packed.pop()
+    fields = value.__dict__
+    if fields.keys() != shape.blank.keys():
+        return None
+    other: dict[str, Any] = {}
+    for name, default in shape.usual:
+        field = fields[name]
+        # types first: fields hold anything, and an array that is compared gives an array
+        if field is not default and (type(field) is not type(default) or field != default):
+            other[name] = field
+    id_, was_set, extra = fields["id"], value.__pydantic_fields_set__, value.__pydantic_extra__
+    supposed = _supposed(shape, id_, other)
+    packed = [shape.name, id_, fields[shape.content]]
+    if extra:
+        packed += (other or None, sorted(was_set ^ supposed) or None, extra)
+    elif was_set != supposed:
+        packed += (other or None, sorted(was_set ^ supposed))
+    elif other:
+        packed.append(other)
     return packed
 
 
 def unpack(packed: Sequence[Any]) -> Any:
-    """The message or document that `pack` packed.
+    """The message or document that `pack` packed. What its fields hold is not looked at.
+
+    A field that its class no longer has is kept as one of its extra fields, as the class's constructor would.
 
     Raises:
         ValueError: nothing that `pack` made. MissingDependency: langchain-core is not installed.
     """
     try:
-        shape = _shapes()[1][packed[0]]
-        id_, content = packed[1], packed[2]
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{packed!r} is not a packed message") from error
-    fields = shape.fresh()
+        return _made(*packed)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{repr(packed)[:200]} is not a packed message ({error})") from error
+
+
+def _made(name: str, id_: Any, content: Any, other: Any = None, changed: Any = None, extra: Any = None) -> Any:
+    shape = _shapes()[1][name]
+    fields = shape.blank.copy()
+    for field, factory in shape.made:
+        fields[field] = factory()
     fields[shape.content] = content
     fields["id"] = id_
-    other, was_set, extra = packed[3:6] if len(packed) == 6 else (*packed[3:], None, None, None)[:3]
+    was_set = _supposed(shape, id_, other or ())
+    if changed:
+        was_set.symmetric_difference_update(changed)
     if other:
         fields.update(other)
-    supposed = _supposed(shape, id_, other or ())
+        if len(fields) > len(shape.blank):  # names that the class has no field for must not come to hide its methods
+            extra = {**(extra or {}), **{field: fields.pop(field) for field in other.keys() - shape.blank.keys()}}
+    if not shape.required <= (other or {}).keys():
+        raise ValueError(f"without {sorted(shape.required)}")
+    if extra and not (shape.open and all(type(field) is str for field in extra.keys())):
+        raise ValueError(f"a {shape.kind.__name__} has no fields {list(extra)}")
     made = _blank(shape.kind)
     _set(made, "__dict__", fields)
-    _set(made, "__pydantic_fields_set__", supposed ^ set(was_set) if was_set else supposed)
+    _set(made, "__pydantic_fields_set__", was_set)
     _set(made, "__pydantic_extra__", extra or ({} if shape.open else None))
     _set(made, "__pydantic_private__", None)
     return made
@@ -146,6 +165,12 @@ def unpack(packed: Sequence[Any]) -> Any:
 def _supposed(shape: Shape, id_: Any, other: Iterable[str]) -> set[str]:
     """The fields that are most likely to have been set by hand, so that mostly nothing need be stored about it."""
     return {shape.content, *other} if id_ is None else {shape.content, "id", *other}
+
+
+@cache
+def _full() -> frozenset[Any]:
+    """The classes that need no coercion."""
+    return frozenset(getattr(_module(), name) for short, name in NAMES.items() if not short.endswith("+"))
 
 
 def as_messages(given: Any) -> list[Any]:
@@ -158,6 +183,8 @@ def as_messages(given: Any) -> list[Any]:
     """
     messages = _module()
     items = cast("list[Any]", given) if isinstance(given, list) else [given]
+    if _full().issuperset(map(type, items)):  # mostly so, and at C speed
+        return items.copy()
     found: list[Any] = []
     for item in items:
         if isinstance(item, messages.BaseMessageChunk):
@@ -174,7 +201,7 @@ def _converted(messages: Any, item: Any) -> Any:
         return messages.convert_to_messages([item])[0]
     except (NotImplementedError, ValueError, KeyError, TypeError) as error:
         raise InvalidUpdateError(
-            f"{item!r} is not a message: expected a message object, a string, a `(role, content)` pair such as "
+            f"{repr(item)[:200]} is not a message: expected a message object, a string, a `(role, content)` pair such as "
             '("user", "hi"), or a dict such as {"role": "user", "content": "hi"}.'
         ) from error
 
