@@ -171,6 +171,21 @@ def test_what_is_on_record_is_streamed_as_cached(face: Face, saver: Saver, threa
     assert [next(iter(chunk)) for chunk in chunks] == ["a", "c", "b", "d"]
 
 
+def test_errors_and_metadata_may_hold_any_text_and_number(face: Face, saver: Saver, thread: Config) -> None:
+    odd = {"text": "\ud800\0", "number": 1 << 80}
+
+    def broken(state: Log) -> Log:
+        raise OSError(odd["text"])
+
+    graph = StateGraph(Log).add_node(broken).add_edge(START, "broken").compile(saver)
+    with pytest.raises(OSError, match="\ud800"):
+        face.invoke(graph, {}, {**thread, "metadata": odd})
+    state = face.get_state(graph, thread)
+    assert odd.items() <= (state.metadata or {}).items()
+    assert isinstance(state.tasks[0].error, Failed)
+    assert state.tasks[0].error.message == odd["text"]
+
+
 def test_an_open_step_reads_live_and_by_id(face: Face, saver: Saver, thread: Config) -> None:
     case = Breaking(saver)
     with pytest.raises(OSError, match="no disk") as caught:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 import ormsgpack
 
-from clew.checkpoint.codec import Split, decode
+from clew.checkpoint.codec import Split, decode, encode
 from clew.checkpoint.ledger import DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE, Entry, Ledger, places_of
 from clew.checkpoint.storage import Waiting
 from clew.constants import START
@@ -46,7 +46,7 @@ class Body:
 
 
 def write_body(
-    ledger: Ledger, checkpoint: Checkpoint, entries: Mapping[str, Entry], outcomes: list[Any], metadata: Any
+    ledger: Ledger, checkpoint: Checkpoint, entries: Mapping[str, Entry], outcomes: list[Any], metadata: Mapping[str, Any]
 ) -> bytes:
     joins = [[list(sources), target, sorted(arrived)] for (sources, target), arrived in checkpoint.joins.items()]
     fields: list[Any] = [
@@ -58,7 +58,7 @@ def write_body(
         sorted(checkpoint.waiting),
         [_short(name) for name in checkpoint.acted],
         outcomes,
-        metadata,
+        encode(metadata) if metadata else b"",
     ]
     while not fields[-1]:
         fields.pop()
@@ -67,10 +67,11 @@ def write_body(
 
 def read_body(data: bytes) -> Body:
     fields: list[Any] = unpacked(data)
-    empty: list[Any] = [-2, 0, {}, [], [], [], [], [], {}]
+    empty: list[Any] = [-2, 0, {}, [], [], [], [], [], b""]
     whole: list[Any] = [*fields, *empty[len(fields) :]]
     source: int = whole[1]
     body = Body(whole[0], SOURCES[source], *whole[2:])
+    body.metadata = decode(whole[-1]) if whole[-1] else {}
     body.acted = [_long(name) for name in cast("list[Any]", body.acted)]
     return body
 
@@ -93,7 +94,7 @@ def unpacked(data: bytes) -> Any:
 def write_outcome(ledger: Ledger, task: Task, outcome: Outcome) -> list[Any]:
     """An outcome as plain lists. START writes what its task in the frontier already holds, so only its targets are."""
     if isinstance(outcome, Failed):
-        return [FAILED, outcome.type, outcome.message, outcome.traceback]
+        return [FAILED, encode([outcome.type, outcome.message, outcome.traceback])]
     entries = [[key, _write_value(ledger, key, key, value)] for key, value in outcome.writes]
     written = [] if task.node == START else entries
     return [0, written, [_write_target(ledger, target) for target in outcome.targets]]
@@ -157,7 +158,7 @@ class Reader:
     async def outcome(self, task: Task, fields: Sequence[Any]) -> tuple[Outcome, list[list[int]]]:
         """An outcome, and of each write the places of its elements."""
         if fields[0] == FAILED:
-            return Failed(*fields[1:]), []
+            return Failed(*decode(fields[1])), []
         writes, places = await self.writes(fields[1])
         targets = fields[2] if len(fields) > 2 else ()
         written = task.arg if task.node == START else writes
