@@ -1,5 +1,6 @@
 """What is SQLite's own: files that are none, or cannot be written to; many threads; what is said then."""
 
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -108,6 +109,19 @@ def test_a_closed_saver_says_so(tmp_path: Path) -> None:
     saver.close()
     with pytest.raises(DatabaseError, match=r"is closed: make a new one"):
         graph.invoke({}, THREAD)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted through /proc")
+def test_a_saver_that_is_let_go_closes_its_file(tmp_path: Path) -> None:
+    def opened() -> int:
+        return sum(str(tmp_path) in str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())
+
+    saver = SqliteSaver(tmp_path / "threads.db")
+    saver.setup()
+    assert opened() > 0
+    del saver
+    gc.collect()
+    assert opened() == 0
 
 
 def test_a_locked_file_is_waited_for_and_then_given_up(tmp_path: Path) -> None:

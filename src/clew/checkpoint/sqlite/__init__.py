@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -17,6 +18,7 @@ from clew.ids import stamp_of, stamped
 
 APPLICATION_ID: Final = 0x436C6577  # "Clew" in ASCII: SQLite's own place for whose file this is
 VERSION: Final = 1
+_INHERITED: Final[list[sqlite3.Connection]] = []  # a parent's connections in a forked child: neither used nor closed
 ROW: Final = "c.seq, c.id, c.parent, c.base, c.body"
 
 
@@ -46,7 +48,11 @@ class SqliteStorage:
         if self._connection is None or self._pid != os.getpid():
             if self._closed:
                 raise DatabaseError(f"The saver of {self.path!r} is closed: make a new one.")
+            if self._connection is not None:
+                _INHERITED.append(self._connection)
             self._connection, self._pid = self._connect(), os.getpid()
+            # a saver that is let go without `close` closes its file; not at exit, which a forked child would do to its parent's
+            weakref.finalize(self, self._connection.close).atexit = False
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
