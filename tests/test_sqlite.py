@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
-from support.faces import Face
+from support.faces import ASYNC, Face
 
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.errors import DatabaseError
@@ -95,10 +95,22 @@ def test_a_directory_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
         SqliteSaver(tmp_path / "nowhere" / "x.db").setup()
 
 
-def test_a_connection_in_place_of_a_path_is_told_apart() -> None:
+def test_a_connection_may_be_given_and_is_left_open(face: Face, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "threads.db", check_same_thread=False)
+    with SqliteSaver(connection) as saver:
+        face.invoke(counting(saver), {}, THREAD)
+    assert connection.execute("select count(*) from checkpoint").fetchone() == (3,)
+    connection.close()
+    with SqliteSaver(tmp_path / "threads.db") as saver:
+        assert face.invoke(counting(saver), {}, THREAD) == {"n": 2}
+
+
+def test_a_connection_of_one_thread_is_told_what_to_be() -> None:
     connection = sqlite3.connect(":memory:")
-    with pytest.raises(TypeError, match="pass the file's path"):
-        SqliteSaver(connection)  # pyright: ignore
+    with SqliteSaver(connection) as saver:
+        assert counting(saver).invoke({}, THREAD) == {"n": 1}
+        with pytest.raises(DatabaseError, match="check_same_thread=False"):
+            ASYNC.invoke(counting(saver), {}, THREAD)
     connection.close()
 
 

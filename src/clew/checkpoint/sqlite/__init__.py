@@ -29,8 +29,9 @@ class SqliteStorage:
     in a forked child, which must not use its parent's.
     """
 
-    def __init__(self, path: str, *, synchronous: str, timeout: float) -> None:
+    def __init__(self, path: str, *, synchronous: str, timeout: float, given: sqlite3.Connection | None = None) -> None:
         self.path = path
+        self._given = given
         self._synchronous = synchronous
         self._timeout = timeout
         self._lock = threading.RLock()
@@ -50,12 +51,19 @@ class SqliteStorage:
                 raise DatabaseError(f"The saver of {self.path!r} is closed: make a new one.")
             if self._connection is not None:
                 _INHERITED.append(self._connection)
-            self._connection, self._pid = self._connect(), os.getpid()
+            connection = self._connection = self._connect()
+            if connection is self._given:
+                return connection
+            self._pid = os.getpid()
             # a saver that is let go without `close` closes its file; not at exit, which a forked child would do to its parent's
-            weakref.finalize(self, self._connection.close).atexit = False
+            weakref.finalize(self, connection.close).atexit = False
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
+        if self._given is not None and self._pid == os.getpid():
+            self._given.isolation_level = None
+            self._prepare(self._given)
+            return self._given
         connection = sqlite3.connect(
             self.path,
             timeout=self._timeout,
@@ -111,7 +119,7 @@ class SqliteStorage:
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            if self._connection is not None and self._pid == os.getpid():
+            if self._connection not in (None, self._given) and self._pid == os.getpid():
                 self._connection.close()
             self._connection = None
 
@@ -268,6 +276,8 @@ def _explained(path: str, error: sqlite3.Error) -> str:
         return f"{path!r} cannot be written to ({text}): check the permissions of the file and of its directory."
     if "unable to open" in text:
         return f"{path!r} cannot be opened ({text}): does its directory exist, and may this process write there?"
+    if "same thread" in text:
+        return "The saver's connection belongs to one thread: make it with sqlite3.connect(…, check_same_thread=False)."
     if "locked" in text:
         return f"{path!r} stayed locked by another writer for longer than the timeout ({text}): pass a longer `timeout`."
     return f"{path!r}: {text}"
@@ -278,6 +288,7 @@ class SqliteSaver(Saver):
 
     Args:
         path: the file, made where there is none; `":memory:"` for one that lives as long as this object; a `file:` URI.
+            Or a connection of your own, made with `check_same_thread=False`; it is left open, and not to be used meanwhile.
         synchronous: `"full"` (default): a commit survives a power cut. `"normal"`: it survives the death of the process, and
             the last ones may be lost with the power; several times faster.
         timeout: seconds to wait for another process that is writing.
@@ -289,14 +300,17 @@ class SqliteSaver(Saver):
     storage: SqliteStorage
 
     def __init__(
-        self, path: str | os.PathLike[str], *, synchronous: Literal["full", "normal"] = "full", timeout: float = 30.0
+        self,
+        path: str | os.PathLike[str] | sqlite3.Connection,
+        *,
+        synchronous: Literal["full", "normal"] = "full",
+        timeout: float = 30.0,
     ) -> None:
         if isinstance(path, sqlite3.Connection):
-            raise TypeError(
-                "SqliteSaver opens its own connection: pass the file's path, as in SqliteSaver('chat.db'), "
-                "not a sqlite3.Connection."
-            )
-        super().__init__(SqliteStorage(os.fspath(path), synchronous=synchronous, timeout=timeout))
+            given, name = path, path.execute("pragma database_list").fetchone()[2] or ":memory:"
+        else:
+            given, name = None, os.fspath(path)
+        super().__init__(SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given))
 
     @classmethod
     def from_conn_string(cls, conn_string: str) -> Self:
