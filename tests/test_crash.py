@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -262,7 +263,7 @@ def test_a_process_that_slept_while_another_went_on_overwrites_nothing(shape: st
 
 def dump(db: str) -> dict[str, list[Any]]:
     """Every row of every table."""
-    with sqlite3.connect(db) as connection:
+    with closing(sqlite3.connect(db)) as connection:
         tables = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
         return {table: connection.execute(f"select * from {table}").fetchall() for table in tables}
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -28,6 +29,11 @@ def counting(saver: SqliteSaver) -> CompiledStateGraph:
     return StateGraph(State).add_node("node", lambda s: {"n": s.get("n", 0) + 1}).add_edge(START, "node").compile(saver)
 
 
+def execute(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(statement)
+
+
 def test_a_file_that_is_no_database_is_left_alone(face: Face, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("dear diary, " * 100)
@@ -38,8 +44,7 @@ def test_a_file_that_is_no_database_is_left_alone(face: Face, tmp_path: Path) ->
 
 def test_a_database_of_something_else_is_left_alone(face: Face, tmp_path: Path) -> None:
     path = tmp_path / "other.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("create table precious (x)")
+    execute(path, "create table precious (x)")
     before = path.read_bytes()
     with pytest.raises(DatabaseError, match="is a SQLite database of something else"):
         face.invoke(counting(SqliteSaver(path)), {}, THREAD)
@@ -50,8 +55,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "threads.db"
     with SqliteSaver(path) as saver:
         saver.setup()
-    with sqlite3.connect(path) as connection:
-        connection.execute("pragma user_version = 99")
+    execute(path, "pragma user_version = 99")
     with pytest.raises(DatabaseError, match="newer Clew"):
         SqliteSaver(path).setup()
 
@@ -213,7 +217,6 @@ def test_a_long_chat_is_linear_on_disk(tmp_path: Path) -> None:
             for _ in range(400):
                 graph.invoke({"messages": HumanMessage(text())}, THREAD)
             messages = graph.get_state(THREAD).values["messages"]
-        with sqlite3.connect(path) as connection:
-            connection.execute("pragma wal_checkpoint(truncate)")
+        execute(path, "pragma wal_checkpoint(truncate)")
         assert len(messages) == 800
         assert path.stat().st_size <= bound * sum(len(encode(message)) for message in messages)
