@@ -1,12 +1,17 @@
 """The guide "How to add thread-level persistence to your graph", word for word but for the package name."""
 
 import asyncio
+import functools
+import operator
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage
 from support.faces import Face
-from support.pages import ROOT, blocks, run
+from support.pages import BLOCK, ROOT, blocks, run
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import MemorySaver
@@ -14,9 +19,24 @@ from clew.checkpoint.sqlite import SqliteSaver
 from clew.graph import START, MessagesState, StateGraph
 from clew.graph.compiled import CompiledStateGraph
 
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
 PAGE = ROOT / "docs" / "how-to" / "thread-persistence.md"
 
-# The code of the original, block by block; `langgraph` has become `clew` and nothing else has changed.
+# The code of the original, block by block; the package `langgraph` has become `clew` and nothing else has changed.
+FOR_READING = [
+    """\
+from clew.checkpoint.memory import MemorySaver
+
+checkpointer = MemorySaver()
+graph.compile(checkpointer=checkpointer)
+""",
+    """\
+%%capture --no-stderr
+%pip install --quiet -U clew langchain_anthropic
+""",
+]
 GUIDE = [
     """\
 import getpass
@@ -66,7 +86,8 @@ from clew.checkpoint.memory import MemorySaver
 
 memory = MemorySaver()
 graph = builder.compile(checkpointer=memory)
-""",
+# If you're using LangGraph Cloud or LangGraph Studio, you don't need to pass the checkpointer when compiling the graph, since it's done automatically.
+""",  # noqa: E501  (word for word)
     """\
 config = {"configurable": {"thread_id": "1"}}
 input_message = {"role": "user", "content": "hi! I'm bob"}
@@ -91,6 +112,8 @@ for chunk in graph.stream(
 
 
 def test_the_page_has_the_code_of_the_guide_word_for_word() -> None:
+    shown = [found[2] for found in BLOCK.finditer(PAGE.read_text())]
+    assert shown[: len(FOR_READING) + len(GUIDE)] == FOR_READING + GUIDE
     assert [text for _, text in blocks(PAGE)][: len(GUIDE)] == GUIDE
 
 
@@ -112,10 +135,14 @@ def test_the_guide_tells_the_story_it_tells(
     assert type(names["model"]).__name__ == "ChatAnthropic"
 
 
-def conversation(saver: Saver | None, *, awaited: bool) -> CompiledStateGraph:
+def client() -> "BaseChatModel":
     from langchain_anthropic import ChatAnthropic  # late: it takes seconds, and collecting tests should not
 
-    model = ChatAnthropic(model="claude-3-5-sonnet-20240620")  # pyright: ignore[reportCallIssue]  (its own stubs want more)
+    return ChatAnthropic(model="claude-3-5-sonnet-20240620")  # pyright: ignore[reportCallIssue]  (its own stubs want more)
+
+
+def conversation(saver: Saver | None, *, awaited: bool) -> CompiledStateGraph:
+    model = client()
 
     def call_model(state: MessagesState) -> dict[str, Any]:
         return {"messages": model.invoke(state["messages"])}
@@ -154,6 +181,42 @@ def test_the_conversation_with_an_async_node(anthropic: str, saver: Saver) -> No
     assert hello.startswith("Hello Bob")
     assert bob.startswith("Your name is Bob")
     assert "don't have access" in unknown
+
+
+def test_a_streamed_answer_is_kept_as_one_full_message(anthropic: str, face: Face, saver: Saver) -> None:
+    model = client()
+
+    def call_model(state: MessagesState) -> dict[str, Any]:
+        first, *rest = model.stream(state["messages"])
+        assert len(rest) > 5
+        return {"messages": functools.reduce(operator.add, rest, first)}
+
+    builder = StateGraph(MessagesState).add_node("call_model", call_model).add_edge(START, "call_model")
+    graph = builder.compile(saver)
+    assert ask(face, graph, "hi! I'm bob", "1").startswith("Hello Bob")
+    assert ask(face, graph, "what's my name?", "1").startswith("Your name is Bob")
+    read = face.get_state(builder.compile(Saver(saver.storage)), {"configurable": {"thread_id": "1"}}).values["messages"]
+    assert [type(message) for message in read] == [HumanMessage, AIMessage, HumanMessage, AIMessage]
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ([("user", "")], "messages.0: all messages must have non-empty content"),
+        ([("ai", "hello"), ("user", "hi")], "first message must use the user role"),
+    ],
+)
+def test_the_stand_in_refuses_what_the_real_one_refuses(anthropic: str, given: Any, refused: str) -> None:
+    with pytest.raises(Exception, match=rf"400 .*{refused}"):
+        client().invoke(given)
+
+
+def test_the_stand_in_wants_a_key(anthropic: str) -> None:
+    request = urllib.request.Request(f"{anthropic}/v1/messages", b"{}", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    with refused.value as answer:
+        assert answer.code == 401
 
 
 def test_a_message_of_the_real_client_comes_back_as_it_was(anthropic: str, tmp_path: Path) -> None:

@@ -1,17 +1,24 @@
 """Messages: what is taken for one, how lists of them are merged, and that importing them costs nothing."""
 
+import operator
 import subprocess
 import sys
-from typing import Annotated, Any, TypedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any, ClassVar, TypedDict
 
+import numpy as np
 import pytest
+from langchain_core import messages as classes
+from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
+from support.faces import Face
 
-import clew.graph.message as message_module
 from clew.checkpoint.base import Saver
+from clew.checkpoint.codec import decode, encode
 from clew.errors import InvalidUpdateError
 from clew.graph import START, MessagesState, StateGraph, add_messages
-from clew.graph.message import REMOVE_ALL_MESSAGES
+from clew.graph.message import REMOVE_ALL_MESSAGES, merge_messages, prepare_messages
+from clew.interop.langchain import NAMES, pack, unpack
 
 
 def texts(messages: list[Any]) -> list[str]:
@@ -81,7 +88,7 @@ def test_one_side_alone_and_unknown_formats_are_refused() -> None:
     with pytest.raises(ValueError, match="both sides, or neither"):
         add_messages([HumanMessage("a")])
     with pytest.raises(ValueError, match="format is 'xml'"):
-        add_messages([], [], format="xml")  # pyright: ignore
+        add_messages([], [], format="xml")  # pyright: ignore[reportArgumentType]  (what is tested)
 
 
 def test_a_format_makes_a_reducer() -> None:
@@ -94,23 +101,53 @@ def test_a_format_makes_a_reducer() -> None:
     assert [block["type"] for block in message.content] == ["text", "image_url"]
 
 
-def test_a_long_conversation_is_not_read_again_for_each_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
+class Watched(HumanMessage):
+    """A message that counts how often its id is read."""
 
-    def counting(message: Any) -> Any:
-        read.append(1)
-        return message.id
+    reads: ClassVar[int] = 0
 
-    monkeypatch.setattr(message_module, "_id", counting)
-    graph = StateGraph(MessagesState).add_node("n", lambda state: {"messages": AIMessage("x", id=f"{len(state['messages'])}")})
-    compiled = graph.add_edge(START, "n").compile()
-    state = compiled.invoke({"messages": [HumanMessage(str(i), id=f"h{i}") for i in range(500)]})
-    read.clear()
-    merged = message_module.merge_messages(state["messages"], [AIMessage("once", id="once")])
-    first = len(read)
-    message_module.merge_messages(merged, [AIMessage("twice", id="twice")])
-    assert first >= 501
-    assert len(read) - first == 1
+    def __getattribute__(self, name: str) -> Any:
+        Watched.reads += name == "id"
+        return super().__getattribute__(name)
+
+
+def test_a_long_conversation_is_not_read_again_for_each_message() -> None:
+    merged = merge_messages([Watched(content=str(i), id=str(i)) for i in range(500)], [AIMessage("once", id="once")])
+    before = Watched.reads
+    merged = merge_messages(merged, [AIMessage("twice", id="twice")])
+    assert Watched.reads == before
+    assert len(merged) == 502
+
+
+def test_a_message_given_back_with_another_id_is_not_there_twice(face: Face) -> None:
+    def rename(state: MessagesState) -> dict[str, Any]:
+        said = state["messages"][-1]
+        said.id = "renamed"
+        return {"messages": said}
+
+    builder = StateGraph(MessagesState).add_node("say", lambda state: {"messages": AIMessage("said", id="first")})
+    graph = builder.add_node(rename).add_edge(START, "say").add_edge("say", "rename").compile()
+    messages = face.invoke(graph, {"messages": "hi"})["messages"]
+    assert texts(messages) == ["hi", "said"]
+    assert messages[-1].id == "renamed"
+
+
+def test_threads_that_merge_at_once_do_not_disturb_one_another() -> None:
+    def chat(run: int) -> list[str]:
+        messages: list[Any] = []
+        for turn in range(500):
+            messages = merge_messages(messages[-3:], [HumanMessage(f"{run} {turn}", id=f"{run} {turn}")])
+            messages = merge_messages(messages, [AIMessage("x", id=f"{run} {turn} x")])
+        return texts(messages)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that threads come between any two steps
+    try:
+        with ThreadPoolExecutor(40) as pool:  # more than are remembered
+            said = list(pool.map(chat, range(40)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert said == [["x", f"{run} 498", "x", f"{run} 499", "x"][-5:] for run in range(40)]
 
 
 def test_a_message_removed_and_said_again_is_kept_as_it_is(saver: Saver, thread: dict[str, Any]) -> None:
@@ -122,6 +159,84 @@ def test_a_message_removed_and_said_again_is_kept_as_it_is(saver: Saver, thread:
     expected = ["b", "other", "c"]
     assert texts(graph.get_state(thread).values["messages"]) == expected
     assert texts(builder.compile(Saver(saver.storage)).get_state(thread).values["messages"]) == expected
+
+
+def test_with_a_format_ids_stay_so_that_removing_and_replacing_go_by_them() -> None:
+    add = add_messages(format="langchain-openai")
+    kept = add([], [HumanMessage([{"type": "text", "text": "a"}], id="1"), HumanMessage("b", id="2")])
+    assert texts(add(kept, [RemoveMessage(id="1"), HumanMessage("B", id="2")])) == ["B"]
+
+
+def test_preparing_twice_is_preparing_once() -> None:
+    prepared = prepare_messages(["hi", HumanMessage("there")])
+    again = prepare_messages(prepared)
+    assert all(map(operator.is_, again, prepared))
+    assert all(map(operator.is_, add_messages([], prepared), prepared))
+
+
+MORE: dict[str, dict[str, Any]] = {"tool": {"tool_call_id": "c"}, "function": {"name": "f"}, "chat": {"role": "r"}}
+
+
+@pytest.mark.parametrize("short", NAMES)
+def test_each_class_is_packed_and_made_again(short: str) -> None:
+    fields = MORE.get(short.rstrip("+"), {}) | ({} if short == "remove" else {"content": "text"})
+    more = {"id": "1"} if short == "remove" else {"id": "1", "additional_kwargs": {"k": (1,)}, "name": "n", "extra": 3}
+    for message in (getattr(classes, NAMES[short])(**fields, id="1"), getattr(classes, NAMES[short])(**{**fields, **more})):
+        read = unpack(pack(message) or [])
+        assert type(read) is type(message)
+        assert read == message
+        assert repr(read) == repr(message)
+        assert list(read.model_dump().items()) == list(message.model_dump().items())
+        assert read.model_fields_set == message.model_fields_set
+        assert encode(read) == encode(message)
+
+
+def test_a_plain_message_is_packed_into_three() -> None:
+    assert pack(HumanMessage("hi", id="1")) == ["human", "1", "hi"]
+    assert pack(Document(page_content="page")) == ["document", None, "page"]
+
+
+def test_defaults_are_made_afresh_for_each() -> None:
+    one, other = unpack(["ai", "1", "x"]), unpack(["ai", "2", "x"])
+    one.tool_calls.append({"name": "f", "args": {}, "id": "c"})
+    one.additional_kwargs["k"] = 1
+    assert other == AIMessage("x", id="2")
+
+
+def test_an_artifact_may_be_an_array() -> None:
+    read = decode(encode(ToolMessage("t", tool_call_id="c", artifact=np.arange(3))))
+    assert read.artifact.tolist() == [0, 1, 2]
+
+
+def test_only_the_known_classes_are_packed() -> None:
+    class Mine(HumanMessage):
+        pass
+
+    assert pack(Mine(content="hi")) is None
+    assert pack("hi") is None
+    assert pack(HumanMessage.model_construct()) is None
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        5, [], "human", ["human"], ["human", "1"], ["Human", "1", "x"], ["os.system", "1", "x"], [["human"], "1", "x"],
+        ["human", "1", "x", 5], ["human", "1", "x", [["a", "b"]]], ["human", "1", "x", {5: 1}], ["human", "1", "x", None, 5],
+        ["human", "1", "x", None, None, 5], ["human", "1", "x", None, None, ["a"]],
+        ["human", "1", "x", None, None, None, None], ["tool", "1", "x"],
+        ["document", "1", "x", {"nope": 1}], ["document", "1", "x", None, None, {"nope": 1}],
+    ],
+)  # fmt: skip
+def test_what_was_never_packed_is_refused(packed: Any) -> None:
+    with pytest.raises(ValueError, match="is not a packed message"):
+        unpack(packed)
+
+
+def test_a_field_that_the_class_no_longer_has_hides_no_method_of_it() -> None:
+    read = unpack(["human", "1", "x", {"name": "n", "model_dump": 1, "gone": 2}])
+    assert read.name == "n"
+    assert read.gone == 2
+    assert read.model_dump()["content"] == "x"
 
 
 def run(code: str) -> str:
@@ -151,6 +266,6 @@ except ImportError as error:
 
 
 def test_remove_message_can_be_had_from_here() -> None:
-    from clew.graph.message import RemoveMessage as ours  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+    from clew.graph.message import RemoveMessage as ours  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]  (had late)
 
     assert ours is RemoveMessage

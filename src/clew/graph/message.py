@@ -1,8 +1,9 @@
 """Conversations: the `messages` key and its reducer. Importing this imports no message library; using it does."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypedDict
 from uuid import uuid4
 
 from clew.channels import reducer
@@ -18,11 +19,19 @@ REMOVE_ALL_MESSAGES: Final = "__remove_all__"
 """The id of a `RemoveMessage` that clears the list; what stands after it in the same update stays."""
 
 Format = Literal["langchain-openai"]
-_id: Final = attrgetter("id")
 
-# The ids of the lists merged last, so that appending to a long conversation need not read all of it again. Each list stands
-# beside its ids, so that its address is its own for as long as it is remembered.
-_ids: Final[dict[int, tuple[Any, set[str]]]] = {}
+
+class Seen(NamedTuple):
+    """A list that was merged lately: the ids of its messages, and the addresses of their objects, which it keeps alive."""
+
+    messages: list[Any]
+    ids: set[str]
+    objects: set[int]
+
+
+# By the address of the list, so that appending to a long conversation need not read all of it again. Runs in many threads share
+# it: each step is one call that no other thread can come between.
+_lately: Final[OrderedDict[int, Seen]] = OrderedDict()
 REMEMBERED: Final = 32
 
 
@@ -41,23 +50,31 @@ def prepare_messages(update: Any) -> list[Any]:
 
 def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
     """`add_messages` for two lists that are prepared, of which `left` is the graph's own."""
-    for index in range(len(right) - 1, -1, -1):
-        if is_removal(right[index]) and right[index].id == REMOVE_ALL_MESSAGES:
-            return [message for message in right[index + 1 :] if not is_removal(message)]
-    new = list(map(_id, right))
-    known = _ids.pop(id(left), (None, set[str]()))
-    ids = known[1] if known[0] is left and len(known[1]) == len(left) else set(map(_id, left))
-    if len(set(new)) < len(new) or any(map(is_removal, right)) or not ids.isdisjoint(new):
+    seen = _lately.pop(id(left), None)
+    if seen is None or seen.messages is not left or len(seen.ids) != len(left):
+        seen = Seen(left, {message.id for message in left}, set(map(id, left)))
+    # a message that is given back with another id is still the one that is there
+    if not _only_new(seen.ids, right) or not seen.objects.isdisjoint(map(id, right)):
         return _replaced(left, right)
     merged = left + right
-    ids.update(new)
-    _ids[id(merged)] = merged, ids
-    if len(_ids) > REMEMBERED:
-        _ids.pop(next(iter(_ids)), None)
+    seen.ids.update(message.id for message in right)
+    seen.objects.update(map(id, right))
+    _lately[id(merged)] = seen._replace(messages=merged)
+    if len(_lately) > REMEMBERED:
+        with suppress(KeyError):  # emptied by others meanwhile
+            _lately.popitem(last=False)
     return merged
 
 
+def _only_new(known: set[str], right: list[Any]) -> bool:
+    new = {message.id for message in right}
+    return len(new) == len(right) and known.isdisjoint(new) and not any(map(is_removal, right))
+
+
 def _replaced(left: list[Any], right: list[Any]) -> list[Any]:
+    for index in range(len(right) - 1, -1, -1):
+        if is_removal(right[index]) and right[index].id == REMOVE_ALL_MESSAGES:
+            return [message for message in right[index + 1 :] if not is_removal(message)]
     merged = left.copy()
     at = {message.id: index for index, message in enumerate(merged)}
     removed: set[str] = set()
@@ -91,7 +108,7 @@ def add_messages(left: Any = None, right: Any = None, *, format: Format | None =
             format, for `Annotated[list, add_messages(format="langchain-openai")]`.
 
     Returns:
-        A new list; kept messages are the same objects, and `left` is left alone.
+        A new list; kept messages are the same objects (with a `format`, new ones of the same ids), and `left` is left alone.
 
     Raises:
         ValueError: one side only; another format; a RemoveMessage whose id no message has.
@@ -103,8 +120,9 @@ def add_messages(left: Any = None, right: Any = None, *, format: Format | None =
         return _formatted(format)
     if left is None or right is None:
         raise ValueError("add_messages needs both sides, or neither: add_messages(left, right).")
-    merged = merge_messages(prepare_messages(left), prepare_messages(right))
-    return in_openai_format(merged) if format else merged
+    left, right = prepare_messages(left), prepare_messages(right)
+    merged = left + right if _only_new({message.id for message in left}, right) else _replaced(left, right)
+    return prepare_messages(in_openai_format(merged)) if format else merged
 
 
 def _formatted(format: Format | None) -> Callable[[Any, Any], Any]:

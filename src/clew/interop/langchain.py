@@ -144,20 +144,21 @@ def _made(name: str, id_: Any, content: Any, other: Any = None, changed: Any = N
     fields[shape.content] = content
     fields["id"] = id_
     was_set = _supposed(shape, id_, other or ())
+    more: dict[str, Any] = {**extra} if extra else {}
     if changed:
         was_set.symmetric_difference_update(changed)
     if other:
         fields.update(other)
         if len(fields) > len(shape.blank):  # names that the class has no field for must not come to hide its methods
-            extra = {**(extra or {}), **{field: fields.pop(field) for field in other.keys() - shape.blank.keys()}}
+            more.update((field, fields.pop(field)) for field in other.keys() - shape.blank.keys())
     if not shape.required <= (other or {}).keys():
         raise ValueError(f"without {sorted(shape.required)}")
-    if extra and not (shape.open and all(type(field) is str for field in extra.keys())):
-        raise ValueError(f"a {shape.kind.__name__} has no fields {list(extra)}")
+    if more and not (shape.open and all(type(field) is str for field in more)):
+        raise ValueError(f"a {shape.kind.__name__} has no fields {list(more)}")
     made = _blank(shape.kind)
     _set(made, "__dict__", fields)
     _set(made, "__pydantic_fields_set__", was_set)
-    _set(made, "__pydantic_extra__", extra or ({} if shape.open else None))
+    _set(made, "__pydantic_extra__", more if shape.open else None)
     _set(made, "__pydantic_private__", None)
     return made
 
@@ -211,9 +212,9 @@ def is_removal(message: Any) -> bool:
 
 
 def in_openai_format(found: list[Any]) -> list[Any]:
-    """The messages with their contents as OpenAI's blocks."""
+    """The messages with their contents as OpenAI's blocks, new objects with the same ids; what is split off has none."""
     messages = _module()
-    return messages.convert_to_messages(messages.convert_to_openai_messages(found))
+    return messages.convert_to_messages(messages.convert_to_openai_messages(found, include_id=True))
 
 
 def __getattr__(name: str) -> Any:
