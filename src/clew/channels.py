@@ -30,8 +30,8 @@ class Channel(Protocol):
     """One key's rule.
 
     Attributes:
-        keeps_elements: folding leaves the elements it keeps alone, so that an element that *is* one kept before need not be
-            looked at again (the soundness rule of DESIGN §4).
+        keeps_elements: folding leaves the value it is given and the elements it keeps alone, so that an element that *is* one
+            kept before need not be looked at again (the soundness rule of DESIGN §4).
         prepare: what is done to an update before it is kept and folded, or None.
     """
 
@@ -84,6 +84,8 @@ class Reducer:
         return value if value is MISSING or self.prepare is None else self.prepare(value)
 
     def fold(self, key: str, current: Any, writes: Sequence[Any]) -> Any:
+        if not self.keeps_elements:
+            current = own(current)  # it may be changed in place, and what is committed is not the reducer's
         for write in writes:
             current = own(write) if current is MISSING else self.reduce(current, write)
         return own(current) if any(current is write for write in writes) else current
@@ -118,7 +120,8 @@ def reducer(
     """Declares what a reducer of yours promises; an undeclared one works as well and costs a look at every element.
 
     Args:
-        keeps_elements: it adds, drops, moves and replaces elements, but never changes inside one that it keeps.
+        keeps_elements: it returns a new container with elements added, dropped, moved and replaced, and changes neither the
+            container it is given nor inside an element that it keeps.
         prepare: called with each update once, when the node that returned it ends; what it returns is what is kept and
             what the reducer gets. For coercion, and for whatever must not differ between two attempts (ids).
     """

@@ -4,6 +4,7 @@
     ├── GraphError (ValueError)              the drawing is wrong; said when it is drawn or compiled
     ├── EmptyInputError                      nothing to start from
     ├── InvalidUpdateError                   what a node or a caller wrote cannot be taken
+    ├── UnknownMessage (ValueError)          a RemoveMessage names an id that no message has
     ├── UnknownNode                          a route or a stored task names a node that is not there
     ├── GraphRecursionError (RecursionError) out of supersteps; the thread can go on
     ├── WrongFace (TypeError)                async code was reached from the sync face
@@ -45,6 +46,10 @@ class EmptyInputError(ClewError):
 
 class InvalidUpdateError(ClewError):
     """The update cannot be applied to the state."""
+
+
+class UnknownMessage(ClewError, ValueError):
+    """A RemoveMessage names an id that no message has."""
 
 
 class UnknownNode(ClewError):

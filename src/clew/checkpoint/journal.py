@@ -208,8 +208,8 @@ class Journal:
         rows at most, and writing stays in proportion to what changes.
         """
         ledger, values = self._ledger, checkpoint.values
-        keys = (self._keys & values.keys()) | (values.keys() - self._entries.keys())
-        keys |= {key for key in ledger.kept if key not in keys and ledger.touches(key)}
+        touched = {key for key in ledger.kept if key not in self._keys and ledger.touches(key)}
+        keys = [key for key in values if key in self._keys or key in touched or key not in self._entries]
         mark = len(ledger.pending)
         for key in keys:
             try:
@@ -217,11 +217,11 @@ class Journal:
             except UnstorableValue as error:
                 ledger.undo(mark)
                 raise UnstorableValue(f"the reducer produced {error.reason}", f"{key}{error.path}") from None
-        self._changed |= keys
+        self._changed.update(keys)
         self._spent += len(self._changed)
         if self._base is None or self._spent >= len(self._entries):
             return self._entries, None
-        return {key: self._entries[key] for key in self._changed}, self._base
+        return {key: entry for key, entry in self._entries.items() if key in self._changed}, self._base
 
     async def _write(self, row: Row | None, kept: list[Kept]) -> int:
         ledger = self._ledger

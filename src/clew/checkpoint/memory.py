@@ -13,6 +13,8 @@ from clew.ids import stamp_of, stamped
 
 @dataclass(slots=True)
 class Namespace:
+    """One namespace of a thread: its number there, the seq of its head, the ends of its logs."""
+
     number: int
     head: int | None = None
     logs: bytes = b""
@@ -20,6 +22,8 @@ class Namespace:
 
 @dataclass(slots=True)
 class Thread:
+    """All that is kept of one thread; rows and outcomes are found by seq, items by log and number."""
+
     epoch: int = 0
     seq: int = 0
     namespaces: dict[str, Namespace] = field(default_factory=dict[str, Namespace])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Ty
 from uuid import uuid4
 
 from clew.channels import reducer
-from clew.errors import ClewError
+from clew.errors import UnknownMessage
 from clew.interop.langchain import as_messages, in_openai_format, is_removal
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ class Seen(NamedTuple):
 # it: each step is one call that no other thread can come between.
 _lately: Final[OrderedDict[int, Seen]] = OrderedDict()
 REMEMBERED: Final = 32
-
-
-class UnknownMessage(ClewError, ValueError):
-    """A RemoveMessage names an id that no message has."""
 
 
 def prepare_messages(update: Any) -> list[Any]:

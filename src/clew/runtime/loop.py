@@ -100,10 +100,10 @@ class Run:
                 self._held.clear()
                 if values and any(result and result.writes for result in results):
                     yield "values", self.output()
+            if self._saver and self._journal:  # after a failure it is let go: the elements it holds may have been changed
+                self._saver.release(self._journal)
         finally:
             await self._host.close()
-            if self._saver and self._journal:
-                self._saver.release(self._journal)
 
     # -- beginning --------------------------------------------------------------------------------------------------
 
