@@ -14,6 +14,7 @@ demo: $(VENV)/.ready ## a conversation that a second process remembers
 	@$(BIN)/clew demo
 
 test: $(VENV)/.ready ## the whole suite
+	@sh tools/servers.sh
 	@$(BIN)/pytest -n auto
 
 check: $(VENV)/.ready ## lint, types, layers, sizes and the fast tests
@@ -21,7 +22,8 @@ check: $(VENV)/.ready ## lint, types, layers, sizes and the fast tests
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-cache >$(VENV)/layers.txt && echo "layers: kept" || { cat $(VENV)/layers.txt; exit 1; }
 	@$(BIN)/python tools/sizes.py src tests tools bench
-	@$(BIN)/pytest -n auto -m "not slow"
+	@if sh tools/servers.sh; then $(BIN)/pytest -n auto -m "not slow"; \
+		else echo "Left out here: the tests that need them."; $(BIN)/pytest -n auto -m "not slow and not server"; fi
 
 bench: $(VENV)/.ready ## side by side with LangGraph, in one run
 	@$(BIN)/python bench/run.py

@@ -21,6 +21,7 @@
 
     ClewWarning (UserWarning)
     ├── UnknownKeyWarning                    an update names a key that the state does not have
+    ├── CacheWarning                         a cache cannot be used; the run goes on without it
     └── DroppedWorkWarning                   a new input dropped what tasks of an open superstep had done
 
 Control flow is not an error and does not belong here.
@@ -119,6 +120,10 @@ class ClewWarning(UserWarning):
 
 class UnknownKeyWarning(ClewWarning):
     """An update names a key that the state does not have."""
+
+
+class CacheWarning(ClewWarning):
+    """A cache cannot be used; the run goes on as if nothing were cached."""
 
 
 class DroppedWorkWarning(ClewWarning):

@@ -12,9 +12,9 @@ import ormsgpack
 
 from clew.checkpoint.registry import DICT, MAKERS, STR, Split, parts_of
 from clew.checkpoint.usertypes import Opaque, Parts, register, register_schema
-from clew.errors import ClewError, DatabaseError, UnstorableValue
+from clew.errors import ClewError, DatabaseError, OpaqueValue, UnstorableValue
 
-__all__ = ["Opaque", "Split", "decode", "encode", "register", "register_schema"]
+__all__ = ["Opaque", "Split", "decode", "decode_known", "encode", "register", "register_schema"]
 
 OPTIONS: Final = (
     ormsgpack.OPT_PASSTHROUGH_BIG_INT
@@ -53,8 +53,21 @@ def decode(data: bytes) -> Any:
     Raises:
         DatabaseError: these are not bytes that `encode` made.
     """
+    return _unpacked(data, _rebuilt)
+
+
+def decode_known(data: bytes) -> Any:
+    """`decode`, for what can be made anew: a type that nobody registered here is an error, at any depth.
+
+    Raises:
+        DatabaseError: these are not bytes that `encode` made. OpaqueValue: a type in it is not registered.
+    """
+    return _unpacked(data, _rebuilt_known)
+
+
+def _unpacked(data: bytes, hook: Callable[[int, bytes], Any]) -> Any:
     try:
-        return ormsgpack.unpackb(data, ext_hook=_rebuilt)
+        return ormsgpack.unpackb(data, ext_hook=hook)
     except ClewError:
         raise
     except Exception as error:
@@ -69,6 +82,13 @@ def _extension(value: Any) -> ormsgpack.Ext:
 def _rebuilt(code: int, payload: bytes) -> Any:
     make: Callable[[int, bytes, Callable[[bytes], Any]], Any] = MAKERS.get(code, MAKERS[-1])
     return make(code, payload, decode)
+
+
+def _rebuilt_known(code: int, payload: bytes) -> Any:
+    made = MAKERS.get(code, MAKERS[-1])(code, payload, decode_known)
+    if type(made) is Opaque:
+        raise OpaqueValue(f"A stored value has the type {made.tag!r}, which is not registered in this process.")
+    return made
 
 
 def _hides_bytes(value: Any) -> bool:

@@ -1,0 +1,101 @@
+"""Real servers for the tests: own processes on free ports, with their data in a temporary directory, gone with the session."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from support.pages import ROOT
+
+TRIES = 1000
+
+
+def program(name: str) -> str:
+    """The path of a server's program, which a fresh machine installs here."""
+    if shutil.which(name) is None:
+        done = subprocess.run(["sh", ROOT / "tools" / "servers.sh"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    found = shutil.which(name)
+    assert found, f"{name} was installed and is not on the PATH"
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class RedisServer:
+    """A redis-server that keeps nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def client(self) -> Redis:
+        """A client that fails at once where the server is away; to be closed."""
+        return Redis(host="127.0.0.1", port=self.port, retry=Retry(NoBackoff(), 0), socket_timeout=10)
+
+    def start(self) -> None:
+        """Returns when the server answers."""
+        options = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(self.folder),
+        ]
+        log = self.folder / "redis.log"
+        with log.open("ab") as out:
+            self.process = subprocess.Popen([program("redis-server"), *options], stdout=out, stderr=out)
+        with self.client() as client:
+            for _ in range(TRIES):
+                assert self.process.poll() is None, log.read_text()
+                try:
+                    found = client.execute_command("INFO", "server")["process_id"]  # pyright: ignore
+                    assert found == self.process.pid, "another server has taken the port"
+                except RedisError:
+                    time.sleep(0.01)
+                else:
+                    return
+        raise AssertionError(f"redis-server does not answer: {log.read_text()}")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()  # it keeps nothing
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisServer]:
+    """One for the whole session; each worker has its own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def redis_client(redis_server: RedisServer) -> Generator[Redis]:
+    """A client of an empty server."""
+    with redis_server.client() as client:
+        client.execute_command("FLUSHALL")  # pyright: ignore
+        yield client
