@@ -85,8 +85,9 @@ class SqliteCache(BaseCache[ValueT]):
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        application, version = (_asked(connection, f"pragma {name}") for name in ("application_id", "user_version"))
+        # first of all: a file that has tables has its id too, whereas an id that was read first may be older than the tables
         empty = not _asked(connection, "select count(*) from sqlite_master")
+        application, version = (_asked(connection, f"pragma {name}") for name in ("application_id", "user_version"))
         if not empty and application != APPLICATION_ID:
             raise DatabaseError(
                 f"{self.path!r} is a SQLite database of something else: a cache is kept in a file of its own. Name another."
