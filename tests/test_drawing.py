@@ -135,7 +135,7 @@ def one_argument(current: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        (int, "cannot be a state schema"),
+        (3, "cannot be a state schema"),
         (TypedDict("Empty", {}), "has no keys"),
         (TypedDict("Bad", {"log": Annotated[list[str], one_argument]}), "Invalid reducer signature for Bad.log"),
         (TypedDict("Reserved", {"configurable": int}), "is reserved"),

@@ -7,6 +7,8 @@
     ├── UnknownMessage (ValueError)          a RemoveMessage names an id that no message has
     ├── UnknownNode                          a route or a stored task names a node that is not there
     ├── GraphRecursionError (RecursionError) out of supersteps; the thread can go on
+    ├── NodeTimeoutError (TimeoutError)      a node took longer than its TimeoutPolicy allows
+    ├── GraphDrained                         the run was asked to stop between two supersteps; the thread can go on
     ├── WrongFace (TypeError)                async code was reached from the sync face
     ├── MissingDependency (ImportError)      an optional package is not installed
     └── PersistenceError
@@ -24,10 +26,14 @@
     ├── CacheWarning                         a cache cannot be used; the run goes on without it
     └── DroppedWorkWarning                   a new input dropped what tasks of an open superstep had done
 
-Control flow is not an error and does not belong here.
+Control flow is no error: it is a `BaseException`, so that no `except Exception` of a node swallows it.
+
+    GraphBubbleUp (BaseException)
+    └── ParentCommand                        a Command for the graph around this one, on its way there
 """
 
 import inspect
+from typing import Any
 
 
 class ClewError(Exception):
@@ -59,6 +65,22 @@ class UnknownNode(ClewError):
 
 class GraphRecursionError(ClewError, RecursionError):
     """The run took as many supersteps as `recursion_limit` allows and is not at its end."""
+
+
+class NodeTimeoutError(ClewError, TimeoutError):
+    """The node took longer than its timeout allows."""
+
+
+class GraphDrained(ClewError):
+    """The run was asked to stop (`RunControl.request_drain`) and did, between two supersteps; `invoke(None, config)` goes on.
+
+    Attributes:
+        reason: as given to `request_drain`.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"The run was asked to stop ({reason}) and did; go on with `invoke(None, config)`." if reason else "")
 
 
 class WrongFace(ClewError, TypeError):
@@ -128,3 +150,15 @@ class CacheWarning(ClewWarning):
 
 class DroppedWorkWarning(ClewWarning):
     """A new input dropped what tasks of a superstep that had not ended had already done."""
+
+
+class GraphBubbleUp(BaseException):
+    """Control flow on its way out of a node."""
+
+
+class ParentCommand(GraphBubbleUp):
+    """A `Command(graph=Command.PARENT)` on its way to the graph around the one that returned it."""
+
+    def __init__(self, command: Any) -> None:
+        self.command = command
+        super().__init__(command)

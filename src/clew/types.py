@@ -1,11 +1,25 @@
 """The nouns: plain data that everything else speaks of. No behaviour; imports nothing of ours but constants."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypedDict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
-StreamMode: TypeAlias = Literal["values", "updates"]
-"""What a stream yields: the whole state after each superstep, or what each task wrote as it finishes."""
+T = TypeVar("T")
+if TYPE_CHECKING:  # defaults of type variables (PEP 696) are Python's own from 3.13 on
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    N = DefaultTypeVar("N", default=str)
+else:
+    N = TypeVar("N")
+
+StreamMode: TypeAlias = Literal["values", "updates", "custom", "tasks", "checkpoints", "debug"]
+"""What a stream yields: the whole state after each superstep; what each task wrote as it finishes; what nodes hand to their
+stream writer; tasks as they start and end; checkpoints; the last two wrapped with step and time."""
+
+StreamWriter: TypeAlias = Callable[[Any], None]
+"""Hands a chunk to the readers of `stream_mode="custom"`, at once; does nothing where nobody reads."""
 
 Values: TypeAlias = Mapping[str, Any]
 Join: TypeAlias = tuple[tuple[str, ...], str]
@@ -47,21 +61,24 @@ class Send:
     """Runs `node` in the next superstep with `arg` as its whole input, beside whatever else runs there.
 
     Several Sends to one node are several tasks. Their writes are applied in the order of the Sends, after those of the
-    nodes that edges reached.
+    nodes that edges reached. `timeout` bounds this task, in place of the node's own.
     """
 
     node: str
     arg: Any
+    timeout: "float | timedelta | TimeoutPolicy | None" = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Generic[N]):
     """What a node returns to write state and choose where to go next; its edges are followed as well.
+
+    A return annotation `-> Command[Literal["a", "b"]]` says where a node may go, for drawings and for `compile` to check.
 
     Attributes:
         update: a dict, a list of `(key, value)` pairs, or an instance of the state schema.
         goto: a node name, a `Send`, or a sequence of them.
-        graph: `Command.PARENT` for the graph around this one; default this graph.
+        graph: `Command.PARENT` for the graph around this one: as if the node that runs this graph had returned it.
         resume: the answer to an interrupt, when a Command is a run's input.
     """
 
@@ -74,12 +91,98 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Overwrite:
+    """An update that sets a key instead of being folded into it; every other write to the key in that superstep is ignored.
+
+    JSON may say it as `{"__overwrite__": value}`.
+    """
+
+    value: Any
+
+
+class RetryPolicy(NamedTuple):
+    """When a node that raised is tried again.
+
+    Attributes:
+        initial_interval: seconds before the second try. backoff_factor: what each later wait is longer by.
+        max_interval: seconds, at most. max_attempts: tries, the first included. jitter: adds up to a second at random.
+        retry_on: an exception class, a sequence of them, or a predicate; default: whatever is not the code's own mistake
+            (`ValueError`, `TypeError`, `KeyError` and their like are raised at once; see `clew.runtime.policy`).
+    """
+
+    initial_interval: float = 0.5
+    backoff_factor: float = 2.0
+    max_interval: float = 128.0
+    max_attempts: int = 3
+    jitter: bool = True
+    retry_on: "type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool] | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePolicy:
+    """Whether a node that was given the same input before need run again. Works where the graph is compiled with a cache.
+
+    Attributes:
+        key_func: makes a string or bytes out of the node's input, equal for inputs that are the same; default: its stored
+            bytes. ttl: seconds a result is good for; None for ever.
+    """
+
+    key_func: Callable[[Any], str | bytes] | None = None
+    ttl: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeoutPolicy:
+    """How long one try of a node may take; past that `NodeTimeoutError` is raised, and what it returns later is discarded.
+
+    Attributes:
+        run_timeout: seconds or a timedelta for the whole try. idle_timeout: since it last gave a sign of life.
+        refresh_on: what is a sign of life: `"auto"`, what it streams as well as `runtime.heartbeat()`, or `"heartbeat"` only.
+    """
+
+    run_timeout: float | timedelta | None = None
+    idle_timeout: float | timedelta | None = None
+    refresh_on: Literal["auto", "heartbeat"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeError:
+    """What an error handler is told: the node that failed, and what it raised after its last try."""
+
+    node: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOutput(Generic[T]):
+    """What `invoke(..., version="v2")` returns: the state (an instance of its schema, where that is a class)."""
+
+    value: T
+    interrupts: tuple[Any, ...] = ()
+
+
+class Running(Protocol):
+    """The task now running, as helpers called inside a node find it; see `clew.runtime.context`."""
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+    @property
+    def runtime(self) -> Any: ...
+    def write(self, chunk: Any) -> None: ...
+
+
+RUNNING: ContextVar[Running | None] = ContextVar("clew_running", default=None)
+"""Set while user code of a task runs, in its thread or task and in those it starts with a copied context."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One entry of the frontier. `sent` tells a task with its own input (`arg`) from one that reads the state."""
 
     node: str
     arg: Any = None
     sent: bool = False
+    timeout: "float | timedelta | TimeoutPolicy | None" = None
 
 
 class Write(NamedTuple):

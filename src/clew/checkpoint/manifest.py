@@ -113,11 +113,13 @@ def _write_value(ledger: Ledger, log: str, name: str, value: Any) -> Entry:
 
 
 def _write_target(ledger: Ledger, target: str | Send) -> Any:
-    return (
-        target
-        if isinstance(target, str)
-        else [target.node, _write_value(ledger, SENDS, f"Send({target.node!r}).arg", target.arg)]
-    )
+    if isinstance(target, str):
+        return target
+    return [target.node, _write_value(ledger, SENDS, f"Send({target.node!r}).arg", target.arg), *_write_timeout(target.timeout)]
+
+
+def _write_timeout(timeout: Any) -> list[bytes]:
+    return [] if timeout is None else [encode(timeout)]
 
 
 def _write_task(ledger: Ledger, task: Task) -> Any:
@@ -127,7 +129,7 @@ def _write_task(ledger: Ledger, task: Task) -> Any:
             return [None, [[key, _write_value(ledger, key, key, value)] for key, value in writes]]
         except UnstorableValue as error:
             raise UnstorableValue(f"the input has {error.reason}", error.path) from None
-    return [task.node, ledger.write(SENDS, task.arg)] if task.sent else task.node
+    return [task.node, ledger.write(SENDS, task.arg), *_write_timeout(task.timeout)] if task.sent else task.node
 
 
 class Reader:
@@ -167,17 +169,20 @@ class Reader:
     async def task(self, fields: Any) -> Task:
         if isinstance(fields, str):
             return Task(fields)
-        node, arg = fields
+        node, arg, *timeout = fields
         if node is None:
             return Task(START, (await self.writes(arg))[0])
-        return Task(node, (await self.value(arg))[0], True)
+        return Task(node, (await self.value(arg))[0], True, _timeout(timeout))
 
     async def writes(self, fields: Sequence[tuple[str, Entry]]) -> tuple[tuple[Write, ...], list[list[int]]]:
         opened = [(key, await self.value(entry)) for key, entry in fields]
         return tuple(Write(key, value) for key, (value, _) in opened), [places for _, (_, places) in opened]
 
     async def _target(self, fields: Any) -> str | Send:
-        return fields if isinstance(fields, str) else Send(fields[0], (await self.value(fields[1]))[0])
+        if isinstance(fields, str):
+            return fields
+        node, arg, *timeout = fields
+        return Send(node, (await self.value(arg))[0], timeout=_timeout(timeout))
 
     async def _built(self, kind: int, level: int, aux: Any, flat: Sequence[int]) -> tuple[Any, list[int]]:
         await self._fetch(_triples(flat))
@@ -219,6 +224,10 @@ class Reader:
             self._items[place] = data
             if self._ledger:
                 self._ledger.learn(place, data)
+
+
+def _timeout(rest: list[bytes]) -> Any:
+    return decode(rest[0]) if rest else None
 
 
 def _triples(flat: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from clew.errors import OpaqueValue
-from clew.types import Command, Send
+from clew.types import Command, Overwrite, Send, TimeoutPolicy
 
 USER: Final = 27  # the code of all of them; see `registry`
 # past whatever a class does when it is called
@@ -206,3 +206,5 @@ def tag_of(kind: type) -> str | None:
 
 register(Send, name="clew.Send")
 register(Command, name="clew.Command")
+register(Overwrite, name="clew.Overwrite")
+register(TimeoutPolicy, name="clew.TimeoutPolicy")

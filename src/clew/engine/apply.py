@@ -4,11 +4,14 @@ The rules of the stored frontier (DESIGN §5), pure. Only what ran and what was 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
-from clew.channels import MISSING
+from clew.channels import MISSING, own
+from clew.constants import START
 from clew.engine.plan import Plan
-from clew.types import Checkpoint, Join, Result, Send, Task, Values
+from clew.errors import InvalidUpdateError
+from clew.types import Checkpoint, Join, Overwrite, Result, Send, Task, Values
 
 
 def task_key(frontier: Sequence[Task], index: int) -> str:
@@ -45,12 +48,23 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
     after = dict(values)
     for key, writes in written.items():
         try:
-            after[key] = plan.channels[key].fold(key, after.get(key, MISSING), writes)
+            after[key] = _folded(plan, key, after.get(key, MISSING), writes)
         except Exception as error:
             if hasattr(error, "add_note"):
                 error.add_note(f"While folding {len(writes)} write(s) into the key {key!r}")
             raise
     return after
+
+
+def _folded(plan: Plan, key: str, current: Any, writes: list[Any]) -> Any:
+    given = [write.value for write in writes if type(write) is Overwrite]
+    if not given:
+        return plan.channels[key].fold(key, current, writes)
+    if len(given) > 1:
+        raise InvalidUpdateError(
+            f"{len(given)} tasks overwrote the key {key!r} in one superstep: let one of them write an Overwrite."
+        )
+    return own(given[0])
 
 
 def full(joins: Mapping[Join, frozenset[str]]) -> list[Join]:
@@ -63,28 +77,46 @@ def spend(joins: Mapping[Join, frozenset[str]], spent: set[str]) -> dict[Join, f
 
 
 def apply(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result]) -> Checkpoint:
-    """The checkpoint after the whole frontier of `checkpoint` has run; `results` stand in the frontier's order.
+    """The checkpoint after the whole frontier of `checkpoint` has run; `results` stand in the frontier's order."""
+    after = _stepped(plan, checkpoint, in_order(checkpoint.frontier, results), ())
+    for key in plan.fleeting:
+        if not any(write.key == key for result in results for write in result.writes):
+            cast("dict[str, Any]", after.values).pop(key, None)
+    return after
 
-    The next frontier is the Sends in order, then by name the nodes reached and those whose join is complete; where that is
-    empty, the deferred nodes that wait.
+
+def amend(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result | None], added: Result) -> Checkpoint:
+    """The checkpoint with `added` beside all that is pending: what `Command(update=, goto=)` as input does.
+
+    Tasks that have a result have run; the others stay in the frontier. (LangGraph adds it to the checkpoint that is there and
+    shows neither; this one is a checkpoint of its own.)
     """
-    frontier = checkpoint.frontier
-    ordered = in_order(frontier, results)
-    spent = {task.node for task in frontier if not task.sent}
+    pairs = list(zip(checkpoint.frontier, results, strict=True))
+    done = [(task, result) for task, result in pairs if result is not None]
+    ordered = in_order([task for task, _ in done], [result for _, result in done])
+    left = [task for task, result in pairs if result is None]
+    after = _stepped(plan, checkpoint, [*ordered, (Task(START), added)], left)
+    return replace(after, source="update", acted=checkpoint.acted)
+
+
+def _stepped(plan: Plan, checkpoint: Checkpoint, ordered: Sequence[tuple[Task, Result]], left: Sequence[Task]) -> Checkpoint:
+    """The next frontier is the Sends in order, then by name the nodes reached and those whose join is complete; where that is
+    empty, the deferred nodes that wait. `left` has not run and stays."""
+    spent = {_name(plan, task) for task, _ in ordered if not task.sent}
     joins = spend(checkpoint.joins, spent) if checkpoint.joins else {}
     waiting = set(checkpoint.waiting - spent)
-    sends: list[Task] = []
-    reached: set[str] = set()
+    sends: list[Task] = [task for task in left if task.sent]
+    reached = {task.node for task in left if not task.sent}
     for task, result in ordered:
         for target in result.targets:
             if isinstance(target, Send):
-                sends.append(Task(target.node, target.arg, True))
+                sends.append(Task(target.node, target.arg, True, target.timeout))
             elif target in plan.deferred:
                 waiting.add(target)
             else:
                 reached.add(target)
         for join in plan.stations[task.node].joins:
-            joins[join] = joins.get(join, frozenset()) | {task.node}
+            joins[join] = joins.get(join, frozenset()) | {_name(plan, task)}
     for _, target in full(joins) if joins else ():
         (waiting if target in plan.deferred else reached).add(target)
     if waiting and not reached and not sends:
@@ -94,7 +126,11 @@ def apply(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result]) -> Chec
         (*sends, *[Task(name) for name in sorted(reached)]),
         joins,
         frozenset(waiting),
-        tuple(sorted({task.node for task in frontier})),
+        tuple(sorted({_name(plan, task) for task, _ in ordered})),
         checkpoint.step + 1,
         "loop",
     )
+
+
+def _name(plan: Plan, task: Task) -> str:
+    return plan.aliases.get(task.node, task.node) if plan.aliases else task.node

@@ -3,12 +3,13 @@
 Made once, by `StateGraph.compile`; never changed after. No function of a user is called through it but reducers.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from clew.channels import CONTAINERS, MISSING, Channel
 from clew.errors import UnknownNode
+from clew.schema import View
 from clew.types import Join, Values
 
 
@@ -30,21 +31,39 @@ class Plan:
     """A compiled graph.
 
     Attributes:
-        channels: the rule of each key of the state.
-        stations: every node by name, START among them.
+        channels: the rule of each key of the state, those of its nodes' own schemas included.
+        stations: every node by name, START among them; a node's old names too.
         deferred: the nodes that run only when nothing else can.
-        build: makes a node's state out of a dict; None where the dict is the state.
+        state: how a node sees the state that says nothing else. given: the keys an input may write. shown: what callers get.
+        aliases: old names of nodes, and what they are called now.
+        check: refuses values that the schema does not allow; see `schema.checker`.
     """
 
     channels: Mapping[str, Channel]
     stations: Mapping[str, Station]
     deferred: frozenset[str]
-    build: Callable[..., Any] | None
+    state: View
+    given: frozenset[str]
+    shown: View
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    check: Callable[[Values, Iterable[str]], None] | None = None
+    fleeting: tuple[str, ...] = field(init=False)
+    unstored: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rules = self.channels.items()
+        object.__setattr__(self, "fleeting", tuple(key for key, channel in rules if channel.fleeting))
+        object.__setattr__(self, "unstored", frozenset(key for key, channel in rules if not channel.stored))
 
     @property
     def keeps(self) -> dict[str, bool]:
         """Per key, whether its channel keeps elements (`Channel.keeps_elements`)."""
         return {key: channel.keeps_elements for key, channel in self.channels.items()}
+
+    @property
+    def root(self) -> bool:
+        """Whether the state is one anonymous value."""
+        return self.state.root
 
     def initial(self) -> dict[str, Any]:
         """The values of a thread on which nothing was ever written."""
@@ -57,20 +76,20 @@ class Plan:
             return values
         return {**self.initial(), **values}
 
-    def output(self, values: Values) -> dict[str, Any]:
-        """The state as callers see it: the schema's keys, each container a copy of its own (DESIGN §4)."""
+    def values(self, values: Values) -> Any:
+        """The whole state as streams and snapshots show it: every key of the graph, each container a copy of its own."""
+        if self.root:
+            return self.state.plain(values)
         channels = self.channels
         return {key: value.copy() if type(value) in CONTAINERS else value for key, value in values.items() if key in channels}
 
-    def view(self, values: Values) -> Any:
-        """The state as a node is given it: a dict, or an instance of the schema."""
-        state = self.output(values)
-        return state if self.build is None else self.build(**state)
-
-    def check_target(self, target: str, source: str) -> None:
-        """Raises UnknownNode where nothing of that name exists, naming what does."""
-        if target not in self.stations:
-            raise UnknownNode(f"{source!r} leads to {target!r}, which is not a node of this graph. {self.known()}")
+    def target(self, name: str, source: str) -> str:
+        """What a node is called now. Raises UnknownNode where nothing of that name exists, naming what does."""
+        if name not in self.stations:
+            raise UnknownNode(f"{source!r} leads to {name!r}, which is not a node of this graph. {self.known()}")
+        return self.aliases.get(name, name)
 
     def known(self) -> str:
-        return f"Its nodes are {sorted(name for name in self.stations if not name.startswith('__'))}."
+        return (
+            f"Its nodes are {sorted(name for name in self.stations if not name.startswith('__') and name not in self.aliases)}."
+        )

@@ -61,7 +61,7 @@ def _shown(
     checkpoint = saved.checkpoint
     shown = [(task, Result(task.arg) if task.node == START else outcomes.get(key), key) for task, key in keyed]
     return StateSnapshot(
-        plan.output(values),
+        plan.values(values),
         tuple(task.node for task, _ in keyed),
         place.config(saved.id),
         {"source": checkpoint.source, "step": checkpoint.step, "parents": {}, **saved.metadata},

@@ -5,13 +5,14 @@ resume   the newest checkpoint as it stands (no rule needed: a run simply goes o
 fork     an older checkpoint again: the same frontier, nothing of it done
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from clew.constants import START
 from clew.engine.apply import spend
 from clew.engine.plan import Plan
 from clew.errors import UnknownNode
-from clew.types import Checkpoint, Task, Write
+from clew.types import Checkpoint, Join, Task, Write
 
 
 def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Checkpoint:
@@ -20,7 +21,9 @@ def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Ch
     The parent's frontier is dropped and its triggers are spent; joins half arrived and deferred nodes that wait stay.
     """
     parent = parent or Checkpoint(plan.initial())
-    spent = {task.node for task in parent.frontier if not task.sent}
+    if plan.aliases:
+        parent = _renamed(plan.aliases, parent)
+    spent = {plan.aliases.get(task.node, task.node) for task in parent.frontier if not task.sent}
     return Checkpoint(
         plan.completed(parent.values),
         (Task(START, given),),
@@ -42,9 +45,24 @@ def resume(plan: Plan, parent: Checkpoint) -> Checkpoint:
         if task.node not in plan.stations:
             raise UnknownNode(
                 f"The thread is about to run {task.node!r}, which is no longer a node of the graph. {plan.known()} Give the "
-                "node that replaces it the old name, or begin anew with an input."
+                f"node that replaces it the old name as well, `add_node(…, aliases=[{task.node!r}])`, or begin anew."
             )
+    if plan.aliases:
+        parent = _renamed(plan.aliases, parent)
     return replace(parent, values=plan.completed(parent.values))
+
+
+def _renamed(aliases: Mapping[str, str], parent: Checkpoint) -> Checkpoint:
+    """With the names that nodes have now, but for the frontier: its tasks are known by the names they were stored under."""
+
+    def now(names: Iterable[str]) -> list[str]:
+        return [aliases.get(name, name) for name in names]
+
+    joins: dict[Join, frozenset[str]] = {
+        (tuple(sorted(now(sources))), aliases.get(target, target)): frozenset(now(arrived))
+        for (sources, target), arrived in parent.joins.items()
+    }
+    return replace(parent, joins=joins, waiting=frozenset(now(parent.waiting)), acted=tuple(now(parent.acted)))
 
 
 def fork(plan: Plan, parent: Checkpoint) -> Checkpoint:

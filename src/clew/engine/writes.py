@@ -1,21 +1,32 @@
 """What a node returned, read as writes and targets. Pure; the only place that knows what a node may return."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 from clew.constants import END, START
 from clew.engine.plan import Plan
-from clew.errors import InvalidUpdateError, UnknownKeyWarning
-from clew.schema import fields_of
-from clew.types import Command, Send, Write
+from clew.errors import EmptyInputError, InvalidUpdateError, ParentCommand, UnknownKeyWarning
+from clew.schema import ROOT, fields_of
+from clew.types import Command, Overwrite, Send, Write
 
 
 class Returned(NamedTuple):
-    """What a node returned: its writes as given, and where it said to go; edges are not looked at here."""
+    """What a node returned: its writes as given, and where it said to go; edges are not looked at here.
+
+    `by` is what stood in for the node, an error handler, and `failed` what it was told of; `cached`: nothing had to run.
+    """
 
     writes: tuple[Write, ...]
     targets: tuple[str | Send, ...]
+    by: str = ""
+    failed: Exception | None = None
+    cached: bool = False
+
+
+class Yielded(list[Any]):
+    """What a node yielded, one update after the other."""
 
 
 NOTHING = Returned((), ())
@@ -27,6 +38,7 @@ def read_return(plan: Plan, node: str, returned: Any) -> Returned:
     Raises:
         InvalidUpdateError: anything else, with what was found and what to return.
         UnknownNode: a Command or Send that names no node.
+        ParentCommand: a Command for the graph around this one.
     """
     if returned is None:
         return NOTHING
@@ -34,7 +46,9 @@ def read_return(plan: Plan, node: str, returned: Any) -> Returned:
         return _read_command(plan, node, returned)
     if isinstance(returned, Send):
         return Returned((), targets_of(plan, node, returned))
-    if isinstance(returned, list | tuple) and any(isinstance(item, Command) for item in cast("Iterable[Any]", returned)):
+    if type(returned) is Yielded or (
+        isinstance(returned, list | tuple) and any(isinstance(item, Command) for item in cast("Iterable[Any]", returned))
+    ):
         parts = [read_return(plan, node, item) for item in cast("Iterable[Any]", returned)]
         return Returned(tuple(w for p in parts for w in p.writes), tuple(t for p in parts for t in p.targets))
     return Returned(read_update(plan, node, returned), ())
@@ -42,13 +56,41 @@ def read_return(plan: Plan, node: str, returned: Any) -> Returned:
 
 def read_update(plan: Plan, node: str, update: Any) -> tuple[Write, ...]:
     """Reads an update: a dict, a list of `(key, value)` pairs (in a Command), or an instance of the schema."""
+    if plan.root:
+        return (Write(ROOT, _plain(update)),)
     if isinstance(update, Mapping):
         pairs: Iterable[tuple[Any, Any]] = cast("Mapping[Any, Any]", update).items()
     elif (fields := fields_of(update)) is not None:
         pairs = fields.items()
     else:
         raise InvalidUpdateError(_nonsense(plan, node, update))
-    return tuple(Write(key, value) for key, value in pairs if _known(plan, node, key))
+    return tuple(Write(key, _plain(value)) for key, value in pairs if _known(plan, node, key))
+
+
+def read_input(plan: Plan, given: Any) -> Returned:
+    """Reads a run's input: an update of the keys that the input schema has, or a Command of writes and targets.
+
+    Raises:
+        InvalidUpdateError: nonsense; a Command for a graph around this one. UnknownNode: a Command that names no node.
+        EmptyInputError: a Command with nothing in it.
+    """
+    if not isinstance(given, Command):
+        return Returned(read_update(plan, START, given), ())
+    if given.graph is not None:
+        raise InvalidUpdateError(f"The input is a Command for the graph {given.graph!r}, and there is no parent graph.")
+    found = _read_command(plan, START, given)
+    if given.update is None and not found.targets:
+        raise EmptyInputError("The input is a Command with nothing in it: give it `update=…`, `goto=…` or both.")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value as it was written; `Overwrite` where it is that in the form that JSON has for it."""
+    if type(value) is dict and "__overwrite__" in value and len(cast("dict[Any, Any]", value)) == 1:
+        return Overwrite(value["__overwrite__"])
+    if type(value) is dict and value.get("type") == "__overwrite__" and value.keys() == {"type", "value"}:  # pyright: ignore[reportUnknownMemberType]
+        return Overwrite(value["value"])
+    return cast("Any", value)
 
 
 def targets_of(plan: Plan, source: str, goto: Any) -> tuple[str | Send, ...]:
@@ -63,12 +105,11 @@ def targets_of(plan: Plan, source: str, goto: Any) -> tuple[str | Send, ...]:
         if isinstance(target, Send):
             if target.node in (END, START):
                 raise InvalidUpdateError(f"{source!r} sends to {target.node!r}, which runs nothing: send to a node.")
-            plan.check_target(target.node, source)
-            found.append(target)
+            name = plan.target(target.node, source)
+            found.append(target if name == target.node else replace(target, node=name))
         elif isinstance(target, str) and target != START:
             if target != END:
-                plan.check_target(target, source)
-                found.append(target)
+                found.append(plan.target(target, source))
         else:
             raise InvalidUpdateError(
                 f"{source!r} leads to {target!r}: expected a node name, END, a Send, or a list of those. To lead nowhere, "
@@ -82,20 +123,28 @@ def prepared(plan: Plan, writes: tuple[Write, ...]) -> tuple[Write, ...]:
     channels = plan.channels
     if not any(channels[key].prepare for key, _ in writes):
         return writes
-    return tuple(Write(key, prepare(value) if (prepare := channels[key].prepare) else value) for key, value in writes)
+    return tuple(
+        Write(key, _prepared(prepare, value) if (prepare := channels[key].prepare) else value) for key, value in writes
+    )
+
+
+def _prepared(prepare: Callable[[Any], Any], value: Any) -> Any:
+    return Overwrite(prepare(value.value)) if type(value) is Overwrite else prepare(value)
 
 
 def _read_command(plan: Plan, node: str, command: Command) -> Returned:
+    if command.graph == Command.PARENT:
+        raise ParentCommand(command)
     if command.graph is not None:
         raise InvalidUpdateError(
-            f"{node!r} returned a Command for the graph {command.graph!r}, and there is no graph around this one."
+            f"{node!r} returned a Command for the graph {command.graph!r}: expected `graph=Command.PARENT`, or none."
         )
     update = command.update
     if update is None:
         writes: tuple[Write, ...] = ()
-    elif isinstance(update, list | tuple) and all(_is_pair(item) for item in cast("Iterable[Any]", update)):
+    elif isinstance(update, list | tuple) and not plan.root and all(map(_is_pair, cast("Iterable[Any]", update))):
         pairs = cast("Iterable[tuple[str, Any]]", update)
-        writes = tuple(Write(key, value) for key, value in pairs if _known(plan, node, key))
+        writes = tuple(Write(key, _plain(value)) for key, value in pairs if _known(plan, node, key))
     else:
         writes = read_update(plan, node, update)
     return Returned(writes, targets_of(plan, node, command.goto) if command.goto != () else ())
@@ -106,11 +155,12 @@ def _is_pair(item: Any) -> bool:
 
 
 def _known(plan: Plan, node: str, key: Any) -> bool:
-    if key in plan.channels:
+    known = plan.given if node == START else plan.channels
+    if key in known:
         return True
     warnings.warn(
-        f"{'The input' if node == START else f'Node {node!r}'} wrote the key {key!r}, which the state does not have; it was "
-        f"left out. The keys are {sorted(plan.channels)}.",
+        f"{'The input' if node == START else f'Node {node!r}'} wrote the key {key!r}, which the "
+        f"{'input' if node == START else 'state'} does not have; it was left out. The keys are {sorted(known)}.",
         UnknownKeyWarning,
         stacklevel=2,
     )
@@ -118,7 +168,7 @@ def _known(plan: Plan, node: str, key: Any) -> bool:
 
 
 def _nonsense(plan: Plan, node: str, update: Any) -> str:
-    keys = ", ".join(repr(key) for key in list(plan.channels)[:3])
+    keys = ", ".join(repr(key) for key in list(plan.channels)[:3] if node != START or key in plan.given)
     if node == START:
         return f"Expected dict as input, got {update!r}: pass a dict of the state's keys ({keys}), or None to go on."
     return (

@@ -1,97 +1,230 @@
-"""The public verbs of a graph, each on both faces. They read the config, choose a host, and call the loop; nothing else."""
+"""The public verbs of a graph, each on both faces. They read the call, choose a host, and call the loop; nothing else."""
 
 from __future__ import annotations
 
 import os.path
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, overload
 
 from clew.errors import ClewError, MissingCheckpointer
+from clew.graph.call import Call, as_context, read_call, scope_of, surrounding
+from clew.graph.typing import ContextT, InputT, OutputT, StateT
+from clew.runtime.context import RunControl
 from clew.runtime.drive import drive, iterate
-from clew.runtime.events import read_modes
+from clew.runtime.events import Event
 from clew.runtime.host import Host
 from clew.runtime.loop import Program, Run
-from clew.runtime.settings import Settings, read_settings
+from clew.runtime.settings import Settings, merged, read_settings
 from clew.runtime.threads import Threads, in_parallel
-from clew.types import StateSnapshot
+from clew.types import Command, Config, GraphOutput, StateSnapshot
 
 if TYPE_CHECKING:
+    from clew.cache.base import BaseCache
     from clew.checkpoint.base import Saver
     from clew.graph.state import StateGraph
 
 OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+Modes = str | Sequence[str]
 
 
-class CompiledStateGraph:
+class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that runs.
 
     Every verb takes a config such as `{"configurable": {"thread_id": "1"}}`; with a checkpointer the thread is required. All
     verbs may be called from many threads and tasks at once; two runs on one *thread* are not merged: the later to commit gets
     `ThreadConflict`.
 
+    Called by a node of another graph, or added to one as a node, it runs as a part of that: with its store and context, its
+    events seen there (`subgraphs=True`), and what it keeps left to it; unless the config names a thread of its own.
+
     Attributes:
-        checkpointer: the saver, or None. builder: what it was compiled from. name: as given to `compile`. program: what runs.
+        checkpointer: the saver, or None. store, cache: as given to `compile`. builder: what it was compiled from.
+        name: as given to `compile`. program: what runs. config: what `with_config` bound.
     """
 
-    def __init__(self, program: Program, checkpointer: Saver | None, name: str, builder: StateGraph) -> None:
+    def __init__(
+        self,
+        program: Program,
+        builder: StateGraph[StateT, ContextT, InputT, OutputT],
+        *,
+        checkpointer: Saver | None = None,
+        store: Any = None,
+        cache: BaseCache | None = None,
+        name: str = "LangGraph",
+        debug: bool = False,
+    ) -> None:
         self.checkpointer = checkpointer
+        self.store = store
+        self.cache = cache
         self.builder = builder
         self.name = name
         self.program = program
+        self.debug = debug
+        self.config: Config | None = None
+
+    def get_name(self) -> str:
+        """What the graph is called as a node that is given no name."""
+        return self.name
+
+    def with_config(self, config: Config | None = None, **more: Any) -> Self:
+        """The same graph with a config bound to it, over which that of a call is laid: `configurable` and `metadata` by key,
+        `tags` one after the other, anything else replaced."""
+        bound = copy(self)
+        bound.config = merged(self.config, {**(config or {}), **more})
+        return bound
 
     # -- running ----------------------------------------------------------------------------------------------------
 
-    def invoke(self, input: Any, config: Any = None, *, stream_mode: str | Sequence[str] = "values") -> Any:
+    @overload
+    def invoke(
+        self,
+        input: InputT | Command[Any] | None,
+        config: Any = None,
+        *,
+        version: Literal["v2"],
+        context: ContextT | None = None,
+        control: RunControl | None = None,
+        print_mode: Modes = (),
+        output_keys: str | Sequence[str] | None = None,
+    ) -> GraphOutput[OutputT]: ...
+    @overload
+    def invoke(
+        self,
+        input: InputT | Command[Any] | None,
+        config: Any = None,
+        *,
+        context: ContextT | None = None,
+        control: RunControl | None = None,
+        print_mode: Modes = (),
+    ) -> dict[str, Any]: ...
+    @overload
+    def invoke(
+        self, input: InputT | Command[Any] | None, config: Any = None, *, stream_mode: Modes = "values", **options: Any
+    ) -> Any: ...
+    def invoke(
+        self, input: InputT | Command[Any] | None, config: Any = None, *, stream_mode: Modes = "values", **options: Any
+    ) -> Any:
         """Runs to the end and returns the state there, as a dict.
 
         Args:
-            input: a dict with some of the state's keys, or an instance of the state; None to go on with the thread.
+            input: a dict with some of the state's keys, or an instance of the state; None to go on with the thread; a
+                `Command(update=…, goto=…)` to write and to start somewhere else, beside what is pending.
             config: see `clew.types.Config`.
             stream_mode: with another one than `"values"`, returns the list of what `stream` would yield.
+            options: as for `stream`; `version="v2"` returns a `GraphOutput`, whose value is an instance of the state's class.
 
         Raises:
             EmptyInputError: None, and nothing to go on from. InvalidUpdateError: input or a node's return is nonsense.
             MissingThreadId, CheckpointNotFound: see the config. GraphRecursionError: out of supersteps; the thread can go on.
             ThreadConflict: another run moved the thread on first. UnstorableValue: a node wrote what cannot be stored.
-            Whatever a node raises comes out as it is.
+            GraphDrained: stopped through `control`. Whatever a node raises comes out as it is.
         """
         try:
-            if stream_mode == "values":
-                return drive(self.run_on(Threads(), config, ()).finish(input))
-            return list(iterate(self._chunks(self.run_on(Threads(), config, stream_mode), input, stream_mode)))
+            call = self._call(stream_mode, config, options, invoked=True)
+            run = self._run(call, Threads())
+            if stream_mode != "values":
+                return list(iterate(_chunks(run, call, input)))
+            return self._output(drive(_finish(run, call, input)), call)
         except Exception as error:
             raise _trimmed(error)  # noqa: B904  (the same error)
 
-    async def ainvoke(self, input: Any, config: Any = None, *, stream_mode: str | Sequence[str] = "values") -> Any:
+    @overload
+    async def ainvoke(
+        self,
+        input: InputT | Command[Any] | None,
+        config: Any = None,
+        *,
+        version: Literal["v2"],
+        context: ContextT | None = None,
+        control: RunControl | None = None,
+        print_mode: Modes = (),
+        output_keys: str | Sequence[str] | None = None,
+    ) -> GraphOutput[OutputT]: ...
+    @overload
+    async def ainvoke(
+        self,
+        input: InputT | Command[Any] | None,
+        config: Any = None,
+        *,
+        context: ContextT | None = None,
+        control: RunControl | None = None,
+        print_mode: Modes = (),
+    ) -> dict[str, Any]: ...
+    @overload
+    async def ainvoke(
+        self, input: InputT | Command[Any] | None, config: Any = None, *, stream_mode: Modes = "values", **options: Any
+    ) -> Any: ...
+    async def ainvoke(
+        self, input: InputT | Command[Any] | None, config: Any = None, *, stream_mode: Modes = "values", **options: Any
+    ) -> Any:
         """`invoke`, awaited."""
         try:
-            if stream_mode == "values":
-                return await self.run_on(_tasks(), config, ()).finish(input)
-            return [chunk async for chunk in self._chunks(self.run_on(_tasks(), config, stream_mode), input, stream_mode)]
+            call = self._call(stream_mode, config, options, invoked=True)
+            run = self._run(call, _tasks(call))
+            if stream_mode != "values":
+                return [chunk async for chunk in _chunks(run, call, input)]
+            return self._output(await _finish(run, call, input), call)
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
 
-    def stream(self, input: Any, config: Any = None, *, stream_mode: str | Sequence[str] | None = None) -> Iterator[Any]:
-        """Runs, yielding as it goes; arguments and errors as for `invoke`.
+    def stream(
+        self,
+        input: InputT | Command[Any] | None,
+        config: Any = None,
+        *,
+        stream_mode: Modes | None = None,
+        context: ContextT | None = None,
+        output_keys: str | Sequence[str] | None = None,
+        subgraphs: bool = False,
+        print_mode: Modes = (),
+        control: RunControl | None = None,
+        debug: bool | None = None,
+        version: Literal["v1", "v2"] = "v1",
+    ) -> Iterator[Any]:
+        """Runs, yielding as it goes; input, config and errors as for `invoke`.
 
         Args:
-            stream_mode: `"updates"` (default): `{node: what it wrote}` as each task finishes. `"values"`: the whole state once
-                the input is applied and after each superstep that wrote. A list of modes: `(mode, chunk)` pairs.
+            stream_mode: one of these, or a list of them for `(mode, chunk)` pairs. `"updates"` (default): `{node: what it
+                wrote}` as each task finishes. `"values"` (default inside a node): the whole state once the input is applied and
+                after each superstep that wrote. `"custom"`: what nodes hand to their stream writer, at once. `"tasks"`: each
+                task as it starts and ends. `"checkpoints"`: each checkpoint that is kept. `"debug"`: both, with step and time.
+            context: what nodes find as `runtime.context`; a dict becomes an instance of the graph's context schema.
+            output_keys: one key, to show its bare value, or several; default all.
+            subgraphs: events of graphs inside nodes as well; every chunk begins with the namespace, `()` for this graph.
+            print_mode: modes to print as well; `debug=True` prints updates and values. control: to stop the run from outside.
+            version: `"v2"` yields dicts `{"type", "ns", "data"}` whatever else is asked for.
 
-        Every chunk is yielded once what it shows is kept. Closing the iterator half-way leaves the thread at its last commit.
+        Every chunk is yielded once what it shows is kept (custom ones at once). Tasks wait where the reader is slow. Closing
+        the iterator half-way leaves the thread at its last commit.
         """
-        stream_mode = stream_mode or "updates"
+        options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
+        options |= {"control": control, "debug": debug, "version": version}
         try:
-            yield from iterate(self._chunks(self.run_on(Threads(), config, stream_mode), input, stream_mode))
+            call = self._call(stream_mode, config, options)
+            yield from iterate(_chunks(self._run(call, Threads()), call, input))
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
 
     async def astream(
-        self, input: Any, config: Any = None, *, stream_mode: str | Sequence[str] | None = None
+        self,
+        input: InputT | Command[Any] | None,
+        config: Any = None,
+        *,
+        stream_mode: Modes | None = None,
+        context: ContextT | None = None,
+        output_keys: str | Sequence[str] | None = None,
+        subgraphs: bool = False,
+        print_mode: Modes = (),
+        control: RunControl | None = None,
+        debug: bool | None = None,
+        version: Literal["v1", "v2"] = "v1",
     ) -> AsyncIterator[Any]:
         """`stream`, as an async iterator."""
-        stream_mode = stream_mode or "updates"
-        chunks = self._chunks(self.run_on(_tasks(), config, stream_mode), input, stream_mode)
+        options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
+        options |= {"control": control, "debug": debug, "version": version}
+        call = self._call(stream_mode, config, options)
+        chunks = _chunks(self._run(call, _tasks(call)), call, input)
         try:
             async for chunk in chunks:
                 yield chunk
@@ -100,19 +233,23 @@ class CompiledStateGraph:
         finally:
             await chunks.aclose()
 
-    def batch(self, inputs: Sequence[Any], config: Any = None, *, return_exceptions: bool = False) -> list[Any]:
+    def batch(self, inputs: Sequence[Any], config: Any = None, *, return_exceptions: bool = False, **options: Any) -> list[Any]:
         """Invokes the graph on each input, independently and at once, and returns the results in the inputs' order.
 
         Args:
             config: one for all, or a list with one for each; `max_concurrency` bounds how many run at once.
-            return_exceptions: put errors among the results instead of raising the first.
+            return_exceptions: put errors among the results instead of raising the first. options: as for `invoke`.
         """
         configs = _configs(inputs, config)
-        jobs = [lambda given=given, one=one: self.invoke(given, one) for given, one in zip(inputs, configs, strict=True)]
+        jobs = [
+            lambda given=given, one=one: self.invoke(given, one, **options) for given, one in zip(inputs, configs, strict=True)
+        ]
         found = in_parallel(jobs, _limit(configs))
         return _settled(found, return_exceptions)
 
-    async def abatch(self, inputs: Sequence[Any], config: Any = None, *, return_exceptions: bool = False) -> list[Any]:
+    async def abatch(
+        self, inputs: Sequence[Any], config: Any = None, *, return_exceptions: bool = False, **options: Any
+    ) -> list[Any]:
         """`batch`, awaited."""
         import asyncio
 
@@ -121,7 +258,7 @@ class CompiledStateGraph:
 
         async def one(given: Any, config: Any) -> Any:
             async with turn:
-                return await self.ainvoke(given, config)
+                return await self.ainvoke(given, config, **options)
 
         jobs = [one(given, config) for given, config in zip(inputs, configs, strict=True)]
         return _settled(await asyncio.gather(*jobs, return_exceptions=True), return_exceptions)
@@ -168,34 +305,102 @@ class CompiledStateGraph:
         inspect, saver, settings = self._reading(config)
         return inspect.get_state_history(self.program.plan, saver, _tasks(), settings, filter, before, limit)
 
+    # -- the cache --------------------------------------------------------------------------------------------------
+
+    def clear_cache(self, nodes: Sequence[str] | None = None) -> None:
+        """Forgets what the cache holds of these nodes, or of all. Raises ValueError where the graph has no cache."""
+        cache, spaces = self._cached(nodes)
+        cache.clear(spaces)
+
+    async def aclear_cache(self, nodes: Sequence[str] | None = None) -> None:
+        """`clear_cache`, awaited."""
+        cache, spaces = self._cached(nodes)
+        await cache.aclear(spaces)
+
+    def _cached(self, nodes: Sequence[str] | None) -> tuple[BaseCache, list[tuple[str, ...]]]:
+        if self.cache is None:
+            raise ValueError("The graph has no cache: compile it with one, as in `builder.compile(cache=InMemoryCache())`.")
+        named = [node for node in self.program.nodes.values() if node.policies and (nodes is None or node.name in nodes)]
+        return self.cache, [node.policies.known_as for node in named if node.policies and node.policies.cache]
+
     # -- within -----------------------------------------------------------------------------------------------------
 
-    def run_on(self, host: Host, config: Any = None, stream_mode: str | Sequence[str] = ()) -> Run:
+    def run_on(self, host: Host, config: Any = None, stream_mode: Modes = ()) -> Run:
         """A run on a host of your own choice, not yet begun: for tests, and for whoever brings a third way to wait."""
-        settings = read_settings(config, kept=self.checkpointer is not None)
-        return Run(self.program, host, self.checkpointer, settings, read_modes(stream_mode)[0])
+        return self._run(read_call(stream_mode, config=config), host)
 
-    async def _chunks(self, run: Run, input: Any, stream_mode: str | Sequence[str]) -> AsyncGenerator[Any]:
-        _, tagged = read_modes(stream_mode)
-        events = run.events(input)
-        try:
-            async for event in events:
-                yield event if tagged else event[1]
-        finally:
-            await events.aclose()
+    def _call(self, stream_mode: Modes | None, config: Any, options: dict[str, Any], *, invoked: bool = False) -> Call:
+        if stream_mode is None:
+            stream_mode = "values" if surrounding(config) else "updates"
+        if self.debug:
+            options = {**options, "debug": True}
+        modes = () if invoked and stream_mode == "values" else stream_mode
+        return read_call(modes, config=config, **options)
+
+    def _run(self, call: Call, host: Host) -> Run:
+        saver = None if surrounding(call.config) else self.checkpointer
+        context = as_context(self.builder.context_schema, call.context)
+        scope = scope_of(call, host, self.config, kept=saver is not None, context=context, store=self.store, cache=self.cache)
+        return Run(self.program, saver, scope, call.output_keys)
+
+    def _output(self, state: Any, call: Call) -> Any:
+        if call.output_keys is not None:
+            keys = call.output_keys
+            state = state.get(keys) if isinstance(keys, str) else {key: state[key] for key in keys if key in state}
+        if call.version == "v1":
+            return state
+        build = self.program.plan.shown.build
+        return GraphOutput(build(**state) if build and call.output_keys is None else state)
 
     def _reading(self, config: Any) -> tuple[Any, Saver, Settings]:
         from clew.runtime import inspect  # late: a graph that keeps nothing has nothing to read
 
         if self.checkpointer is None:
             raise MissingCheckpointer
-        return inspect, self.checkpointer, read_settings(config, kept=True)
+        return inspect, self.checkpointer, read_settings(merged(self.config, config), kept=True)
 
 
-def _tasks() -> Host:
+async def _finish(run: Run, call: Call, input: Any) -> Any:
+    if not run.scope.modes:
+        return await run.finish(input)
+    async for _ in _events(run, call, input):
+        pass
+    return run.output()
+
+
+async def _chunks(run: Run, call: Call, input: Any) -> AsyncGenerator[Any]:
+    events = _events(run, call, input)
+    try:
+        async for event in events:
+            if event.mode in call.modes:
+                yield call.shown(event)
+    finally:
+        await events.aclose()
+
+
+async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[Event]:
+    """The run's events: those for the graph around it are handed up, the caller's own are yielded."""
+    scope, parent = run.scope, surrounding(call.config)
+    events = run.events(input)
+    try:
+        async for event in events:
+            if parent is not None and event.mode in parent.scope.below:
+                parent.emit(event)
+                await parent.scope.host.room()
+            own = event.ns == scope.ns
+            if own and event.mode in call.printed:
+                call.print(event)
+            if own or call.subgraphs:
+                yield event._replace(ns=event.ns[len(scope.ns) :]) if parent else event
+    finally:
+        await events.aclose()
+
+
+def _tasks(call: Call | None = None) -> Host:
     from clew.runtime.tasks import Tasks  # late: asyncio is most of what importing Clew would cost
 
-    return Tasks()
+    read = call is not None and bool(call.modes | call.printed)
+    return Tasks(read or surrounding(call.config if call else None) is not None)
 
 
 def _trimmed(error: Exception) -> Exception:

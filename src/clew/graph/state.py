@@ -1,68 +1,193 @@
 """What users draw: `StateGraph` collects nodes and edges, and compiles them into something that runs."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, cast, overload
 
+from clew.channels import Channel, merged
 from clew.constants import END, START
-from clew.engine.plan import Plan, Station
 from clew.errors import GraphError
+from clew.graph.compile import program_of
 from clew.graph.compiled import CompiledStateGraph
-from clew.graph.node import as_action, check_name, declared_targets, name_of
+from clew.graph.node import (
+    Defaults,
+    NodeSpec,
+    Timeout,
+    as_action,
+    check_name,
+    declared_destinations,
+    declared_input,
+    declared_targets,
+    name_of,
+)
+from clew.graph.typing import ContextT, InputT, OutputT, StateT
 from clew.graph.validate import check_graph, check_source, check_target
-from clew.runtime.attempt import Node, Router
-from clew.runtime.host import Action
-from clew.runtime.loop import Program
-from clew.schema import read_schema
-from clew.types import Join
+from clew.runtime.attempt import Router
+from clew.runtime.host import limit_of
+from clew.schema import Schema, read_schema
+from clew.types import CachePolicy, Join, RetryPolicy
 
 if TYPE_CHECKING:
+    from clew.cache.base import BaseCache
     from clew.checkpoint.base import Saver
 
+Retries = RetryPolicy | Sequence[RetryPolicy]
 
-class StateGraph:
+
+class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     """A graph whose nodes read and write one shared state. Every method but `compile` returns the builder.
 
     Args:
         state_schema: a TypedDict, a dataclass or a pydantic model. A key annotated `Annotated[T, reducer]` folds what is
-            written into what is there; any other takes one write a superstep, which replaces it.
+            written into what is there; any other takes one write a superstep, which replaces it. A plain type such as `int` or
+            `Annotated[list, operator.add]` makes a state of one value.
+        context_schema: what callers pass as `context=`, for nodes to find as `runtime.context`; it is never kept.
+        input_schema: the keys that an input may write. output_schema: the keys that callers get. Default: the state's. Their
+            keys, and those of nodes' own schemas, belong to the graph as well.
 
     Raises:
-        GraphError: the schema cannot be one.
+        GraphError: a schema cannot be one, or contradicts another.
     """
 
-    def __init__(self, state_schema: type[Any]) -> None:
-        self.schema = read_schema(state_schema)
-        self.nodes: dict[str, Action] = {}
-        self.deferred: set[str] = set()
+    def __init__(
+        self,
+        state_schema: type[StateT],
+        context_schema: type[ContextT] | None = None,
+        *,
+        input_schema: type[InputT] | None = None,
+        output_schema: type[OutputT] | None = None,
+    ) -> None:
+        self.channels: dict[str, Channel] = {}
+        self.schemas: dict[Any, Schema] = {}
+        self.schema = self.add_schema(state_schema)
+        self.input = self.add_schema(input_schema, "input") if input_schema is not None else self.schema
+        self.output = self.add_schema(output_schema, "output") if output_schema is not None else self.schema
+        self.context_schema = context_schema
+        self.defaults = Defaults()
+        self.nodes: dict[str, NodeSpec] = {}
         self.edges: dict[tuple[str, str], None] = {}  # a dict for its order: an edge drawn twice is one edge
         self.joins: dict[Join, None] = {}
         self.branches: dict[str, dict[str, Router]] = {}
 
+    def add_schema(self, source: Any, role: str = "") -> Schema:
+        """Makes the keys of a schema keys of the graph."""
+        if source in self.schemas:
+            return self.schemas[source]
+        schema = read_schema(source)
+        if role and schema.managed:
+            raise GraphError(
+                f"The {role} schema has {sorted(schema.managed)}, which the run works out: leave them to the state."
+            )
+        for key, channel in schema.channels.items():
+            self.channels[key] = merged(key, self.channels[key], channel) if key in self.channels else channel
+        self.schemas[source] = schema
+        return schema
+
     @overload
-    def add_node(self, node: str, action: Callable[[Any], Any] | Any, *, defer: bool = ...) -> Self: ...
+    def add_node(
+        self,
+        node: str,
+        action: Callable[[StateT], Any] | Any,
+        *,
+        defer: bool = ...,
+        metadata: Mapping[str, Any] | None = ...,
+        input_schema: type[Any] | None = ...,
+        retry_policy: Retries | None = ...,
+        cache_policy: CachePolicy | None = ...,
+        error_handler: Callable[..., Any] | None = ...,
+        destinations: Sequence[str] | Mapping[str, str] | None = ...,
+        timeout: Timeout | None = ...,
+        aliases: Sequence[str] = ...,
+    ) -> Self: ...
     @overload
-    def add_node(self, node: Callable[[Any], Any] | Any, action: None = ..., *, defer: bool = ...) -> Self: ...
-    def add_node(self, node: Any, action: Any = None, *, defer: bool = False) -> Self:
+    def add_node(
+        self,
+        node: Callable[[StateT], Any] | Any,
+        action: None = ...,
+        *,
+        defer: bool = ...,
+        metadata: Mapping[str, Any] | None = ...,
+        input_schema: type[Any] | None = ...,
+        retry_policy: Retries | None = ...,
+        cache_policy: CachePolicy | None = ...,
+        error_handler: Callable[..., Any] | None = ...,
+        destinations: Sequence[str] | Mapping[str, str] | None = ...,
+        timeout: Timeout | None = ...,
+        aliases: Sequence[str] = ...,
+    ) -> Self: ...
+    def add_node(
+        self,
+        node: Any,
+        action: Any = None,
+        *,
+        defer: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        input_schema: type[Any] | None = None,
+        retry_policy: Retries | None = None,
+        cache_policy: CachePolicy | None = None,
+        error_handler: Callable[..., Any] | None = None,
+        destinations: Sequence[str] | Mapping[str, str] | None = None,
+        timeout: Timeout | None = None,
+        aliases: Sequence[str] = (),
+    ) -> Self:
         """Adds a node: `add_node("name", function)`, or `add_node(function)` to call it by the function's name.
 
         Args:
-            action: takes the state and returns what to write: a dict, an instance of the state, a `Command`, or None.
+            action: takes the state and returns what to write: a dict, an instance of the state, a `Command`, or None; a
+                generator yields such updates one after the other. Plain or async, or a compiled graph, which takes the keys
+                that it shares with this one and writes back its output. It may ask for more by the names of its parameters:
+                `config`, `runtime`, `store`, `writer`, `previous`.
             defer: run it only when nothing else can run.
+            metadata: shown in drawings, and added to the metadata of its run.
+            input_schema: what it is given of the state; default: what its first parameter is annotated with, else all. Keys
+                that only it has are private: no input and no output has them.
+            retry_policy: one or several; the first that matches an error says whether to try again. cache_policy: whether it
+                need run again for the same input; works with `compile(cache=…)`. timeout: seconds, a timedelta or a
+                `TimeoutPolicy`, for one try, of a plain function as well.
+            error_handler: `handler(state, error: NodeError)`, called when the last try has failed; what it returns counts as
+                the node's, whose own edges are not followed then.
+            destinations: where its Commands may lead, with labels where it is a mapping: for drawings, and checked. Default:
+                its return annotation, `Command[Literal["a", "b"]]`.
+            aliases: names that it had before; threads that were stopped at one of those go on here.
 
         Raises:
-            GraphError: a name that is taken or reserved, or something that cannot be called.
+            GraphError: a name that is taken or reserved, something that cannot be called, a timeout that is none.
         """
         if isinstance(node, str) and action is None:
             raise GraphError(f"Node {node!r} has nothing to do: add it as `add_node({node!r}, function)`.")
         name, action = (node, action) if action is not None else (name_of(node), node)
-        check_name(name)
-        if name in self.nodes:
-            raise GraphError(f"Node `{name}` already present: give the second one another name.")
-        if isinstance(action, CompiledStateGraph):
-            raise GraphError(f"Node {name!r} is a graph: wrap it in a function that calls its `invoke` on what it needs.")
-        self.nodes[name] = as_action(name, action)
-        if defer:
-            self.deferred.add(name)
+        for taken in (name, *aliases):
+            check_name(taken)
+            if taken in self.nodes or any(taken in spec.aliases for spec in self.nodes.values()):
+                raise GraphError(f"Node `{taken}` already present: give the second one another name.")
+        graph = action if isinstance(action, CompiledStateGraph) else None
+        reads = input_schema if input_schema is not None else None if graph else declared_input(action)
+        if reads is not None:
+            self.add_schema(reads)
+        limit_of(timeout) if timeout is not None else None
+        self.nodes[name] = NodeSpec(
+            given=action,
+            action=as_action(name, action),
+            reads=reads,
+            defer=defer,
+            metadata=metadata,
+            destinations=_destinations(action, destinations),
+            aliases=tuple(aliases),
+            graph=graph,
+            own=Defaults(retry=_retries(retry_policy), cache=cache_policy, handler=error_handler, timeout=timeout),
+        )
+        return self
+
+    def set_node_defaults(
+        self,
+        *,
+        retry_policy: Retries | None = None,
+        cache_policy: CachePolicy | None = None,
+        error_handler: Callable[..., Any] | None = None,
+        timeout: Timeout | None = None,
+    ) -> Self:
+        """Says what nodes do that say nothing else themselves, those already added included; arguments as for `add_node`."""
+        limit_of(timeout) if timeout is not None else None
+        self.defaults = Defaults(retry=_retries(retry_policy), cache=cache_policy, handler=error_handler, timeout=timeout)
         return self
 
     def add_edge(self, start_key: str | Sequence[str], end_key: str) -> Self:
@@ -91,14 +216,14 @@ class StateGraph:
     def add_conditional_edges(
         self,
         source: str,
-        path: Callable[[Any], Any] | Any,
+        path: Callable[[StateT], Any] | Any,
         path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
     ) -> Self:
         """After `source` has run, `path` is called with the state and answers where to go.
 
         Args:
             path: answers a node name, `END`, a `Send`, or a list of those; `[]` leads nowhere. It sees the committed state
-                with what `source` has just written.
+                with what `source` has just written; of it, the keys of the schema that its parameter is annotated with.
             path_map: what its answers stand for; a list where they are the names themselves. Default: its return annotation,
                 where that is a `Literal`; else any node.
 
@@ -112,7 +237,9 @@ class StateGraph:
             raise GraphError(f"Node {source!r} already has a conditional edge {name!r}: give the second function another name.")
         declared = declared_targets(path) if path_map is None else path_map
         names: Any = declared if declared is None or isinstance(declared, Mapping) else {target: target for target in declared}
-        named[name] = Router(as_action(name, path), names)
+        reads = declared_input(path)
+        view = self.add_schema(reads).view() if reads is not None else None
+        named[name] = Router(as_action(name, path), names, view)
         return self
 
     def add_sequence(self, nodes: Sequence[Any]) -> Self:
@@ -149,14 +276,25 @@ class StateGraph:
     def validate(self) -> Self:
         """Checks the drawing as `compile` does. Raises GraphError."""
         branches = {source: {name: router.names for name, router in named.items()} for source, named in self.branches.items()}
-        check_graph(self.nodes, self.edges, self.joins, branches)
+        destinations = {name: tuple(spec.destinations) for name, spec in self.nodes.items() if spec.destinations}
+        check_graph(self.nodes, self.edges, self.joins, branches, destinations)
         return self
 
-    def compile(self, checkpointer: "Saver | None" = None, *, name: str | None = None) -> CompiledStateGraph:
+    def compile(
+        self,
+        checkpointer: "Saver | bool | None" = None,
+        *,
+        cache: "BaseCache[Any] | None" = None,
+        store: Any = None,
+        debug: bool = False,
+        name: str | None = None,
+    ) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
         """Makes a graph that runs. Nodes and edges added later do not change it.
 
         Args:
-            checkpointer: keeps threads; without one nothing is remembered from one call to the next.
+            checkpointer: keeps threads; without one, or with False, nothing is remembered from one call to the next.
+            cache: holds results of nodes with a `cache_policy`. store: what nodes find as `store`.
+            debug: prints updates and values of every run.
             name: what the graph is called; default `"LangGraph"`, which existing front ends look for.
 
         Raises:
@@ -164,11 +302,12 @@ class StateGraph:
             TypeError: the checkpointer is none.
         """
         self.validate()
-        if checkpointer is not None:
-            self._keep_with(checkpointer)
-        return CompiledStateGraph(self._program(), checkpointer, name or "LangGraph", self)
+        saver = None if checkpointer is False or checkpointer is None else self._keep_with(checkpointer)
+        return CompiledStateGraph(
+            program_of(self), self, checkpointer=saver, store=store, cache=cache, name=name or "LangGraph", debug=debug
+        )
 
-    def _keep_with(self, checkpointer: Any) -> None:
+    def _keep_with(self, checkpointer: Any) -> "Saver":
         from clew.checkpoint.base import Saver  # late: a graph that keeps nothing need not import what keeps
         from clew.checkpoint.codec import register_schema
 
@@ -176,20 +315,16 @@ class StateGraph:
             raise TypeError(
                 f"Invalid checkpointer {checkpointer!r}: expected a saver such as InMemorySaver() or SqliteSaver('chat.db')."
             )
-        register_schema(self.schema.source)
+        for source in self.schemas:
+            register_schema(source)
+        return checkpointer
 
-    def _program(self) -> Program:
-        stations, nodes = dict[str, Station](), dict[str, Node]()
-        edges: dict[str, list[str]] = {}
-        for source, target in self.edges:
-            if target != END:
-                edges.setdefault(source, []).append(target)
-        joins: dict[str, list[Join]] = {}
-        for join in self.joins:
-            for source in join[0] if join[1] != END else ():
-                joins.setdefault(source, []).append(join)
-        for name in (START, *self.nodes):
-            stations[name] = Station(tuple(edges.get(name, ())), tuple(joins.get(name, ())))
-            nodes[name] = Node(name, self.nodes.get(name), tuple(self.branches.get(name, {}).values()))
-        plan = Plan(self.schema.channels, stations, frozenset(self.deferred), self.schema.build)
-        return Program(plan, nodes, plan.keeps)
+
+def _retries(given: Retries | None) -> tuple[RetryPolicy, ...]:
+    return () if given is None else (given,) if isinstance(given, RetryPolicy) else tuple(given)
+
+
+def _destinations(action: Any, given: Sequence[str] | Mapping[str, str] | None) -> tuple[str, ...] | Mapping[str, str] | None:
+    if given is None:
+        return declared_destinations(action)
+    return dict(given) if isinstance(given, Mapping) else tuple(given)

@@ -22,8 +22,9 @@ def check_graph(
     edges: Iterable[tuple[str, str]],
     joins: Iterable[tuple[tuple[str, ...], str]],
     branches: Mapping[str, Mapping[str, Mapping[Any, str] | None]],
+    destinations: Mapping[str, Iterable[str]],
 ) -> None:
-    """Raises GraphError for an edge, join or branch that names no node, and for a graph that nothing enters.
+    """Raises GraphError for an edge, join, branch or destination that names no node, and for a graph that nothing enters.
 
     `branches` has per source and branch name its path_map, or None.
     """
@@ -40,6 +41,9 @@ def check_graph(
             _known(source, known | {START}, f"The conditional edge {branch!r} starts", "from")
             for target in names.values() if names else ():
                 _known(target, known | {END}, f"The conditional edge {branch!r} of {source!r} leads", "to")
+    for source, targets in destinations.items():
+        for target in targets:
+            _known(target, known | {END}, f"A Command of node {source!r} is declared to lead", "to")
     if START not in {source for source, _ in edges} | set(branches):
         raise GraphError(
             "Graph must have an entrypoint: add at least one edge from START to another node, as in "

@@ -1,26 +1,39 @@
-"""One task, from its input to its result: the node is called, what it returned is read, and where it leads is worked out.
+"""One try of one task: the node is called, what it returned is read and checked, and where it leads is worked out.
 
 A task is finished only when its routing is (DESIGN §10), so routers are called here, by the task itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
 
 from clew.engine.apply import fold
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned, prepared, read_return, targets_of
-from clew.errors import InvalidUpdateError
-from clew.runtime.host import Action, Host
-from clew.types import Result, Send, Task, Values
+from clew.errors import InvalidUpdateError, ParentCommand
+from clew.runtime.context import TaskContext
+from clew.runtime.host import Action, Host, Limit
+from clew.schema import View
+from clew.types import CachePolicy, Result, RetryPolicy, Send, Task, Values
 
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """A conditional edge: what chooses, and the names its answers stand for (None: they are the names)."""
+    """A conditional edge: what chooses, how it sees the state, and the names its answers stand for (None: they are names)."""
 
     action: Action
     names: Mapping[Any, str] | None
+    view: View | None = None
+
+
+class Policies(NamedTuple):
+    """What is to be done when a node fails, takes long, or was given the same before; `known_as` names it in the cache."""
+
+    retry: tuple[RetryPolicy, ...] = ()
+    cache: CachePolicy | None = None
+    limit: Limit | None = None
+    handler: Action | None = None
+    known_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,35 +42,65 @@ class Node:
 
     name: str
     action: Action | None
+    view: View
     routers: Sequence[Router] = ()
+    policies: Policies | None = None
+    metadata: Mapping[str, Any] | None = None
+    triggers: tuple[str, ...] = ()
 
 
-async def attempt(plan: Plan, node: Node, host: Host, task: Task, values: Values) -> tuple[Result, Returned]:
+async def attempt(
+    plan: Plan, node: Node, host: Host, task: Task, values: Values, context: TaskContext, limit: Limit | None = None
+) -> tuple[Result, Returned]:
     """Runs a task once. Returns its result, and what it returned as it is shown in streams.
 
     Whatever user code raises comes out as it is.
     """
     if node.action is None:
         returned = Returned(task.arg, ())
-        writes = returned.writes
-    else:
-        given = task.arg if task.sent else plan.view(values)
-        returned = read_return(plan, node.name, await host.call(node.action, given))
-        writes = prepared(plan, returned.writes) if returned.writes else ()
-    targets = returned.targets + plan.stations[node.name].edges
-    if node.routers:
-        targets += await _routed(plan, node, host, task, values, writes)
+        return Result(returned.writes, await _led(plan, node, host, task, values, context, returned.writes)), returned
+    given = task.arg if task.sent else node.view(values, context.left)
+    returned = await called(plan, node.name, node.action, host, given, context, limit)
+    writes = prepared(plan, returned.writes) if returned.writes else ()
+    targets = returned.targets + await _led(plan, node, host, task, values, context, writes)
     return Result(writes, targets), returned
 
 
-async def _routed(
-    plan: Plan, node: Node, host: Host, task: Task, values: Values, writes: Sequence[Any]
+async def called(
+    plan: Plan, name: str, action: Action, host: Host, given: Any, context: TaskContext, limit: Limit | None = None
+) -> Returned:
+    """Calls a node's function, or an error handler, and reads what it returned.
+
+    Raises:
+        ParentCommand: it is for the graph around this one.
+    """
+    try:
+        answer = await host.call(action, given, context, limit)
+    except ParentCommand as up:  # from a graph that runs inside this node: as if the node itself had returned it
+        answer = replace(up.command, graph=None)
+    try:
+        return read_return(plan, name, answer)
+    except ParentCommand as up:
+        if context.scope.nested:
+            raise
+        raise InvalidUpdateError(
+            f"{name!r} returned a Command for the graph {up.command.graph!r}, and there is no graph around this one."
+        ) from None
+
+
+async def _led(
+    plan: Plan, node: Node, host: Host, task: Task, values: Values, context: TaskContext, writes: Sequence[Any]
 ) -> tuple[str | Send, ...]:
-    """Where the routers lead. They see the committed state with this task's own writes, not its siblings'."""
+    """Where edges and routers lead. Routers see the committed state with this task's own writes, not its siblings'."""
+    edges = plan.stations[node.name].edges
+    if not node.routers and (plan.check is None or not writes):
+        return edges
     after = fold(plan, values, [(task, Result(tuple(writes)))])
-    found: list[str | Send] = []
+    if plan.check is not None:
+        plan.check(after, {write.key for write in writes})
+    found: list[str | Send] = [*edges]
     for router in node.routers:
-        answer = await host.call(router.action, plan.view(after))
+        answer = await host.call(router.action, (router.view or plan.state)(after, context.left), context)
         answers = cast("Sequence[Any]", answer) if isinstance(answer, list | tuple) else (answer,)
         found += targets_of(plan, node.name, [_named(node.name, router, one) for one in answers])
     return tuple(found)

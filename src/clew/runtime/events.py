@@ -1,13 +1,28 @@
-"""What a stream yields: which events pass, and in what shape (LangGraph's `version="v1"` shapes)."""
+"""What a stream yields: which events pass, and what each says (the payloads are LangGraph's)."""
 
-from collections.abc import Sequence
-from typing import Any, Final, cast
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from clew.engine.snapshot import update_shown
+from clew.constants import START
+from clew.engine import snapshot
+from clew.engine.plan import Plan
 from clew.engine.writes import Returned
-from clew.types import Result
+from clew.ids import task_id
+from clew.types import Checkpoint, Outcome, Result, Saved, Task, Write
 
-MODES: Final = ("values", "updates")
+if TYPE_CHECKING:
+    from clew.runtime.context import Scope
+
+MODES: Final = ("values", "updates", "custom", "tasks", "checkpoints", "debug")
+
+
+class Event(NamedTuple):
+    """One thing that happened: in which graph (one segment for each around it), for readers of which mode, and what."""
+
+    ns: tuple[str, ...]
+    mode: str
+    data: Any
 
 
 def read_modes(stream_mode: Any) -> tuple[frozenset[str], bool]:
@@ -24,11 +39,140 @@ def read_modes(stream_mode: Any) -> tuple[frozenset[str], bool]:
     return frozenset(modes), not alone
 
 
-def update_event(node: str, shown: Returned) -> dict[str, Any]:
-    """What one task wrote, as it returned it."""
-    return {node: update_shown(shown.writes)}
+class Feed:
+    """The events of one run, for the modes that somebody reads.
+
+    Attributes:
+        values, updates, checkpoints: whether anybody reads these. beside: tasks must run beside the reader, because something
+            is to be read while they do.
+    """
+
+    __slots__ = ("_keys", "_modes", "_plan", "_scope", "beside", "checkpoints", "tasks", "updates", "values")
+
+    def __init__(self, plan: Plan, scope: "Scope", keys: str | Sequence[str] | None = None) -> None:
+        modes = scope.modes
+        self._plan = plan
+        self._scope = scope
+        self._modes = modes
+        self._keys = keys
+        self.values = "values" in modes
+        self.updates = "updates" in modes
+        self.tasks = bool(modes & {"tasks", "debug"})
+        self.checkpoints = bool(modes & {"checkpoints", "debug"})
+        self.beside = self.tasks or "custom" in modes or bool(scope.below)
+
+    # -- values and updates -----------------------------------------------------------------------------------------
+
+    def state(self, checkpoint: Checkpoint) -> Event:
+        return self._event("values", self.shown_state(checkpoint))
+
+    def shown_state(self, checkpoint: Checkpoint) -> Any:
+        whole = self._plan.values(checkpoint.values)
+        if self._keys is None:
+            return whole
+        if isinstance(self._keys, str):
+            return whole.get(self._keys)
+        return {key: whole[key] for key in self._keys if key in whole}
+
+    def wrote(self, results: Sequence[Result | None]) -> bool:
+        """Whether a superstep wrote anything that readers of the state would see."""
+        writes = (write for result in results if result for write in result.writes)
+        return next(self._seen(writes), None) is not None
+
+    def _seen(self, writes: Iterator[Write]) -> Iterator[Write]:
+        keys = (self._keys,) if isinstance(self._keys, str) else self._keys
+        return writes if keys is None else (write for write in writes if write.key in keys)
+
+    def _update(self, name: str, writes: tuple[Write, ...], **more: Any) -> Event:
+        seen = tuple(self._seen(iter(writes)))
+        if self._plan.root or isinstance(self._keys, str):
+            shown = None if not seen else seen[0].value if len(seen) == 1 else [write.value for write in seen]
+        else:
+            shown = snapshot.update_shown(seen)
+        return self._event("updates", {name: shown, **more})
+
+    def cached(self, task: Task, result: Result) -> Event:
+        """What a task wrote that need not run again."""
+        return self._update(self._plan.aliases.get(task.node, task.node), result.writes, __metadata__={"cached": True})
+
+    # -- tasks ------------------------------------------------------------------------------------------------------
+
+    def started(self, checkpoint: Checkpoint, tasks: Sequence[tuple[str, Task, Any]]) -> Iterator[Event]:
+        """`tasks` are those of the superstep that are to run, each with its key and its node (`clew.runtime.attempt.Node`)."""
+        for key, task, node in tasks:
+            payload: dict[str, Any] = {
+                "id": task_id(self._scope.anchor, key),
+                "name": node.name,
+                "input": task.arg if task.sent else node.view.plain(checkpoint.values),
+                "triggers": ("__pregel_push",) if task.sent else node.triggers,
+            }
+            given = self._scope.settings.given
+            tags = {"tags": [*given["tags"]]} if given.get("tags") else {}
+            if metadata := {**(given.get("metadata") or {}), **(node.metadata or {}), **tags}:
+                payload["metadata"] = metadata
+            yield from self._task("task", payload)
+
+    def ended(self, key: str, name: str, shown: Returned) -> Iterator[Event]:
+        """What a task that has ended wrote, as it returned it; before that, what it failed with where a handler stepped in."""
+        if shown.by:
+            if shown.failed is not None:
+                yield from self.failed(key, name, shown.failed)
+            key, name = f"{key}!", shown.by
+        if self.updates:
+            yield self._update(name, shown.writes, **({"__metadata__": {"cached": True}} if shown.cached else {}))
+        if self.tasks and not shown.cached:
+            yield from self._task("task_result", self._result(key, name, None, _by_key(shown.writes)))
+
+    def failed(self, key: str, name: str, error: BaseException) -> Iterator[Event]:
+        if self.tasks:
+            yield from self._task("task_result", self._result(key, name, error, {}))
+
+    def _result(self, key: str, name: str, error: BaseException | None, result: Any) -> dict[str, Any]:
+        return {"id": task_id(self._scope.anchor, key), "name": name, "error": error, "result": result, "interrupts": []}
+
+    def _task(self, kind: str, payload: dict[str, Any]) -> Iterator[Event]:
+        if "tasks" in self._modes:
+            yield self._event("tasks", payload)
+        if "debug" in self._modes:
+            yield self._debug(kind, self._scope.step + 1, payload)
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------
+
+    def checkpoint(self, saved: Saved, outcomes: Mapping[str, Outcome]) -> Iterator[Event]:
+        """A checkpoint that is kept, as it stands before its superstep."""
+        settings = self._scope.settings
+        place = snapshot.Place(settings.thread or "", "|".join(self._scope.ns) or settings.ns)
+        shown = snapshot.record(self._plan, place, saved, outcomes)
+        payload = {
+            "config": shown.config,
+            "parent_config": shown.parent_config,
+            "values": self._plan.values(saved.checkpoint.values),
+            "metadata": shown.metadata,
+            "next": list(shown.next),
+            "tasks": [
+                {"id": task.id, "name": task.name, "interrupts": (), "state": None}
+                | ({"result": task.result} if task.result is not None and task.name != START else {})
+                for task in shown.tasks
+            ],
+        }
+        if "checkpoints" in self._modes:
+            yield self._event("checkpoints", payload)
+        if "debug" in self._modes:
+            yield self._debug("checkpoint", self._scope.step, payload)
+
+    # -- all --------------------------------------------------------------------------------------------------------
+
+    def _debug(self, kind: str, step: int, payload: dict[str, Any]) -> Event:
+        now = datetime.now(UTC).isoformat()
+        return self._event("debug", {"step": step, "timestamp": now, "type": kind, "payload": payload})
+
+    def _event(self, mode: str, data: Any) -> Event:
+        return Event(self._scope.ns, mode, data)
 
 
-def cached_event(node: str, result: Result) -> dict[str, Any]:
-    """What a task wrote that need not run again."""
-    return {node: update_shown(result.writes), "__metadata__": {"cached": True}}
+def _by_key(writes: tuple[Write, ...]) -> dict[str, Any]:
+    """Writes as `tasks` shows them: per key what was written, or `{"$writes": […]}` where that was more than once."""
+    found: dict[str, list[Any]] = {}
+    for key, value in writes:
+        found.setdefault(key, []).append(value)
+    return {key: values[0] if len(values) == 1 else {"$writes": values} for key, values in found.items()}

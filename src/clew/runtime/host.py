@@ -3,24 +3,33 @@
 The loop awaits only what a `Host` and a journal give it. `threads.py` and `tasks.py` are the two that ship.
 """
 
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from clew.engine.writes import Returned
-from clew.types import Result
+from clew.errors import GraphError
+from clew.runtime.events import Event
+from clew.types import Result, TimeoutPolicy
 
 if TYPE_CHECKING:
     from clew.checkpoint.storage import Waits
+    from clew.runtime.context import TaskContext
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a node does, for each face it can serve: a plain function, an async one, or both."""
+    """What a node does, for each face it can serve: a plain function, an async one, or both.
+
+    `wants` names what else it is called with; see `TaskContext.given`.
+    """
 
     name: str
-    plain: Callable[[Any], Any] | None
-    awaited: Callable[[Any], Coroutine[Any, Any, Any]] | None
+    plain: Callable[..., Any] | None
+    awaited: Callable[..., Coroutine[Any, Any, Any]] | None
+    wants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,42 @@ class Finished:
     error: BaseException | None
 
 
+class Limit(NamedTuple):
+    """How long one try may take: seconds in all, and since its last sign of life."""
+
+    run: float | None
+    idle: float | None
+    heartbeat_only: bool = False
+
+    def left(self, context: "TaskContext", began: float) -> float:
+        """Seconds until it is over, which may be below zero."""
+        now = time.monotonic()
+        ends = [] if self.run is None else [began + self.run]
+        if self.idle is not None:
+            spoke = 0.0 if self.heartbeat_only else context.spoke
+            ends.append(max(began, context.beat, spoke) + self.idle)
+        return min(ends) - now
+
+    def __str__(self) -> str:
+        whole = [] if self.run is None else [f"{self.run:g} s"]
+        idle = [] if self.idle is None else [f"{self.idle:g} s without a sign of life"]
+        return " or ".join(whole + idle)
+
+
+def limit_of(timeout: float | timedelta | TimeoutPolicy) -> Limit:
+    """Raises GraphError where it is not a time above zero."""
+    policy = timeout if isinstance(timeout, TimeoutPolicy) else TimeoutPolicy(run_timeout=timeout)
+    seconds: list[float | None] = []
+    for given in (policy.run_timeout, policy.idle_timeout):
+        found = given.total_seconds() if isinstance(given, timedelta) else given
+        if found is not None and (isinstance(found, bool) or not found > 0):
+            raise GraphError(f"The timeout is {given!r}: expected seconds above 0, a timedelta, or a TimeoutPolicy of those.")
+        seconds.append(found)
+    if seconds == [None, None]:
+        raise GraphError(f"{policy!r} sets no time: give it `run_timeout=` or `idle_timeout=`, in seconds.")
+    return Limit(seconds[0], seconds[1], policy.refresh_on == "heartbeat")
+
+
 class Host(Protocol):
     """One run's means of one face."""
 
@@ -41,11 +86,12 @@ class Host(Protocol):
         """Waits for a blocking call (a database's)."""
         ...
 
-    async def call(self, action: Action, given: Any) -> Any:
-        """Calls user code and returns what it returned.
+    async def call(self, action: Action, given: Any, context: "TaskContext", limit: Limit | None = None) -> Any:
+        """Calls user code as `context` and returns what it returned.
 
         Raises:
             WrongFace: the action is async only and this face is not.
+            NodeTimeoutError: it took longer than `limit`; what it still does is of no account.
         """
         ...
 
@@ -53,9 +99,19 @@ class Host(Protocol):
         """Runs `body` beside the others; what it returns is received as a message. `body` does not raise."""
         ...
 
-    async def receive(self) -> Finished:
+    def emit(self, event: Event) -> None:
+        """Posts an event, from any thread. Where many have not been read it waits, as far as the face can."""
+        ...
+
+    async def room(self) -> None:
+        """Waits until there is room for more events, where `emit` could not."""
+        ...
+
+    async def receive(self) -> Finished | Event:
         """The next message, in the order they were posted."""
         ...
+
+    async def sleep(self, seconds: float) -> None: ...
 
     def cancel(self) -> None:
         """Asks the tasks still running to stop, where the face can; each of them still posts its message."""

@@ -5,28 +5,36 @@ The loop alone owns what changes. Tasks are handed what they need and post one m
 
 import traceback
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from clew.constants import START
-from clew.engine.apply import apply, task_key
+from clew.engine.apply import amend, apply, fold, task_key
 from clew.engine.plan import Plan
 from clew.engine.start import begin, fork, resume
-from clew.engine.writes import Returned, prepared, read_update
-from clew.errors import DroppedWorkWarning, EmptyInputError, GraphRecursionError, PersistenceError, UnstorableValue
+from clew.engine.stored import stored_checkpoint, stored_result
+from clew.engine.writes import Returned, prepared, read_input
+from clew.errors import (
+    DroppedWorkWarning,
+    EmptyInputError,
+    GraphDrained,
+    GraphRecursionError,
+    PersistenceError,
+    UnstorableValue,
+)
 from clew.ids import task_id
-from clew.runtime.attempt import Node, attempt
-from clew.runtime.events import cached_event, update_event
-from clew.runtime.host import Finished, Host
-from clew.runtime.settings import Settings
-from clew.types import Checkpoint, Failed, Outcome, Result, Saved
+from clew.runtime.attempt import Node
+from clew.runtime.context import Scope, TaskContext
+from clew.runtime.events import Event, Feed
+from clew.runtime.host import Finished
+from clew.runtime.policy import run_task
+from clew.types import Checkpoint, Command, Failed, Outcome, Result, Saved
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
     from clew.checkpoint.base import Saver
     from clew.checkpoint.journal import Journal
 
-Event = tuple[str, Any]
 NONE: Mapping[str, Outcome] = {}
 
 
@@ -43,63 +51,69 @@ class Run:
     """One run of one graph, on one thread where there is a saver.
 
     Attributes:
-        checkpoint: where the run stands.
+        checkpoint: where the run stands. scope: what its tasks have in common.
     """
 
-    __slots__ = ("_held", "_host", "_journal", "_modes", "_program", "_saver", "_settings", "checkpoint")
+    __slots__ = ("_feed", "_held", "_host", "_journal", "_left", "_program", "_saver", "_settings", "checkpoint", "scope")
 
-    def __init__(self, program: Program, host: Host, saver: "Saver | None", settings: Settings, modes: frozenset[str]) -> None:
+    def __init__(
+        self, program: Program, saver: "Saver | None", scope: Scope, output_keys: str | Sequence[str] | None = None
+    ) -> None:
         self._program = program
-        self._host = host
+        self._host = scope.host
         self._saver = saver
-        self._settings = settings
-        self._modes = modes
+        self._settings = scope.settings
+        self._feed = Feed(program.plan, scope, output_keys) if scope.modes else None
         self._journal: Journal | None = None
-        self._held: list[tuple[str, Returned]] = []
+        self._held: list[tuple[int, Returned]] = []
+        self._left = scope.settings.recursion_limit
+        self.scope = scope
         self.checkpoint: Checkpoint = Checkpoint({})
 
-    async def finish(self, given: Any) -> dict[str, Any]:
+    async def finish(self, given: Any) -> Any:
         """Runs to the end and returns the state there, as callers see it."""
         async for _ in self.events(given):
             pass
         return self.output()
 
-    def output(self) -> dict[str, Any]:
-        return self._program.plan.output(self.checkpoint.values)
+    def output(self) -> Any:
+        return self._program.plan.shown.plain(self.checkpoint.values)
 
     async def events(self, given: Any) -> AsyncGenerator[Event]:
         """Runs to the end, yielding events of the modes asked for.
 
         Closing it between two events leaves the thread at its last commit, from where it can go on.
         """
+        feed = self._feed
         try:
             records = await self._start(given)
-            left = self._settings.recursion_limit
-            values = "values" in self._modes
-            if values and given is None:
-                yield "values", self.output()
-            while self.checkpoint.frontier:
-                left -= self.checkpoint.frontier[0].node != START
-                if left < 0:
-                    raise GraphRecursionError(self._exhausted())
-                results = self._recorded(records)
-                if records and "updates" in self._modes:
-                    for event in self._cached(results):
+            if feed and feed.values and given is None:
+                yield feed.state(self.checkpoint)
+            while True:
+                self.scope.begin(self.checkpoint.step, saved.id if (saved := self._saved()) else None)
+                if feed and feed.checkpoints and saved:
+                    for event in feed.checkpoint(replace(saved, records={}), records):
                         yield event
+                if not self.checkpoint.frontier:
+                    break
+                self._may_go_on()
+                results = self._recorded(records)
                 missing = [index for index, result in enumerate(results) if result is None]
-                if len(missing) == 1:
+                for event in self._begun(results, missing) if feed else ():
+                    yield event
+                if len(missing) == 1 and not (feed and feed.beside and self.checkpoint.frontier[missing[0]].node != START):
                     results[missing[0]] = await self._alone(missing[0])
                 elif missing:
                     async for event in self._together(missing, results):
                         yield event
                 records = NONE
-                await self._advance([result for result in results if result is not None])
-                if "updates" in self._modes:
-                    for node, shown in self._held:
-                        yield "updates", update_event(node, shown)
+                held = [event for index, shown in self._held for event in self._ended(index, shown)]
                 self._held.clear()
-                if values and any(result and result.writes for result in results):
-                    yield "values", self.output()
+                await self._advance([result for result in results if result is not None])
+                for event in held:
+                    yield event
+                if feed and feed.values and feed.wrote(results):
+                    yield feed.state(self.checkpoint)
             if self._saver and self._journal:  # after a failure it is let go: the elements it holds may have been changed
                 self._saver.release(self._journal)
         finally:
@@ -108,27 +122,45 @@ class Run:
     # -- beginning --------------------------------------------------------------------------------------------------
 
     async def _start(self, given: Any) -> Mapping[str, Outcome]:
-        """Loads the thread and begins, resumes or forks. Returns the outcomes that are on record."""
+        """Loads the thread and begins, resumes, amends or forks. Returns the outcomes that are on record."""
         plan, settings, saver = self._program.plan, self._settings, self._saver
-        writes = None if given is None else prepared(plan, read_update(plan, START, given))
-        if saver is None or settings.thread is None:
-            if writes is None:
-                raise EmptyInputError("There is nothing to go on from, as the graph keeps no state: pass an input.")
-            self.checkpoint = begin(plan, None, writes)
-            return NONE
-        journal = self._journal = saver.journal(self._host, settings.thread, settings.ns)
-        saved = await journal.open(settings.checkpoint)
-        if writes is not None:
-            self._warn_of_dropped(saved)
-            await self._commit(begin(plan, saved.checkpoint if saved else None, writes))
-            return NONE
+        read = None if given is None else read_input(plan, given)
+        if read is not None:
+            read = read._replace(writes=prepared(plan, read.writes))
+        saved = None
+        if saver is not None and settings.thread is not None:
+            self._journal = saver.journal(self._host, settings.thread, settings.ns)
+            saved = await self._journal.open(settings.checkpoint)
+        if read is not None:
+            if isinstance(given, Command) and (saved or read.targets):
+                return await self._amend(saved, read)
+            return await self._begin(saved, read)
+        if self._journal is None:
+            raise EmptyInputError("There is nothing to go on from, as the graph keeps no state: pass an input.")
         if saved is None:
             raise EmptyInputError(f"Thread {settings.thread!r} has nothing to go on from: pass an input, such as a dict.")
-        if not journal.at_head:
+        if not self._journal.at_head:
             await self._commit(fork(plan, saved.checkpoint))
             return NONE
         self.checkpoint = resume(plan, saved.checkpoint)
         return saved.records
+
+    async def _begin(self, saved: Saved | None, read: Returned) -> Mapping[str, Outcome]:
+        plan = self._program.plan
+        self._warn_of_dropped(saved)
+        after = begin(plan, saved.checkpoint if saved else None, read.writes)
+        if plan.check is not None:  # refused here, before anything of it is kept
+            plan.check(fold(plan, after.values, [(after.frontier[0], Result(read.writes))]), dict(read.writes))
+        await self._commit(after)
+        return NONE
+
+    async def _amend(self, saved: Saved | None, read: Returned) -> Mapping[str, Outcome]:
+        """`Command(update=, goto=)` as input: beside what is pending, of which what has run need not run again."""
+        plan = self._program.plan
+        self.checkpoint = resume(plan, saved.checkpoint) if saved else Checkpoint(plan.initial())
+        results = self._recorded(saved.records if saved else NONE)
+        await self._commit(amend(plan, self.checkpoint, results, Result(read.writes, read.targets)))
+        return NONE
 
     def _warn_of_dropped(self, saved: Saved | None) -> None:
         done = sorted(key for key, outcome in saved.records.items() if isinstance(outcome, Result)) if saved else ()
@@ -148,25 +180,68 @@ class Run:
         found = [records.get(task_key(frontier, index)) for index in range(len(frontier))]
         return [outcome if isinstance(outcome, Result) else None for outcome in found]
 
-    def _cached(self, results: list[Result | None]) -> list[Event]:
-        pairs = zip(self.checkpoint.frontier, results, strict=True)
-        return [("updates", cached_event(task.node, result)) for task, result in pairs if result and task.node != START]
+    def _saved(self) -> Saved | None:
+        return self._journal.saved if self._journal else None
+
+    def _may_go_on(self) -> None:
+        """Raises GraphDrained where the run was asked to stop, GraphRecursionError where it may take no further superstep."""
+        if self.checkpoint.frontier[0].node == START:
+            return
+        control = self.scope.control
+        if control is not None and control.drain_requested:
+            raise GraphDrained(control.drain_reason or "")
+        if self._left <= 0:
+            raise GraphRecursionError(self._exhausted())
+        self._left -= 1
 
     # -- one superstep ----------------------------------------------------------------------------------------------
+
+    def _begun(self, results: list[Result | None], missing: list[int]) -> Iterator[Event]:
+        """What readers are told before the tasks run: those that need not, and those that will."""
+        feed, frontier = self._feed, self.checkpoint.frontier
+        assert feed is not None
+        if feed.updates:
+            for task, result in zip(frontier, results, strict=True):
+                if result and task.node != START:
+                    yield feed.cached(task, result)
+        if feed.tasks and frontier[0].node != START:
+            nodes = self._program.nodes
+            yield from feed.started(
+                self.checkpoint, [(task_key(frontier, i), frontier[i], nodes[frontier[i].node]) for i in missing]
+            )
+
+    def _ended(self, index: int, shown: Returned) -> Iterator[Event]:
+        frontier = self.checkpoint.frontier
+        if self._feed is None:
+            return iter(())
+        return self._feed.ended(task_key(frontier, index), self._program.nodes[frontier[index].node].name, shown)
+
+    def _context(self, index: int) -> TaskContext:
+        frontier = self.checkpoint.frontier
+        task = frontier[index]
+        node = self._program.nodes[task.node]
+        # the step that runs now has been counted already
+        context = TaskContext(self.scope, task_key(frontier, index), node.name, self._left + 1, node.metadata)
+        context.triggers = ("__pregel_push",) if task.sent else node.triggers
+        return context
 
     async def _alone(self, index: int) -> Result:
         """The superstep's only task: run here, without a hop; its result is kept by the commit that follows."""
         checkpoint, program = self.checkpoint, self._program
         task = checkpoint.frontier[index]
+        context = self._context(index)
         try:
-            result, shown = await attempt(program.plan, program.nodes[task.node], self._host, task, checkpoint.values)
+            node = program.nodes[task.node]
+            result, shown = await run_task(program.plan, node, self._host, task, checkpoint.values, context)
             if self._journal:
-                self._journal.take(task_key(checkpoint.frontier, index), task, result)
+                self._journal.take(context.key, task, stored_result(program.plan, result))
         except Exception as error:
             await self._failed([index], error)
             raise
-        if self._modes and task.node != START:
-            self._held.append((task.node, shown))
+        finally:
+            context.over = True
+        if self._feed and task.node != START:
+            self._held.append((index, shown))
         return result
 
     async def _together(self, missing: list[int], results: list[Result | None]) -> AsyncIterator[Event]:
@@ -174,7 +249,7 @@ class Run:
 
         After a failure no further task is started and those that can be are cancelled; what still ends well is kept.
         """
-        host, journal, frontier = self._host, self._journal, self.checkpoint.frontier
+        host, journal = self._host, self._journal
         waiting = missing[::-1]
         running, first = 0, None
         while running or (waiting and first is None):
@@ -182,16 +257,16 @@ class Run:
                 self._launch(waiting.pop())
                 running += 1
             message = await host.receive()
+            if isinstance(message, Event):
+                yield message
+                continue
             running -= 1
-            task, error = frontier[message.index], message.error
-            if message.result and journal:
-                try:
-                    journal.take(task_key(frontier, message.index), task, message.result)
-                except UnstorableValue as unstorable:
-                    error = unstorable
+            error = message.error or self._taken(message)
             if error is not None:
                 if isinstance(error, Exception):
                     await self._failed([message.index], error)
+                for event in self._fell(message.index, error):
+                    yield event
                 if first is None:
                     first = error
                     host.cancel()
@@ -201,23 +276,41 @@ class Run:
             if journal and (running or waiting or first):
                 await journal.keep()
             elif journal:
-                self._held.append((task.node, message.shown))
+                self._held.append((message.index, message.shown))
                 continue
-            if "updates" in self._modes:
-                yield "updates", update_event(task.node, message.shown)
+            for event in self._ended(message.index, message.shown):
+                yield event
         if first is not None:
             raise first
 
+    def _taken(self, message: Finished) -> UnstorableValue | None:
+        """Takes a task's result, to be kept; what stands in the way of that, if something does."""
+        frontier = self.checkpoint.frontier
+        if message.result and self._journal:
+            try:
+                result = stored_result(self._program.plan, message.result)
+                self._journal.take(task_key(frontier, message.index), frontier[message.index], result)
+            except UnstorableValue as unstorable:
+                return unstorable
+        return None
+
+    def _fell(self, index: int, error: BaseException) -> Iterator[Event]:
+        frontier = self.checkpoint.frontier
+        name = self._program.nodes[frontier[index].node].name
+        return self._feed.failed(task_key(frontier, index), name, error) if self._feed else iter(())
+
     def _launch(self, index: int) -> None:
         checkpoint, program, host = self.checkpoint, self._program, self._host
-        task = checkpoint.frontier[index]
+        task, context = checkpoint.frontier[index], self._context(index)
         node = program.nodes[task.node]
 
         async def body() -> Finished:
             try:
-                result, shown = await attempt(program.plan, node, host, task, checkpoint.values)
+                result, shown = await run_task(program.plan, node, host, task, checkpoint.values, context)
             except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
                 return Finished(index, None, None, error)
+            finally:
+                context.over = True
             return Finished(index, result, shown, None)
 
         host.start(body)
@@ -235,7 +328,8 @@ class Run:
 
     async def _commit(self, checkpoint: Checkpoint) -> None:
         if self._journal:
-            await self._journal.commit(checkpoint, self._program.keeps, self._settings.metadata)
+            kept = stored_checkpoint(self._program.plan, checkpoint)
+            await self._journal.commit(kept, self._program.keeps, self._settings.metadata)
         self.checkpoint = checkpoint
 
     # -- failing ----------------------------------------------------------------------------------------------------

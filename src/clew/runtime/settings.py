@@ -6,8 +6,10 @@ from typing import Any, Final, cast
 
 from clew.errors import CheckpointNotFound, MissingThreadId
 from clew.ids import id_bytes
+from clew.types import Config
 
 RECURSION_LIMIT: Final = 10_007
+KEYS: Final = frozenset(Config.__annotations__)
 RESERVED: Final = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
 
 
@@ -18,7 +20,7 @@ class Settings:
     Attributes:
         thread: the thread's name, None where the config has none. checkpoint: the id to begin from, None for the newest.
         metadata: the scalars of `metadata` and of the caller's own `configurable` keys, kept with each checkpoint.
-        configurable: as given.
+        configurable: as given. given: the whole config, as given.
     """
 
     thread: str | None = None
@@ -28,6 +30,7 @@ class Settings:
     max_concurrency: int | None = None
     metadata: Mapping[str, Any] | None = None
     configurable: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    given: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def read_settings(config: Any, *, kept: bool) -> Settings:
@@ -67,7 +70,28 @@ def read_settings(config: Any, *, kept: bool) -> Settings:
         given.get("max_concurrency"),
         _scalars(given.get("metadata"), configurable) if given.get("metadata") or len(configurable) > 1 else None,
         configurable,
+        given,
     )
+
+
+def merged(base: Mapping[str, Any] | None, over: Any) -> Any:
+    """A config laid over another: `configurable` and `metadata` by key, `tags` one after the other, the rest replaced.
+
+    A key that no config has goes to the `configurable` ones.
+    """
+    if not base or not isinstance(over, Mapping | None):
+        return over if over or not base else base
+    found = dict(base)
+    for key, value in cast("Mapping[str, Any]", over or {}).items():
+        if key in ("configurable", "metadata"):
+            found[key] = {**(found.get(key) or {}), **(value or {})}
+        elif key == "tags":
+            found[key] = [*(found.get(key) or []), *(value or [])]
+        elif key in KEYS:
+            found[key] = value
+        else:
+            found["configurable"] = {**(found.get("configurable") or {}), key: value}
+    return found
 
 
 def _scalars(metadata: Mapping[str, Any] | None, configurable: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,45 +1,172 @@
 """The async host: tasks are asyncio tasks, plain functions and databases are called in worker threads."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from typing import Any, TypeVar
 
-from clew.runtime.host import Action, Finished
+from clew.errors import NodeTimeoutError
+from clew.runtime.context import TaskContext
+from clew.runtime.events import Event
+from clew.runtime.host import Action, Finished, Limit
+from clew.runtime.threads import BUFFER, POOL, overdue
+from clew.types import RUNNING
+
+T = TypeVar("T")
+
+
+async def in_thread(fn: Callable[..., T], /, *args: Any, **named: Any) -> T:
+    """Calls `fn` in a thread of the pool, which grows as asyncio's own does not, and so cannot dead-lock when runs nest."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+    context = copy_context()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if not done.done():
+            done.set_result((value, error))
+
+    def body() -> None:
+        value, error = None, None
+        try:
+            value = context.run(fn, *args, **named)
+        except BaseException as raised:  # handed to whoever awaits it
+            error = raised
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, value, error)
+
+    POOL.run(body)
+    value, error = await done
+    if error is not None:
+        raise error
+    return value
+
+
+class Paced:
+    """A coroutine that is held at its awaits for as long as the reader of its events is behind."""
+
+    __slots__ = ("_coroutine", "_host")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], host: "Tasks") -> None:
+        self._coroutine = coroutine
+        self._host = host
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coroutine, sent, error = self._coroutine, None, None
+        while True:
+            try:
+                waits = coroutine.send(sent) if error is None else coroutine.throw(error)
+            except StopIteration as done:
+                return done.value
+            sent, error = None, None
+            try:
+                sent = yield waits
+                yield from self._host.room().__await__()
+            except BaseException as raised:  # a cancellation: the coroutine's own to deal with
+                error = raised
 
 
 class Tasks:
-    """The host of one run on the async face."""
+    """The host of one run on the async face. `read` says that events are read while tasks run."""
 
-    __slots__ = ("_mail", "_running")
+    __slots__ = ("_closed", "_loop", "_mail", "_pending", "_room", "_running", "_slots", "_thread", "read")
 
-    blocking = staticmethod(asyncio.to_thread)
+    blocking = staticmethod(in_thread)
 
-    def __init__(self) -> None:
-        self._mail: asyncio.Queue[Finished] = asyncio.Queue()
+    def __init__(self, read: bool = False) -> None:
+        self.read = read
+        self._mail: asyncio.Queue[tuple[Finished | Event, bool]] = asyncio.Queue()
         self._running: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # that of the first task; a run has one loop
+        self._thread = 0
+        self._pending = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._slots = threading.Semaphore(BUFFER)
+        self._closed = False
 
-    async def call(self, action: Action, given: Any) -> Any:
-        if action.awaited is not None:
-            return await action.awaited(given)
-        assert action.plain is not None
-        return await asyncio.to_thread(action.plain, given)
+    def _on_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        return self._loop
+
+    async def call(self, action: Action, given: Any, context: TaskContext, limit: Limit | None = None) -> Any:
+        self._on_loop()
+        extra = context.given(action.wants) if action.wants else {}
+        token = RUNNING.set(context)
+        try:
+            if action.awaited is None:
+                assert action.plain is not None
+                found: Any = in_thread(action.plain, given, **extra)
+            else:
+                found = action.awaited(given, **extra)
+                if self.read:
+                    found = Paced(found, self)
+            return await (found if limit is None else self._bounded(found, action.name, context, limit))
+        finally:
+            RUNNING.reset(token)
+
+    async def _bounded(self, found: Any, name: str, context: TaskContext, limit: Limit) -> Any:
+        async def body() -> Any:
+            return await found
+
+        began = time.monotonic()
+        task = self._on_loop().create_task(body())
+        try:
+            while (left := limit.left(context, began)) > 0:
+                if (await asyncio.wait({task}, timeout=left))[0]:
+                    return task.result()
+            context.over = True
+            raise NodeTimeoutError(overdue(name, limit))
+        finally:
+            task.cancel()
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
         async def post() -> None:
-            self._mail.put_nowait(await body())
+            self._mail.put_nowait((await body(), False))
 
-        task = asyncio.get_running_loop().create_task(post())
+        task = self._on_loop().create_task(post())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def receive(self) -> Finished:
-        return await self._mail.get()
+    def emit(self, event: Event) -> None:
+        if self._closed:
+            return
+        if self._loop is not None and threading.get_ident() != self._thread:
+            self._slots.acquire()
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._mail.put_nowait, (event, True))
+            return
+        self._pending += 1
+        if self._pending >= BUFFER:
+            self._room.clear()
+        self._mail.put_nowait((event, False))
+
+    async def room(self) -> None:
+        await self._room.wait()
+
+    async def receive(self) -> Finished | Event:
+        message, threaded = await self._mail.get()
+        if isinstance(message, Event):
+            if threaded:
+                self._slots.release()
+            else:
+                self._pending -= 1
+                if self._pending < BUFFER:
+                    self._room.set()
+        return message
+
+    sleep = staticmethod(asyncio.sleep)
 
     def cancel(self) -> None:
         for task in self._running:
             task.cancel()
 
     async def close(self) -> None:
+        self._closed = True
+        self._room.set()
+        self._slots.release(1 << 20)
         if self._running:
             self.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)

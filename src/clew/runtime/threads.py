@@ -2,14 +2,21 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from clew.errors import WrongFace
+from clew.errors import NodeTimeoutError, WrongFace
+from clew.runtime.context import TaskContext
 from clew.runtime.drive import drive
-from clew.runtime.host import Action, Finished
+from clew.runtime.events import Event
+from clew.runtime.host import Action, Finished, Limit
+from clew.types import RUNNING
+
+BUFFER: Final = 256
+"""How many events may wait for their reader before those who make them wait as well."""
 
 T = TypeVar("T")
 
@@ -80,31 +87,86 @@ def in_parallel(jobs: list[Callable[[], T]], limit: int | None) -> list[T | Base
 class Threads:
     """The host of one run on the sync face."""
 
-    __slots__ = ("_mail",)
+    __slots__ = ("_closed", "_mail", "_slots")
 
     def __init__(self) -> None:
-        self._mail: SimpleQueue[Finished] = SimpleQueue()
+        self._mail: SimpleQueue[Finished | Event] = SimpleQueue()
+        self._slots: threading.Semaphore | None = None
+        self._closed = False
 
     async def blocking(self, fn: Callable[..., T], /, *args: Any) -> T:
         return fn(*args)
 
-    async def call(self, action: Action, given: Any) -> Any:
+    async def call(self, action: Action, given: Any, context: TaskContext, limit: Limit | None = None) -> Any:
         if action.plain is None:
             raise WrongFace(
                 f"Node {action.name!r} is async: call the graph with `await graph.ainvoke(…)` or "
                 "`async for … in graph.astream(…)`, or make the node a plain function."
             )
-        return copy_context().run(action.plain, given)
+        copied = copy_context()
+        copied.run(RUNNING.set, context)
+        extra = context.given(action.wants) if action.wants else {}
+        if limit is None:
+            return copied.run(action.plain, given, **extra)
+        plain = action.plain
+        return _bounded(lambda: copied.run(plain, given, **extra), action.name, context, limit)
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
         context, mail = copy_context(), self._mail
         POOL.run(lambda: mail.put(context.run(drive, body())))
 
-    async def receive(self) -> Finished:
-        return self._mail.get()
+    def emit(self, event: Event) -> None:
+        if self._slots is None:
+            self._slots = threading.Semaphore(BUFFER)
+        self._slots.acquire()
+        if not self._closed:
+            self._mail.put(event)
+
+    async def room(self) -> None:
+        """`emit` has waited."""
+
+    async def receive(self) -> Finished | Event:
+        message = self._mail.get()
+        if isinstance(message, Event) and self._slots:
+            self._slots.release()
+        return message
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def cancel(self) -> None:
         """A thread cannot be stopped: what runs is awaited, and its result is kept."""
 
     async def close(self) -> None:
         """What still runs goes on to its end; nobody hears of it."""
+        self._closed = True
+        if self._slots:
+            self._slots.release(1 << 20)
+
+
+def _bounded(body: Callable[[], Any], name: str, context: TaskContext, limit: Limit) -> Any:
+    """Runs `body` in a thread of its own, and leaves it to itself when its time is over."""
+    done: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+    def job() -> None:
+        try:
+            done.put((body(), None))
+        except BaseException as error:  # handed to whoever waits
+            done.put((None, error))
+
+    began = time.monotonic()
+    POOL.run(job)
+    while (left := limit.left(context, began)) > 0:
+        try:
+            value, error = done.get(timeout=left)
+        except Empty:
+            continue
+        if error is not None:
+            raise error
+        return value
+    context.over = True
+    raise NodeTimeoutError(overdue(name, limit))
+
+
+def overdue(name: str, limit: Limit) -> str:
+    return f"Node {name!r} took longer than {limit}: give it more in `timeout=`, or a RetryPolicy to try again."

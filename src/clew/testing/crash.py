@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -132,21 +133,23 @@ def _counted(graph: CompiledStateGraph, ran: Counter[str]) -> CompiledStateGraph
     def counting(action: Action) -> Action:
         plain, awaited = action.plain, action.awaited
 
-        def call(state: Any) -> Any:
+        def call(state: Any, **extra: Any) -> Any:
             assert plain is not None
-            returned = plain(state)
+            returned = plain(state, **extra)
             ran[action.name] += 1
             return returned
 
-        async def await_(state: Any) -> Any:
+        async def await_(state: Any, **extra: Any) -> Any:
             assert awaited is not None
-            returned = await awaited(state)
+            returned = await awaited(state, **extra)
             ran[action.name] += 1
             return returned
 
-        return Action(action.name, call if plain else None, await_ if awaited else None)
+        return replace(action, plain=call if plain else None, awaited=await_ if awaited else None)
 
     nodes = {
         name: replace(node, action=counting(node.action)) if node.action else node for name, node in graph.program.nodes.items()
     }
-    return CompiledStateGraph(replace(graph.program, nodes=nodes), graph.checkpointer, graph.name, graph.builder)
+    twin = copy(graph)
+    twin.program = replace(graph.program, nodes=nodes)
+    return twin

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from clew.runtime.host import Action, Finished
+from clew.runtime.context import TaskContext
+from clew.runtime.events import Event
+from clew.runtime.host import Action, Finished, Limit
+from clew.types import RUNNING
 
 T = TypeVar("T")
 
@@ -20,21 +23,39 @@ class ScriptedHost:
     def __init__(self, choose: Callable[[int], int]) -> None:
         self._choose = choose
         self._waiting: list[Callable[[], Coroutine[Any, Any, Finished]]] = []
+        self._events: list[Event] = []
+        self._ended: list[Finished] = []
 
     async def blocking(self, fn: Callable[..., T], /, *args: Any) -> T:
         return fn(*args)
 
-    async def call(self, action: Action, given: Any) -> Any:
-        if action.plain is not None:
-            return action.plain(given)
-        assert action.awaited is not None
-        return await action.awaited(given)
+    async def call(self, action: Action, given: Any, context: TaskContext, limit: Limit | None = None) -> Any:
+        extra = context.given(action.wants)
+        token = RUNNING.set(context)
+        try:
+            if action.plain is not None:
+                return action.plain(given, **extra)
+            assert action.awaited is not None
+            return await action.awaited(given, **extra)
+        finally:
+            RUNNING.reset(token)
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
         self._waiting.append(body)
 
-    async def receive(self) -> Finished:
-        return await self._waiting.pop(self._choose(len(self._waiting)))()
+    def emit(self, event: Event) -> None:
+        self._events.append(event)
+
+    async def room(self) -> None:
+        """There is room for all of them."""
+
+    async def receive(self) -> Finished | Event:
+        if not self._events and not self._ended:
+            self._ended.append(await self._waiting.pop(self._choose(len(self._waiting)))())
+        return self._events.pop(0) if self._events else self._ended.pop(0)
+
+    async def sleep(self, seconds: float) -> None:
+        """No time passes here."""
 
     def cancel(self) -> None:
         """Those that wait still run to their end, as threads would."""

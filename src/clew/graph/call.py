@@ -1,0 +1,123 @@
+"""One call of a graph's verb: what its arguments mean, read once, and the shape that its chunks have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from clew.errors import GraphError
+from clew.runtime.context import RunControl, Scope, TaskContext
+from clew.runtime.events import Event, read_modes
+from clew.runtime.host import Host
+from clew.runtime.settings import Settings, merged, read_settings
+from clew.types import RUNNING
+
+NESTED: Final = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a caller asked for.
+
+    Attributes:
+        modes: those that the caller reads. printed: those that are printed. tagged: chunks carry their mode, as a list of modes
+            was given. subgraphs: events of the graphs inside nodes are read as well. version: of the chunks' shape.
+    """
+
+    config: Any = None
+    modes: frozenset[str] = frozenset()
+    printed: frozenset[str] = frozenset()
+    tagged: bool = False
+    subgraphs: bool = False
+    version: str = "v1"
+    output_keys: str | Sequence[str] | None = None
+    context: Any = None
+    control: RunControl | None = None
+
+    def shown(self, event: Event) -> Any:
+        """A chunk in the shape that was asked for: `data`, `(mode, data)`, `(ns, data)` or `(ns, mode, data)`; in v2 a dict."""
+        if self.version == "v2":
+            part = {"type": event.mode, "ns": event.ns, "data": event.data}
+            return {**part, "interrupts": ()} if event.mode == "values" else part
+        if self.subgraphs:
+            return (event.ns, event.mode, event.data) if self.tagged else (event.ns, event.data)
+        return (event.mode, event.data) if self.tagged else event.data
+
+    def print(self, event: Event) -> None:
+        where = f"[{'/'.join(event.ns)}] " if event.ns else ""
+        print(f"{where}[{event.mode}] {event.data!r}")
+
+
+def read_call(
+    stream_mode: str | Sequence[str],
+    *,
+    config: Any = None,
+    print_mode: str | Sequence[str] = (),
+    subgraphs: bool = False,
+    debug: bool | None = None,
+    version: str = "v1",
+    output_keys: str | Sequence[str] | None = None,
+    context: Any = None,
+    control: RunControl | None = None,
+) -> Call:
+    """Raises ValueError for a mode or a version that there is none of."""
+    modes, tagged = read_modes(stream_mode)
+    if version not in ("v1", "v2"):
+        raise ValueError(f"There is no version {version!r} of stream chunks: expected 'v1' or 'v2'.")
+    printed = read_modes(print_mode)[0] | (frozenset({"updates", "values"}) if debug else frozenset())
+    return Call(config, modes, printed, tagged, subgraphs, version, output_keys, context, control)
+
+
+def surrounding(config: Any) -> TaskContext | None:
+    """The task that this call is made in, which makes the graph a graph inside it; None where it is a run of its own.
+
+    A call whose config names a thread of its own is one. The config that a node was given names its task, not a thread.
+    """
+    task = cast("TaskContext | None", RUNNING.get())
+    configurable: dict[str, Any] = (config or {}).get("configurable") or {} if isinstance(config, dict | None) else {}
+    if task is not None and any(configurable.get(key) for key in NESTED) and configurable.get("checkpoint_ns") != task.ns:
+        return None
+    return task
+
+
+def scope_of(call: Call, host: Host, bound: Any, *, kept: bool, context: Any, store: Any, cache: Any) -> Scope:
+    """What all tasks of the run that is called for have in common. `bound` is the config that the graph was given before."""
+    parent = surrounding(call.config)
+    read = call.modes | call.printed
+    if parent is None:
+        settings = read_settings(merged(bound, call.config), kept=kept)
+        below = read if call.subgraphs else frozenset[str]()
+        return Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control)
+    around = parent.scope
+    below = around.below | (read if call.subgraphs else frozenset())
+    return Scope(
+        host,
+        _within(around.settings, merged(bound, call.config)),
+        read | around.below,
+        below,
+        ns=parent.child_ns(),
+        nested=True,
+        context=context if context is not None else around.context,
+        store=around.store if around.store is not None else store,
+        cache=around.cache if around.cache is not None else cache,
+        control=around.control,
+    )
+
+
+def _within(around: Settings, config: Any) -> Settings:
+    """The settings of a graph inside a task: those around it, with the call's own laid over; nothing of it is kept."""
+    own = {key: value for key, value in (config or {}).items() if key != "configurable"}
+    extra = {k: v for k, v in ((config or {}).get("configurable") or {}).items() if k not in NESTED}
+    base = {**around.given, "configurable": dict(around.configurable)}
+    return read_settings(merged(base, {**own, "configurable": extra}), kept=False)
+
+
+def as_context(schema: Any, context: Any) -> Any:
+    """`context` as its schema says: a dict becomes an instance where the schema is a class that is none."""
+    if schema is None or context is None or not isinstance(context, dict) or not isinstance(schema, type):
+        return cast("Any", context)
+    if issubclass(schema, dict) or not hasattr(schema, "__annotations__"):
+        return cast("Any", context)
+    try:
+        return schema(**context)
+    except TypeError as error:
+        raise GraphError(f"context={context!r} does not make a {schema.__name__}: {error}") from error

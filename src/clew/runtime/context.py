@@ -1,0 +1,279 @@
+"""The task now running, as its own code sees it: `Runtime`, the config, the stream writer. Made by the loop, one for each try.
+
+What is the same for all tasks of a run stands in its `Scope`. Nothing here runs anything.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
+
+from clew.ids import id_text, new_checkpoint_id, task_id
+from clew.runtime.events import Event
+from clew.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    from clew.runtime.host import Host
+
+    ContextT = TypeVar("ContextT", default=None)
+else:
+    from typing import TypeVar
+
+    ContextT = TypeVar("ContextT")
+
+
+class RunControl:
+    """A handle on a run from outside: pass it as `control=` and call `request_drain` from wherever you like."""
+
+    __slots__ = ("drain_reason",)
+
+    def __init__(self) -> None:
+        self.drain_reason: str | None = None
+
+    def request_drain(self, reason: str = "shutdown") -> None:
+        """Stops the run before its next superstep with `GraphDrained`; what is done is kept, and the thread can go on."""
+        self.drain_reason = reason
+
+    @property
+    def drain_requested(self) -> bool:
+        return self.drain_reason is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionInfo:
+    """Where and for which time a task runs.
+
+    `checkpoint_id` and `thread_id` are None where nothing is kept; `node_attempt` counts from 1;
+    `node_first_attempt_time` is in seconds since 1970.
+    """
+
+    checkpoint_id: str | None
+    checkpoint_ns: str
+    task_id: str
+    thread_id: str | None
+    run_id: str | None
+    node_attempt: int
+    node_first_attempt_time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime(Generic[ContextT]):
+    """What a run hands to its nodes: take it as a parameter `runtime: Runtime[MyContext]`, or call `get_runtime()`.
+
+    Attributes:
+        context: what was passed as `context=`; it is not kept, so pass it again on resume.
+        store: the graph's store, or None. stream_writer: hands chunks to readers of `stream_mode="custom"`.
+        heartbeat: tells an idle timeout that the node is alive. previous: what the thread's last run returned (`@entrypoint`).
+    """
+
+    context: ContextT
+    store: Any = None
+    stream_writer: Callable[[Any], None]
+    heartbeat: Callable[[], None]
+    previous: Any = None
+    execution_info: ExecutionInfo
+    control: RunControl | None = None
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run was asked to stop: a long node may then come to an end early."""
+        return self.control is not None and self.control.drain_requested
+
+    @property
+    def drain_reason(self) -> str | None:
+        return self.control.drain_reason if self.control else None
+
+
+class Scope:
+    """What is the same for all tasks of a run.
+
+    Attributes:
+        modes: those in which somebody reads the run. below: those in which somebody reads the graphs inside its nodes.
+        ns: the namespace, one segment for each graph around this one. nested: whether there is one.
+        anchor: id of the checkpoint that the superstep belongs to; made up where none is kept, when somebody asks.
+        step: the superstep's number.
+    """
+
+    __slots__ = (
+        "_anchor",
+        "below",
+        "cache",
+        "context",
+        "control",
+        "host",
+        "modes",
+        "nested",
+        "ns",
+        "settings",
+        "step",
+        "store",
+    )
+
+    def __init__(
+        self,
+        host: "Host",
+        settings: Settings,
+        modes: frozenset[str] = frozenset(),
+        below: frozenset[str] = frozenset(),
+        *,
+        ns: tuple[str, ...] = (),
+        nested: bool = False,
+        context: Any = None,
+        store: Any = None,
+        cache: Any = None,
+        control: RunControl | None = None,
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.modes = modes
+        self.below = below
+        self.ns = ns
+        self.nested = nested
+        self.context = context
+        self.store = store
+        self.cache = cache
+        self.control = control
+        self.step = 0
+        self._anchor: bytes | None = None
+
+    def begin(self, step: int, anchor: bytes | None) -> None:
+        self.step = step
+        self._anchor = anchor
+
+    @property
+    def anchor(self) -> bytes:
+        if self._anchor is None:
+            self._anchor = new_checkpoint_id()
+        return self._anchor
+
+
+class TaskContext:
+    """One task of a superstep (`clew.types.Running`).
+
+    Attributes:
+        key: the task's key in its superstep. node: its name. attempt: which try this is, from 1. since: when the first began.
+        left: how many supersteps the run may still take. over: nobody listens to it any more. beat, spoke: its last
+        heartbeat and when it last wrote to a stream, in seconds of the monotonic clock.
+    """
+
+    __slots__ = ("attempt", "beat", "calls", "error", "key", "left", "metadata", "node", "over", "scope", "since",
+                 "spoke", "triggers")  # fmt: skip
+
+    def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
+        self.scope = scope
+        self.key = key
+        self.node = node
+        self.left = left
+        self.metadata = metadata
+        self.attempt = 1
+        self.calls = 0
+        self.over = False
+        self.error: Any = None
+        self.triggers: tuple[str, ...] = ()
+        self.since = 0.0
+        self.beat = 0.0
+        self.spoke = 0.0
+
+    def again(self) -> "TaskContext":
+        """The same task for its next try; the one before is over, whatever it may still do."""
+        self.over = True
+        other = TaskContext(self.scope, self.key, self.node, self.left, self.metadata)
+        other.triggers, other.since, other.attempt, other.calls = self.triggers, self.since, self.attempt + 1, 0
+        return other
+
+    @property
+    def id(self) -> str:
+        return task_id(self.scope.anchor, self.key)
+
+    @property
+    def segment(self) -> str:
+        return f"{self.node}:{self.id}"
+
+    @property
+    def ns(self) -> str:
+        """The namespace of a graph that this task runs."""
+        return "|".join((*self.scope.ns, self.segment))
+
+    def child_ns(self) -> tuple[str, ...]:
+        """The namespace of the next graph that this task runs: from the second on they are numbered."""
+        self.calls += 1
+        return (*self.scope.ns, self.segment, *((str(self.calls - 1),) if self.calls > 1 else ()))
+
+    def write(self, chunk: Any) -> None:
+        self.spoke = time.monotonic()
+        if "custom" in self.scope.modes:
+            self.emit(Event(self.scope.ns, "custom", chunk))
+
+    def emit(self, event: Event) -> None:
+        """Posts an event to whoever reads the run; waits where the reader is slow, as far as this face can."""
+        if not self.over:
+            self.scope.host.emit(event)
+
+    def alive(self) -> None:
+        """Gives a sign of life, for an idle timeout."""
+        self.beat = time.monotonic()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The call's config as a node sees it, with where it runs among the metadata (the keys that front ends read)."""
+        settings, scope = self.scope.settings, self.scope
+        place = {
+            "langgraph_step": scope.step + 1,
+            "langgraph_node": self.node,
+            "langgraph_triggers": self.triggers,
+            "langgraph_path": ("__pregel_pull", self.node) if self.key == self.node else ("__pregel_push", self.index),
+            "langgraph_checkpoint_ns": self.ns,
+        }
+        thread = {} if settings.thread is None else {"thread_id": settings.thread}
+        metadata = {**thread, **(settings.metadata or {}), **(self.metadata or {}), **place}
+        return {
+            "recursion_limit": settings.recursion_limit,
+            **settings.given,
+            "metadata": metadata,
+            "configurable": {**settings.configurable, "checkpoint_ns": self.ns},
+        }
+
+    @property
+    def index(self) -> int:
+        return int(self.key.partition(":")[0])
+
+    @property
+    def runtime(self) -> Runtime[Any]:
+        scope = self.scope
+        return Runtime(
+            context=scope.context,
+            store=scope.store,
+            stream_writer=self.write,
+            heartbeat=self.alive,
+            execution_info=self._info(),
+            control=scope.control,
+        )
+
+    def _info(self) -> ExecutionInfo:
+        settings = self.scope.settings
+        run = settings.given.get("run_id")
+        return ExecutionInfo(
+            id_text(self.scope.anchor) if settings.thread is not None else None,
+            self.ns,
+            self.id,
+            settings.thread,
+            None if run is None else str(run),
+            self.attempt,
+            self.since or time.time(),
+        )
+
+    def given(self, wants: tuple[str, ...]) -> dict[str, Any]:
+        """What a function asked for by the names of its parameters; see `clew.graph.node`."""
+        return {name: GIVERS[name](self) for name in wants}
+
+
+GIVERS: Mapping[str, Callable[[TaskContext], Any]] = {
+    "config": lambda task: task.config,
+    "runtime": lambda task: task.runtime,
+    "store": lambda task: task.scope.store,
+    "writer": lambda task: task.write,
+    "previous": lambda task: None,
+    "error": lambda task: task.error,
+}
