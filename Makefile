@@ -1,6 +1,6 @@
 # Everything sets itself up: the first target that needs the environment makes it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench corpus docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,9 @@ check: $(VENV)/.ready ## lint, types, layers, sizes and the fast tests
 
 bench: $(VENV)/.ready ## side by side with LangGraph, in one run
 	@$(BIN)/python bench/run.py
+
+corpus: $(VENV)/.ready ## the example graphs on Clew and on LangGraph, recorded anew and compared
+	@$(BIN)/python tests/corpus/run.py compare --record
 
 docs: $(VENV)/.ready ## runs every example of the documentation
 	@$(BIN)/pytest tests/test_docs.py tests/test_guide.py

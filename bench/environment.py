@@ -18,6 +18,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 PLACE: Final = ROOT / ".bench-venv"
 PYTHON: Final = PLACE / "bin" / "python"
+PROGRAM: Final = Path(__file__).with_name("run.py")
 RIVALS: Final = ("langgraph", "langgraph-checkpoint-sqlite")
 SHOWN: Final = ("clew", *RIVALS, "langgraph-checkpoint", "langchain-core", "aiosqlite", "ormsgpack")
 
@@ -27,12 +28,12 @@ def inside() -> bool:
     return Path(sys.prefix).resolve() == PLACE.resolve()
 
 
-def enter(arguments: list[str]) -> None:
-    """Makes the environment where it is missing or out of date, and starts this program again in it; does not return."""
+def enter(arguments: list[str], program: Path = PROGRAM) -> None:
+    """Makes the environment where it is missing or out of date, and starts the program in it; does not return."""
     _make()
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     variables |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}  # measure the graph, not a tracer
-    os.execve(PYTHON, [str(PYTHON), str(Path(__file__).with_name("run.py")), *arguments], variables)
+    os.execve(PYTHON, [str(PYTHON), str(program), *arguments], variables)
 
 
 def _make() -> None:

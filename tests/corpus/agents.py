@@ -291,7 +291,10 @@ def review_of_tool_calls(face: Face) -> Any:
     return {how: face.invoke(graph, given, {"configurable": {"review": how}}) for how in reviews}
 
 
-@example("§2.9 a Command for a parent that is not there")
+@example("§1.3 a Command for a parent that is not there: as the input, and from a node")
 def command_without_a_parent(face: Face) -> Any:
-    graph = StateGraph(MessagesState).add_node("a", lambda state: {}).add_edge(START, "a").compile()
-    return isinstance(raised(lambda: face.invoke(graph, Command(graph=Command.PARENT, update={"messages": []}))), Exception)
+    upward = Command(graph=Command.PARENT, update={"messages": []})
+    silent = StateGraph(MessagesState).add_node("a", lambda state: {}).add_edge(START, "a").compile()
+    lost = StateGraph(MessagesState).add_node("a", lambda state: upward).add_edge(START, "a").compile()
+    found = raised(lambda: face.invoke(silent, upward)), raised(lambda: face.invoke(lost, {"messages": []}))
+    return [isinstance(one, Exception) for one in found]

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, trim
 from clew.checkpoint.memory import InMemorySaver, MemorySaver
 from clew.graph import END, START, MessagesState, StateGraph, add_messages
 from clew.graph.message import REMOVE_ALL_MESSAGES
-from clew.types import Send
+from clew.types import Command, Send
 from corpus.harness import Differs, Face, example, raised, shown
 
 ONE, TWO = {"configurable": {"thread_id": "1"}}, {"configurable": {"thread_id": "2"}}
@@ -247,6 +247,37 @@ def going_on(face: Face) -> Any:
     face.invoke(graph, {"last": "in"}, ONE)
     ran.clear()
     return {"on a fresh thread": nothing, "at the end": face.invoke(graph, None, ONE), "ran": list(ran)}
+
+
+@example("§1.3 a Command as the input of a thread: an update, a place to go on from, both")
+def command_as_input(face: Face) -> Any:
+    graph, ran = three()
+    face.invoke(graph, {"last": "in"}, ONE)
+    ran.clear()
+    results = {
+        "both": face.invoke(graph, Command(goto="b", update={"log": ["told"]}), ONE),
+        "a place": face.invoke(graph, Command(goto="c"), ONE),
+        "an update": face.invoke(graph, Command(update={"last": "edited"}), ONE),
+    }
+    return {"results": results, "ran": ran, "now": shown(face.get_state(graph, ONE))}
+
+
+@example(
+    "§1.3 a Command as the input of a thread that is not there yet",
+    differs=Differs(
+        "`Command` on a fresh thread applies updates twice; `Command()` crashes; `Command.PARENT` at root leaks",
+        lambda there: {"fresh": {"log": ["told"], "n": 1}, "empty": {"raised": "EmptyInputError"}},
+    ),
+)
+def command_on_a_fresh_thread(face: Face) -> Any:
+    class Sums(TypedDict):
+        log: Annotated[list[str], operator.add]
+        n: Annotated[int, operator.add]
+
+    builder = StateGraph(Sums).add_node("start", lambda state: {"n": 10}).add_node("there", lambda state: {"n": 1})
+    graph = builder.add_edge(START, "start").compile(checkpointer=InMemorySaver())
+    fresh = raised(lambda: face.invoke(graph, Command(goto="there", update={"log": ["told"]}), ONE))
+    return {"fresh": fresh, "empty": raised(lambda: face.invoke(graph, Command(), TWO))}
 
 
 @example(

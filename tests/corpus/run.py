@@ -1,7 +1,8 @@
 """The command: runs every example on a package and prints what its user sees, or compares the two packages.
 
-python tests/corpus/run.py clew|langgraph      one JSON document, examples in their order
+python tests/corpus/run.py clew|langgraph      one JSON document, a line for each example, in their order
 python tests/corpus/run.py compare [--record]  in the bench's environment: a table of both; `--record` keeps LangGraph's records
+python tests/corpus/run.py pending             lists anew, in pending.txt, what Clew does not do as it should
 """
 
 import argparse
@@ -12,15 +13,16 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-RECORDING: Final = Path(__file__).with_name("langgraph.json")
-# Not this folder: its `plain` and `load` are `corpus.plain` and `corpus.load`.
-sys.path[:] = [str(ROOT / "tests"), str(ROOT / "bench"), *(one for one in sys.path if Path(one).resolve() != RECORDING.parent)]
+HERE: Final = Path(__file__).resolve().parent
+RECORDING: Final = HERE / "langgraph.json"
+# Not this folder: its modules are `corpus.…`.
+sys.path[:] = [str(HERE.parent), str(HERE.parents[1] / "bench"), *(one for one in sys.path if Path(one).resolve() != HERE)]
+os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="corpus", description="Example graphs on Clew and on LangGraph.")
-    parser.add_argument("what", choices=("clew", "langgraph", "compare"))
+    parser.add_argument("what", choices=("clew", "langgraph", "compare", "pending"))
     parser.add_argument("--record", action="store_true", help=f"keep LangGraph's records in {RECORDING.name}")
     arguments = parser.parse_args()
     if arguments.what == "compare":
@@ -28,33 +30,40 @@ def main() -> int:
         if not environment.inside():
             environment.enter(sys.argv[1:], Path(__file__).resolve())
         return compare(record=arguments.record)
-    print(document(arguments.what))
+    from corpus.load import records
+
+    if arguments.what == "pending":
+        list_pending(records("clew"))
+    else:
+        print(document(arguments.what, records(arguments.what)))
     return 0
 
 
-def document(package: str, found: dict[str, Any] | None = None) -> str:
-    """One line for each example: what has changed is seen in a diff."""
-    os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
-    if found is None:
-        from corpus.load import records
-
-        found = records(package)
+def document(package: str, found: dict[str, dict[str, Any]]) -> str:
+    """One line for each example, so that what has changed is seen in a diff."""
     made = {name: metadata.version(name) for name in (package, "langchain-core")}
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(faces, ensure_ascii=False)}" for name, faces in found.items())
     return f'{{\n "made with": {json.dumps(made)},\n "examples": {{\n{lines}\n }}\n}}'
 
 
 def compare(*, record: bool) -> int:
-    """Prints the table and returns how many examples differ that should not."""
+    """Prints the table; 1 where an example differs that should not."""
+    from corpus import verdict
     from corpus.load import records
-    from corpus.verdict import table
 
     theirs, ours = records("langgraph"), records("clew")
     if record:
         RECORDING.write_text(document("langgraph", theirs) + "\n")
-    lines, wrong = table(theirs, ours)
-    print("\n".join(lines))
-    return bool(wrong)
+    print("\n".join(verdict.table(theirs, ours)))
+    return bool(verdict.wrong(theirs, ours).keys() - verdict.pending())
+
+
+def list_pending(ours: dict[str, dict[str, Any]]) -> None:
+    from corpus import verdict
+
+    names = verdict.wrong(json.loads(RECORDING.read_text())["examples"], ours)
+    verdict.PENDING.write_text("".join(f"{name}\n" for name in names))
+    print(f"{len(names)} pending")
 
 
 if __name__ == "__main__":
