@@ -17,9 +17,7 @@ PENDING: Final = verdict.pending()
 
 
 def listed() -> list[Any]:
-    late = pytest.mark.xfail(
-        strict=True, reason="it runs: take it out of corpus/pending.txt (python tests/corpus/run.py pending)"
-    )
+    late = pytest.mark.xfail(strict=True, reason="in corpus/pending.txt; once it runs: `python tests/corpus/run.py pending`")
     return [pytest.param(name, marks=[late] if name in PENDING else []) for name in EXAMPLES]
 
 

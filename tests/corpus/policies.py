@@ -153,9 +153,9 @@ def timeouts(face: Face) -> Any:
     def made(**options: Any) -> Any:
         return StateGraph(Log).add_node("hangs", hangs, **options).add_edge(START, "hangs").compile()
 
-    error = raised(lambda: face.invoke(made(timeout=0.02), {}))
-    retried = face.invoke(made(timeout=TimeoutPolicy(run_timeout=0.02), retry_policy=RetryPolicy(**AT_ONCE)), {})
-    idle = raised(lambda: face.invoke(made(timeout=TimeoutPolicy(idle_timeout=0.02)), {}))
+    error = raised(lambda: face.invoke(made(timeout=0.05), {}))
+    retried = face.invoke(made(timeout=TimeoutPolicy(run_timeout=0.05), retry_policy=RetryPolicy(**AT_ONCE)), {})
+    idle = raised(lambda: face.invoke(made(timeout=TimeoutPolicy(idle_timeout=0.05)), {}))
     return {
         "too long": [error, isinstance(error, NodeTimeoutError), error.node],
         "retried": retried,

@@ -74,6 +74,24 @@ def pydantic_state(face: Face) -> Any:
     }
 
 
+@example("§1.2 a node that returns the pydantic state whole: reduced keys are folded in again")
+def pydantic_state_returned(face: Face) -> Any:
+    class Booking(BaseModel):
+        guests: int = 1
+        note: str | None = None
+        log: Annotated[list[str], operator.add] = []
+
+    def whole(state: Booking) -> Booking:
+        state.guests += 1
+        return state
+
+    def part(state: Booking) -> Booking:
+        return Booking(note=None, log=["part"])
+
+    graph = StateGraph(Booking).add_sequence([whole, part]).add_edge(START, "whole").compile()
+    return [face.invoke(graph, {"guests": 4, "note": "quiet", "log": ["in"]}), face.invoke(graph, Booking(log=["in"]))]
+
+
 @example("§5.5 dataclass state")
 def dataclass_state(face: Face) -> Any:
     @dataclass

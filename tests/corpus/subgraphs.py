@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict
 from clew.checkpoint.memory import InMemorySaver
 from clew.graph import END, START, StateGraph
 from clew.types import Command
-from corpus.harness import Face, example, in_order, raised, shown
+from corpus.harness import Differs, Face, example, in_order, raised, shown
 
 THREAD = {"configurable": {"thread_id": "1"}}
 
@@ -166,6 +166,40 @@ def child_with_memory_as_a_node(face: Face) -> Any:
     graph = builder.compile(checkpointer=InMemorySaver())
     other = {"configurable": {"thread_id": "2"}}
     return [face.invoke(graph, {"said": "?"}, thread)["said"] for thread in (THREAD, THREAD, other, THREAD)]
+
+
+@example("§2.2 the namespaces of children: called twice in one task, with a memory of their own")
+def namespaces_of_children(face: Face) -> Any:
+    def chunks(child: Any) -> Any:
+        def node(state: Text) -> dict[str, Any]:
+            return {"text": f"{child.invoke({'runs': 0})['said']}, {child.invoke({'runs': 0})['said']}"}
+
+        graph = StateGraph(Text).add_node(node).add_edge(START, "node").compile(checkpointer=InMemorySaver())
+        return face.stream(graph, {"text": ""}, THREAD, subgraphs=True)
+
+    return {"inherits": chunks(counting()), "of its own": chunks(counting(checkpointer=True))}
+
+
+@example(
+    "§4.1 two children with memories of their own in one node, called in another order the next time",
+    differs=Differs(
+        "stateful subgraph calls told apart by position only",
+        lambda there: {"log": ["tea ['tea']", "milk ['milk']", "milk ['milk', 'milk']", "tea ['tea', 'tea']"]},
+    ),
+)
+def children_told_apart(face: Face) -> Any:
+    def remembers(name: str) -> Any:
+        builder = StateGraph(Log).add_node("add", lambda state: {"log": [name]}).add_edge(START, "add")
+        return builder.compile(checkpointer=True, name=name)
+
+    children = {"tea": remembers("tea"), "milk": remembers("milk")}
+
+    def call(state: Log) -> dict[str, Any]:
+        order = ["milk", "tea"] if state["log"] else ["tea", "milk"]
+        return {"log": [f"{name} {children[name].invoke({'log': []})['log']}" for name in order]}
+
+    graph = StateGraph(Log).add_node(call).add_edge(START, "call").compile(checkpointer=InMemorySaver())
+    return [face.invoke(graph, {"log": []}, THREAD) for _ in range(2)][-1]
 
 
 @example("§4.1 a root graph whose memory would be its parent's")
