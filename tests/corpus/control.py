@@ -139,7 +139,13 @@ def recursion_limit_counts(face: Face) -> Any:
     return {"three nodes, limit 3": exact, "then": first, "gone on": face.get_state(endless, thread).values["n"]}
 
 
-@example("§5.5 RemainingSteps and IsLastStep: ending before the limit does")
+@example(
+    "§5.5 RemainingSteps and IsLastStep: ending before the limit does",
+    differs=Differs(
+        "N nodes need `recursion_limit ≥ N+1`, a resumed run gets two more",
+        lambda there: {"log": ["5 left, last: False", *there["log"]]},
+    ),
+)
 def remaining_steps(face: Face) -> Any:
     class Managed(TypedDict):
         log: Annotated[list[str], operator.add]

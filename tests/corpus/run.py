@@ -2,6 +2,7 @@
 
 python tests/corpus/run.py clew|langgraph      one JSON document, a line for each example, in their order
 python tests/corpus/run.py compare [--record]  in the bench's environment: a table of both; `--record` keeps LangGraph's records
+python tests/corpus/run.py diff NAME           what one example gives on Clew, against the recording
 python tests/corpus/run.py pending             lists anew, in pending.txt, what Clew does not do as it should
 """
 
@@ -22,7 +23,8 @@ os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="corpus", description="Example graphs on Clew and on LangGraph.")
-    parser.add_argument("what", choices=("clew", "langgraph", "compare", "pending"))
+    parser.add_argument("what", choices=("clew", "langgraph", "compare", "diff", "pending"))
+    parser.add_argument("name", nargs="?", help="for `diff`: an example, such as memory.replay")
     parser.add_argument("--record", action="store_true", help=f"keep LangGraph's records in {RECORDING.name}")
     arguments = parser.parse_args()
     if arguments.what == "compare":
@@ -30,6 +32,12 @@ def main() -> int:
         if not environment.inside():
             environment.enter(sys.argv[1:], Path(__file__).resolve())
         return compare(record=arguments.record)
+    if arguments.what == "diff":
+        from corpus.verdict import difference
+
+        lines = difference(arguments.name, json.loads(RECORDING.read_text())["examples"][arguments.name])
+        print("\n".join(lines) or "no difference")
+        return bool(lines)
     from corpus.load import records
 
     if arguments.what == "pending":

@@ -118,12 +118,12 @@ def tuple_of_modes(face: Face) -> Any:
 
 
 def nested() -> Any:
-    def inner(state: Tea) -> dict[str, Any]:
-        get_stream_writer()("inner writes")
-        return {"kind": f"{state['kind']} tea"}
-
     class Kind(TypedDict):
         kind: str
+
+    def inner(state: Kind) -> dict[str, Any]:
+        get_stream_writer()("inner writes")
+        return {"kind": f"{state['kind']} tea"}
 
     low = StateGraph(Kind).add_node("inner", inner).add_edge(START, "inner").compile()
     middle = StateGraph(Kind).add_node("low", low).add_edge(START, "low").compile()
@@ -141,6 +141,23 @@ def from_subgraphs(face: Face) -> Any:
         "updates": face.stream(nested(), GIVEN, subgraphs=True),
         "several": face.stream(nested(), GIVEN, stream_mode=["values", "custom"], subgraphs=True),
         "without": face.stream(nested(), GIVEN, stream_mode=["updates", "custom"]),
+    }
+
+
+@example("§2.2 values of a child: as much as its output schema shows")
+def values_of_a_child(face: Face) -> Any:
+    class Kind(TypedDict):
+        kind: str
+
+    class Notes(Kind):
+        notes: str
+
+    child = StateGraph(Notes, output_schema=Kind).add_node("note", lambda state: {"notes": "n", "kind": "k"})
+    child = child.add_edge(START, "note").compile()
+    graph = StateGraph(Tea).add_node("child", child).add_edge(START, "child").compile()
+    return {
+        "within": face.stream(graph, GIVEN, stream_mode=["values", "updates"], subgraphs=True),
+        "alone": face.stream(child, GIVEN, stream_mode=["values", "updates"]),
     }
 
 

@@ -1,9 +1,11 @@
 """Which records agree: LangGraph's, after the difference that the example declares, beside Clew's."""
 
+import json
+from difflib import unified_diff
 from typing import Any, Final
 
 from corpus.harness import Mark
-from corpus.load import HERE, marks, of_face
+from corpus.load import HERE, examples, mark_of, marks, of_face, record
 
 Records = dict[str, dict[str, Any]]
 PENDING: Final = HERE / "pending.txt"
@@ -37,6 +39,21 @@ def table(theirs: Records, ours: Records) -> list[str]:
         *lines,
         f"{len(lines)} examples: {len(lines) - len(off)} as they should be, {known} pending, {len(off) - known} wrong",
     ]
+
+
+def difference(name: str, theirs: Any) -> list[str]:
+    """What Clew gives and should not (`-`), and what it should (`+`), on each face of one example."""
+    found = examples("clew")[name]
+    mark = mark_of(found)
+    lines: list[str] = []
+    for face in mark.faces:
+        ours, right = _lines(record(found, face)), _lines(expected(mark, of_face(theirs, face)))
+        lines += unified_diff(ours, right, f"{name} on clew ({face})", f"as it should be ({face})", lineterm="", n=2)
+    return lines
+
+
+def _lines(plain: Any) -> list[str]:
+    return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False).splitlines()
 
 
 def _verdict(name: str, mark: Mark, off: dict[str, list[str]], late: set[str], ours: Records) -> str:
