@@ -6,11 +6,10 @@
 import operator
 from typing import Annotated, Any, Literal, TypedDict
 
-from clew.managed import IsLastStep, RemainingSteps
-
 from clew.checkpoint.memory import InMemorySaver
 from clew.errors import GraphRecursionError
 from clew.graph import END, START, StateGraph
+from clew.managed import IsLastStep, RemainingSteps
 from clew.types import Command, Send
 from corpus.harness import Differs, Face, example, in_order, raised
 

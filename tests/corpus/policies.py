@@ -8,7 +8,6 @@ import operator
 from typing import Annotated, Any, TypedDict
 
 from clew.cache.memory import InMemoryCache
-
 from clew.errors import NodeError, NodeTimeoutError
 from clew.graph import START, StateGraph
 from clew.types import CachePolicy, Command, RetryPolicy, Send, TimeoutPolicy

@@ -10,10 +10,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
-from clew.config import get_config, get_stream_writer
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from clew.checkpoint.memory import InMemorySaver
+from clew.config import get_config, get_stream_writer
 from clew.errors import EmptyInputError
 from clew.graph import START, StateGraph
 from clew.runtime import Runtime, get_runtime

@@ -7,10 +7,10 @@ import operator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
-from clew.config import get_stream_writer
 from langchain_core.messages import AIMessage, HumanMessage
 
 from clew.checkpoint.memory import InMemorySaver
+from clew.config import get_stream_writer
 from clew.graph import START, MessagesState, StateGraph
 from clew.types import StreamWriter
 from corpus.harness import Differs, Face, example, in_order, raised
