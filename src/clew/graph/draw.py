@@ -137,6 +137,20 @@ class Drawing:
         return mimebundle(self)
 
 
+def path_of(node: str) -> tuple[str, ...]:
+    """The names of the inlined graphs that a node is in, outermost first."""
+    return tuple(node.split(INTO)[:-1])
+
+
+def home_of(source: str, target: str) -> tuple[str, ...]:
+    """The path of the innermost graph that has both ends of an edge."""
+    one, other = path_of(source), path_of(target)
+    depth = next(
+        (at for at, (left, right) in enumerate(zip(one, other, strict=False)) if left != right), min(len(one), len(other))
+    )
+    return one[:depth]
+
+
 def mimebundle(shown: CompiledStateGraph | Drawing) -> dict[str, Any]:
     """What a notebook shows of a drawing or a compiled graph. Never raises: at worst it is the repr."""
     found: dict[str, Any] = {"text/plain": repr(shown)}

@@ -6,12 +6,13 @@ Names and labels may hold anything: whatever Mermaid would read as syntax is wri
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from clew.constants import END, START
 from clew.errors import GraphError
+from clew.graph.draw import home_of, path_of
 
 if TYPE_CHECKING:
     from clew.graph.draw import Drawing, DrawnEdge, DrawnNode
@@ -28,9 +29,7 @@ KEYWORD: Final = re.compile(
 EMPHASIS: Final = frozenset("*_`")  # a name between two of these would be read as Markdown
 
 
-def mermaid(
-    drawing: Drawing, styled: bool, curve: Any, colours: Any, wrap: int, frontmatter: Mapping[str, Any] | None
-) -> str:
+def mermaid(drawing: Drawing, styled: bool, curve: Any, colours: Any, wrap: int, frontmatter: Mapping[str, Any] | None) -> str:
     """See `Drawing.draw_mermaid`."""
     if wrap < 1:
         raise GraphError(f"wrap_label_n_words={wrap!r}: expected how many words a line has, 1 or more.")
@@ -49,30 +48,16 @@ def _box(drawing: Drawing, ids: Mapping[str, str], within: tuple[str, ...], styl
     """What stands directly in a graph, then the graphs inside it."""
     if styled:
         for node in drawing.nodes.values():
-            if _path(node.id) == within:
+            if path_of(node.id) == within:
                 yield f"\t{ids[node.id]}{_shape(node)}"
     for edge in drawing.edges:
-        if _shared(_path(edge.source), _path(edge.target)) == within:
+        if home_of(edge.source, edge.target) == within:
             yield f"\t{ids[edge.source]}{_arrow(edge, wrap)}{ids[edge.target]};"
     depth = len(within) + 1
-    inside = [_path(node)[:depth] for node in drawing.nodes if _path(node)[: depth - 1] == within]
+    inside = [path_of(node)[:depth] for node in drawing.nodes if path_of(node)[: depth - 1] == within]
     for path in dict.fromkeys(path for path in inside if len(path) == depth):
         if lines := list(_box(drawing, ids, path, styled, wrap)):
             yield from (f"\tsubgraph {_title(drawing, path)}", *lines, "\tend")
-
-
-def _path(node: str) -> tuple[str, ...]:
-    """The graphs a node is in, outermost first."""
-    return tuple(node.split(":")[:-1])
-
-
-def _shared(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
-    found: list[str] = []
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            break
-        found.append(left)
-    return tuple(found)
 
 
 def _title(drawing: Drawing, path: tuple[str, ...]) -> str:
@@ -81,11 +66,11 @@ def _title(drawing: Drawing, path: tuple[str, ...]) -> str:
     taken = sum(path[:-1] != other and name == last for *other, last in _paths(drawing)) + (name in drawing.nodes)
     if re.fullmatch(r"\w+([ -]\w+)*", name, re.ASCII) and not KEYWORD.search(name) and taken <= 1:
         return name
-    return f'{_id(":".join(path))}_["{_text(name)}"]'
+    return f'{_id(":".join(path))}_["{_text(name).replace("`", "#96;")}"]'
 
 
 def _paths(drawing: Drawing) -> set[tuple[str, ...]]:
-    paths = {_path(node) for node in drawing.nodes}
+    paths = {path_of(node) for node in drawing.nodes}
     return {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
 
 
@@ -107,7 +92,7 @@ def _id(name: str) -> str:
 
 
 def _shape(node: DrawnNode) -> str:
-    name = _text(node.name)
+    name = re.sub(r"^[-~]+", lambda found: "".join(f"#{ord(each)};" for each in found[0]), _text(node.name))
     if name and name[0] in EMPHASIS and name[-1] in EMPHASIS:
         name = f"<p>{name}</p>"
     if node.metadata:
