@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 SWEEPS: Final = 24
-SETTLINGS: Final = 60
+SETTLINGS: Final = 160
 STIFF: Final = 8.0  # how much straighter a link is where it passes between nodes than where it meets them
 
 
@@ -122,7 +122,7 @@ def order(spots: Mapping[str, Spot], links: Sequence[Link]) -> list[list[str]]:
         down = sweep % 2 == 0
         pairs = zip(rows, rows[1:], strict=False) if down else zip(rows[::-1], rows[-2::-1], strict=False)
         for fixed, moved in pairs:
-            _by_neighbours(fixed, moved, above if down else below)
+            _by_neighbours(fixed, moved, above if down else below, sweep % 4 > 1)
         _swap(rows, below)
         if (found := _crossings(rows, below)) < fewest:
             best, fewest = rows, found
@@ -146,9 +146,16 @@ def settle(spots: Mapping[str, Spot], rows: Sequence[Sequence[str]], links: Sequ
             at += spots[name].left + spots[name].right + gap
         for name in row:
             spots[name].x -= at / 2
+    chains = [[spots[name] for name in link.bends] for link in links if len(link.bends) > 1]
+    rigid = dict[int, tuple[float, float]]()
     for time in range(SETTLINGS):
+        if time >= SETTLINGS // 2:  # from now on a long link is moved as a whole
+            for chain in chains:
+                mean = sum(spot.x for spot in chain) / len(chain)
+                rigid |= {id(spot): (mean, 2 * STIFF) for spot in chain}
         for row in rows if time % 2 else reversed(rows):
-            _settle_row([spots[name] for name in row], [_wanted(spots, name, pulls.get(name, ())) for name in row], gap)
+            wanted = [rigid.get(id(spots[name])) or _wanted(spots, name, pulls.get(name, ())) for name in row]
+            _settle_row([spots[name] for name in row], wanted, gap)
     for link in links:
         _straighten(spots, rows, link, gap)
 
@@ -193,12 +200,14 @@ def _first_order(spots: Mapping[str, Spot], below: Mapping[str, list[str]]) -> l
     return rows
 
 
-def _by_neighbours(fixed: Sequence[str], moved: list[str], towards: Mapping[str, list[str]]) -> None:
+def _by_neighbours(fixed: Sequence[str], moved: list[str], towards: Mapping[str, list[str]], mirror: bool) -> None:
     at = {name: place for place, name in enumerate(fixed)}
     means = dict[str, float]()
     for place, name in enumerate(moved):
         near = [at[other] for other in towards.get(name, ()) if other in at]
         means[name] = sum(near) / len(near) if near else float(place)
+    if mirror:  # what is as near on both sides changes sides
+        moved.reverse()
     moved.sort(key=means.__getitem__)
 
 

@@ -23,7 +23,8 @@ SMALL: Final = 11.0
 LABEL: Final = 12.0
 LINE: Final = 1.35  # of a font's size
 GAP: Final = 26.0  # between neighbours
-STEP: Final = 19.0  # between ranks, of which there are two from node to node
+STEP: Final = 24.0  # between ranks, of which there are two from node to node
+STUB: Final = 9.0  # how far an edge goes straight from a node before it bends
 PAD: Final = 14.0
 TITLE: Final = 20.0
 LOOP: Final = 30.0
@@ -56,6 +57,7 @@ class Path:
     points: list[Point]
     dotted: bool = False
     loop: bool = False
+    boxed: bool = False  # whether its label lies on a box
     label: list[str] = field(default_factory=list[str])
     label_at: Point = (0.0, 0.0)
 
@@ -322,7 +324,7 @@ class _Finish:
                     piece.points = piece.points + moved.points
         for number, piece in pieces.items():
             bundle = self.layout.bundles[number]
-            piece.dotted, piece.label = bundle.dotted, list(bundle.label)
+            piece.dotted, piece.label, piece.boxed = bundle.dotted, list(bundle.label), bool(self.within)
             found.paths[number] = piece
         for name, number in self.loops.items():
             found.paths[number] = self._loop(name, number)
@@ -333,17 +335,30 @@ class _Finish:
         base = self.spots[first[0]].rank
         start, end = upper.x + link.dx[0], lower.x + link.dx[1]
         foot, head = self._edges(link.upper), self._edges(link.lower)
-        points = [(start, foot[1]), (start, self.bands[upper.rank - base][1])]
-        for name in link.bends:
-            top, bottom = self.bands[self.spots[name].rank - base]
-            if top < bottom:  # else there is nothing beside it to pass by
-                points += [(self.spots[name].x, top), (self.spots[name].x, bottom)]
-        points += [(end, self.bands[lower.rank - base][0]), (end, head[0])]
+        points = [(start, foot[1]), (start, self.bands[upper.rank - base][1] + (STUB if upper.rank % 2 == 0 else 0))]
+        for at, name in enumerate(link.bends):
+            spot = self.spots[name]
+            top, bottom = self.bands[spot.rank - base]
+            after = self.spots[link.bends[at + 1]].x if at + 1 < len(link.bends) else end
+            if spot.rank % 2 == 0:
+                points += [(spot.x, top - STUB), (spot.x, bottom + STUB)]
+            elif not self._is_free(name, points[-1][0], after):
+                points += [(spot.x, top), (spot.x, bottom)]
+        points += [(end, self.bands[lower.rank - base][0] - (STUB if lower.rank % 2 == 0 else 0)), (end, head[0])]
         path = Path(points[::-1] if link.flipped else points)
         for name in link.bends:
             if link.room != (0.0, 0.0) and self.spots[name].height:
                 path.label_at = self.spots[name].x, self.spots[name].y + self.spots[name].height / 2
         return path
+
+    def _is_free(self, name: str, before: float, after: float) -> bool:
+        """Whether an edge can pass the labels of a rank without regard to its bend there."""
+        if self.spots[name].height:
+            return False
+        row = self.rows[self.spots[name].rank - self.spots[self.rows[0][0]].rank]
+        low, high = min(before, after), max(before, after)
+        labels = [spot for other in row if (spot := self.spots[other]).height and other != name]
+        return not any(spot.x - spot.left - 6 < high and low < spot.x + spot.right + 6 for spot in labels)
 
     def _edges(self, name: str) -> Point:
         """The upper and lower y of what a link meets."""
@@ -358,7 +373,8 @@ class _Finish:
         x, y = spot.x + shape.width / 2, spot.y + spot.height / 2
         width = self.layout.room(label)[0]
         at = (x + LOOP + width / 2 - 4, y)
-        return Path([(x, y - 7), (x, y + 7)], self.layout.bundles[number].dotted, True, label, at)
+        dotted = self.layout.bundles[number].dotted
+        return Path([(x, y - 7), (x, y + 7)], dotted, True, bool(self.within), label, at)
 
 
 def _item(node: str, within: tuple[str, ...]) -> str:

@@ -80,7 +80,7 @@ def _svg_label(path: Path) -> Iterator[str]:
         return
     width = max(_estimate(line, LABEL) for line in path.label) + 4
     height, (x, y) = len(path.label) * LABEL * LINE, path.label_at
-    yield f'<rect x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{PAPER}"/>'
+    yield f'<rect x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{_ground(path)}"/>'
     for line, at in _label_lines(path):
         yield f'<text x="{x:.1f}" y="{at:.1f}" font-size="{LABEL:g}" fill="{FAINT}">{_clean(line)}</text>'
 
@@ -196,7 +196,7 @@ class _Painter:
             return
         width = max(self.fonts.width(line, LABEL) for line in path.label) / 2 + 2
         height, (x, y) = len(path.label) * LABEL * LINE / 2, path.label_at
-        self.draw.rectangle([each * self.scale for each in (x - width, y - height, x + width, y + height)], fill=PAPER)
+        self.draw.rectangle([each * self.scale for each in (x - width, y - height, x + width, y + height)], fill=_ground(path))
         for line, at in _label_lines(path):
             self.text(line, (x, at), LABEL, FAINT, "ms")
 
@@ -213,6 +213,10 @@ class _Painter:
 
 def _fill(shape: Shape) -> str:
     return PAPER if shape.lines[0] == START else FILL[shape.kind]
+
+
+def _ground(path: Path) -> str:
+    return FILL["box"] if path.boxed else PAPER
 
 
 def _texts(shape: Shape) -> Iterator[tuple[str, float, float, float, str, str]]:
