@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.constants import END, START
 from clew.errors import GraphError
@@ -101,7 +101,7 @@ class Drawing:
 
         Args:
             output_file_path: where to write it as well.
-            ignored: options of drawing services (`draw_method`, `background_color`, …), taken so that calls can stay as they are.
+            ignored: options of drawing services (`draw_method`, `background_color`, …), so that calls can stay as they are.
 
         Raises:
             MissingDependency: Pillow is not installed.
@@ -211,12 +211,12 @@ def read_plan(graph: Any) -> Plan:
         if pauses:
             metadata["__interrupt"] = ",".join(pauses)
         declared = getattr(spec, "destinations", None) or ()
-        targets = declared if isinstance(declared, Mapping) else dict.fromkeys(declared)
+        targets: Mapping[str, Any] = cast("Any", declared) if isinstance(declared, Mapping) else dict.fromkeys(declared)
         inner = getattr(spec, "graph", None)
         parts[name] = Part(
             inner if inner is not None else _function(spec),
             metadata,
-            {target: str(label or target) for target, label in targets.items()},  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            {target: str(label or target) for target, label in targets.items()},
             inner,
         )
     edges = [*builder.edges, *((source, target) for sources, target in builder.joins for source in sources)]
@@ -323,7 +323,7 @@ def _address(data: Any) -> Iterator[str]:
     if data == START:
         yield from ("clew", "graph", "START")
         return
-    named = data if hasattr(data, "__qualname__") else type(data)
+    named: Any = data if hasattr(data, "__qualname__") else cast("Any", type(data))
     yield from str(getattr(named, "__module__", None) or "__main__").split(".")
     yield str(named.__qualname__)
 

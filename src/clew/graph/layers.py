@@ -9,11 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 SWEEPS: Final = 24
 SETTLINGS: Final = 160
 STIFF: Final = 8.0  # how much straighter a link is where it passes between nodes than where it meets them
+PINNED: Final = 1000.0
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ def order(spots: Mapping[str, Spot], links: Sequence[Link]) -> list[list[str]]:
     below, above = dict[str, list[str]](), dict[str, list[str]]()
     for link in links:
         way = link.way()
-        for upper, lower in zip(way, way[1:], strict=False):
+        for upper, lower in pairwise(way):
             below.setdefault(upper, []).append(lower)
             above.setdefault(lower, []).append(upper)
     rows = _first_order(spots, below)
@@ -120,10 +122,10 @@ def order(spots: Mapping[str, Spot], links: Sequence[Link]) -> list[list[str]]:
             break
         rows = [list(row) for row in rows]
         down = sweep % 2 == 0
-        pairs = zip(rows, rows[1:], strict=False) if down else zip(rows[::-1], rows[-2::-1], strict=False)
+        pairs = pairwise(rows) if down else pairwise(rows[::-1])
         for fixed, moved in pairs:
             _by_neighbours(fixed, moved, above if down else below, sweep % 4 > 1)
-        _swap(rows, below)
+        _swap(rows, (above, below))
         if (found := _crossings(rows, below)) < fewest:
             best, fewest = rows, found
     return best
@@ -134,7 +136,7 @@ def settle(spots: Mapping[str, Spot], rows: Sequence[Sequence[str]], links: Sequ
     pulls = dict[str, list[tuple[str, float, float]]]()  # name -> (other end, offset, weight)
     for link in links:
         way = link.way()
-        for at, (upper, lower) in enumerate(zip(way, way[1:], strict=False)):
+        for at, (upper, lower) in enumerate(pairwise(way)):
             out, into = (link.dx[0] if at == 0 else 0.0), (link.dx[1] if at == len(link.bends) else 0.0)
             weight = STIFF if 0 < at < len(link.bends) else 1.0
             pulls.setdefault(upper, []).append((lower, into - out, weight))
@@ -149,10 +151,11 @@ def settle(spots: Mapping[str, Spot], rows: Sequence[Sequence[str]], links: Sequ
     chains = [[spots[name] for name in link.bends] for link in links if len(link.bends) > 1]
     rigid = dict[int, tuple[float, float]]()
     for time in range(SETTLINGS):
-        if time >= SETTLINGS // 2:  # from now on a long link is moved as a whole
+        if SETTLINGS // 2 <= time <= SETTLINGS * 3 // 4:  # from now on a long link is moved as a whole, and then not at all
+            weight = 2 * STIFF if time < SETTLINGS * 3 // 4 else PINNED
             for chain in chains:
                 mean = sum(spot.x for spot in chain) / len(chain)
-                rigid |= {id(spot): (mean, 2 * STIFF) for spot in chain}
+                rigid |= {id(spot): (mean, weight) for spot in chain}
         for row in rows if time % 2 else reversed(rows):
             wanted = [rigid.get(id(spots[name])) or _wanted(spots, name, pulls.get(name, ())) for name in row]
             _settle_row([spots[name] for name in row], wanted, gap)
@@ -212,7 +215,7 @@ def _by_neighbours(fixed: Sequence[str], moved: list[str], towards: Mapping[str,
 
 
 def _crossings(rows: Sequence[Sequence[str]], below: Mapping[str, list[str]]) -> int:
-    return sum(_crossings_between(upper, lower, below) for upper, lower in zip(rows, rows[1:], strict=False))
+    return sum(_crossings_between(upper, lower, below) for upper, lower in pairwise(rows))
 
 
 def _crossings_between(upper: Sequence[str], lower: Sequence[str], below: Mapping[str, list[str]]) -> int:
@@ -226,15 +229,20 @@ def _crossings_between(upper: Sequence[str], lower: Sequence[str], below: Mappin
     return found
 
 
-def _swap(rows: list[list[str]], below: Mapping[str, list[str]]) -> None:
+def _swap(rows: Sequence[list[str]], towards: Sequence[Mapping[str, list[str]]]) -> None:
     """Exchanges neighbours where that takes crossings away."""
-    for at, row in enumerate(rows):
-        near = rows[max(at - 1, 0) : at + 2]
-        for place in range(len(row) - 1 if len(row) < 40 else 0):
-            before = _crossings(near, below)
-            row[place : place + 2] = row[place + 1], row[place]
-            if _crossings(near, below) >= before:
-                row[place : place + 2] = row[place + 1], row[place]
+    at = {name: place for row in rows for place, name in enumerate(row)}
+    for row in rows:
+        for place in range(len(row) - 1):
+            one, other = row[place], row[place + 1]
+            gain = 0
+            for near in towards:
+                for left in near.get(one, ()):
+                    for right in near.get(other, ()):
+                        gain += (at[left] > at[right]) - (at[left] < at[right])
+            if gain > 0:
+                row[place], row[place + 1] = other, one
+                at[one], at[other] = place + 1, place
 
 
 def _wanted(spots: Mapping[str, Spot], name: str, pulls: Sequence[tuple[str, float, float]]) -> tuple[float, float]:

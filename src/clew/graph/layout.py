@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from clew.constants import END, START
@@ -37,7 +38,7 @@ Point = tuple[float, float]
 
 @dataclass(slots=True)
 class Shape:
-    """A node or a box. `kind` is `"node"`, `"end"` (START and END) or `"box"`; `lines` the name and, smaller, what is below it."""
+    """A node or a box. `kind` is `"node"`, `"end"` (START and END) or `"box"`; `lines` the name and what is below, smaller."""
 
     kind: str
     x: float
@@ -52,7 +53,7 @@ class Shape:
 
 @dataclass(slots=True)
 class Path:
-    """An edge: through `points`, vertically at each; the arrow is at the last. A `loop` goes from the first around to the last."""
+    """An edge: through `points`, vertically at each, with the arrow at the last. A `loop` goes around from first to last."""
 
     points: list[Point]
     dotted: bool = False
@@ -305,7 +306,7 @@ class _Finish:
         upper, lower = set(self.rows[place - 1]), set(self.rows[place])
         for link in self.links.values():
             way = link.way()
-            for one, other in zip(way, way[1:], strict=False):
+            for one, other in pairwise(way):
                 if one in upper and other in lower:
                     far = max(far, abs(self.spots[one].x - self.spots[other].x))
         return max(STEP, min(far * 0.22, 3 * STEP), TITLE + PAD if titled else 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.constants import END, START
 from clew.errors import GraphError
@@ -63,7 +63,7 @@ def _box(drawing: Drawing, ids: Mapping[str, str], within: tuple[str, ...], styl
 def _title(drawing: Drawing, path: tuple[str, ...]) -> str:
     """A box is called by its plain name, unless that is not one or something else in the text is called so too."""
     name = path[-1]
-    taken = sum(path[:-1] != other and name == last for *other, last in _paths(drawing)) + (name in drawing.nodes)
+    taken = sum(name == other[-1] for other in _paths(drawing)) + (name in drawing.nodes)
     if re.fullmatch(r"\w+([ -]\w+)*", name, re.ASCII) and not KEYWORD.search(name) and taken <= 1:
         return name
     return f'{_id(":".join(path))}_["{_text(name).replace("`", "#96;")}"]'
@@ -128,12 +128,12 @@ def _arrow(edge: DrawnEdge, wrap: int) -> str:
 def _colours(given: Any) -> dict[str, str]:
     if given is None:
         return COLOURS
-    pick = given.get if isinstance(given, Mapping) else lambda kind, default: getattr(given, kind, default)  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportUnknownVariableType]
-    found = {kind: pick(kind, css) for kind, css in COLOURS.items()}  # pyright: ignore[reportUnknownVariableType]
-    for kind, css in found.items():  # pyright: ignore[reportUnknownVariableType]
+    held: Mapping[str, Any] = cast("Any", given) if isinstance(given, Mapping) else {}
+    found = {kind: held.get(kind, getattr(cast("Any", given), kind, css)) for kind, css in COLOURS.items()}
+    for kind, css in found.items():
         if not isinstance(css, str):
             raise GraphError(f"node_colors has {css!r} for {kind!r}: expected CSS such as {COLOURS[kind]!r}.")
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return found
 
 
 def _frontmatter(curve: Any, given: Mapping[str, Any] | None) -> Iterator[str]:

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from clew.constants import START
@@ -80,7 +81,8 @@ def _svg_label(path: Path) -> Iterator[str]:
         return
     width = max(_estimate(line, LABEL) for line in path.label) + 4
     height, (x, y) = len(path.label) * LABEL * LINE, path.label_at
-    yield f'<rect x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{_ground(path)}"/>'
+    place = f'x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    yield f'<rect {place} fill="{_ground(path)}"/>'
     for line, at in _label_lines(path):
         yield f'<text x="{x:.1f}" y="{at:.1f}" font-size="{LABEL:g}" fill="{FAINT}">{_clean(line)}</text>'
 
@@ -283,8 +285,9 @@ def _flat(curves: Sequence[tuple[Point, ...]]) -> list[Point]:
 
 def _dashes(points: Sequence[Point]) -> Iterator[list[Point]]:
     """The parts of a line that are drawn when it is dotted."""
-    dash, left, on = [points[0]], DOTS, True
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    dash: list[Point] = [points[0]]
+    left, on = DOTS, True
+    for (x0, y0), (x1, y1) in pairwise(points):
         length = ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
         done = 0.0
         while length - done > left:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from clew.constants import END, START
@@ -134,7 +135,7 @@ class _Page:
 
     def _segment(self, bundle: Bundle, link: Link, place: int) -> Segment | None:
         way = link.way()
-        for at, (one, other) in enumerate(zip(way, way[1:], strict=False)):
+        for at, (one, other) in enumerate(pairwise(way)):
             if self.places[other] == place:
                 start = self.spots[one].x + (link.dx[0] if at == 0 else 0)
                 end = self.spots[other].x + (link.dx[1] if at == len(link.bends) else 0)
@@ -171,15 +172,11 @@ class _Page:
             column += wide
 
     def _joined(self) -> str:
-        last = max(row for row, _ in self.cells)
         left = min(column for _, column in self.cells)
-        lines: list[str] = []
-        for at in range(last + 1):
-            columns = [column for row, column in self.cells if row == at]
-            lines.append(
-                "".join(self.cells.get((at, column), " ") for column in range(left, max(columns, default=left) + 1)).rstrip()
-            )
-        return "\n".join(lines)
+        lines: list[list[str]] = [[] for _ in range(max(row for row, _ in self.cells) + 1)]
+        for (row, column), character in sorted(self.cells.items()):
+            lines[row] += [" "] * (column - left - len(lines[row])) + [character]
+        return "\n".join("".join(line).rstrip() for line in lines)
 
 
 def _is_empty(row: Sequence[str], spots: Mapping[str, Spot]) -> bool:
