@@ -159,7 +159,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             check_name(taken)
             if taken in self.nodes or any(taken in spec.aliases for spec in self.nodes.values()):
                 raise GraphError(f"Node `{taken}` already present: give the second one another name.")
-        graph = action if isinstance(action, CompiledStateGraph) else None
+        graph: Any = cast("Any", action) if isinstance(action, CompiledStateGraph) else None
         reads = input_schema if input_schema is not None else None if graph else declared_input(action)
         if reads is not None:
             self.add_schema(reads)

@@ -108,7 +108,8 @@ class Feed:
             }
             given = self._scope.settings.given
             tags = {"tags": [*given["tags"]]} if given.get("tags") else {}
-            if metadata := {**(given.get("metadata") or {}), **(node.metadata or {}), **tags}:
+            metadata: dict[str, Any] = {**(given.get("metadata") or {}), **(node.metadata or {}), **tags}
+            if metadata:
                 payload["metadata"] = metadata
             yield from self._task("task", payload)
 

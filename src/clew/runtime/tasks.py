@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from clew.errors import NodeTimeoutError
 from clew.runtime.context import TaskContext
 from clew.runtime.events import Event
 from clew.runtime.host import Action, Finished, Limit
@@ -118,7 +117,7 @@ class Tasks:
                 if (await asyncio.wait({task}, timeout=left))[0]:
                     return task.result()
             context.over = True
-            raise NodeTimeoutError(overdue(name, limit))
+            raise overdue(name, limit)
         finally:
             task.cancel()
 
@@ -157,7 +156,8 @@ class Tasks:
                     self._room.set()
         return message
 
-    sleep = staticmethod(asyncio.sleep)
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     def cancel(self) -> None:
         for task in self._running:

@@ -165,8 +165,9 @@ def _bounded(body: Callable[[], Any], name: str, context: TaskContext, limit: Li
             raise error
         return value
     context.over = True
-    raise NodeTimeoutError(overdue(name, limit))
+    raise overdue(name, limit)
 
 
-def overdue(name: str, limit: Limit) -> str:
-    return f"Node {name!r} took longer than {limit}: give it more in `timeout=`, or a RetryPolicy to try again."
+def overdue(name: str, limit: Limit) -> NodeTimeoutError:
+    advice = "give it more in `timeout=`, or a RetryPolicy to try again."
+    return NodeTimeoutError(f"Node {name!r} took longer than {limit}: {advice}", name)
