@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from clew.constants import START
@@ -59,6 +58,8 @@ def _with_finished(plan: Plan, saved: Saved, done: list[tuple[Task, Result]]) ->
 def _shown(
     plan: Plan, place: Place, saved: Saved, values: Values, keyed: list[tuple[Task, str]], outcomes: Mapping[str, Outcome]
 ) -> StateSnapshot:
+    from datetime import UTC, datetime  # late: a run that nobody looks at needs no calendar
+
     checkpoint = saved.checkpoint
     shown = [(task, Result(task.arg) if task.node == START else outcomes.get(key), key) for task, key in keyed]
     return StateSnapshot(

@@ -4,7 +4,6 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hints
 
 from clew.constants import END, RESERVED_NAMES, START
@@ -13,10 +12,9 @@ from clew.errors import GraphError
 from clew.runtime.context import GIVERS
 from clew.runtime.host import Action
 from clew.schema import is_annotated_class, is_typed_dict
-from clew.types import CachePolicy, Command, RetryPolicy, TimeoutPolicy
+from clew.types import CachePolicy, Command, RetryPolicy, Timeout
 
 FORBIDDEN: Final = ":|"  # they part the segments of a namespace
-Timeout = float | timedelta | TimeoutPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +24,7 @@ class Defaults:
     retry: tuple[RetryPolicy, ...] = ()
     cache: CachePolicy | None = None
     handler: Any = None
-    timeout: Timeout | None = None
+    timeout: "Timeout | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from clew.graph.compiled import CompiledStateGraph
 from clew.graph.node import (
     Defaults,
     NodeSpec,
-    Timeout,
     as_action,
     check_name,
     declared_destinations,
@@ -24,7 +23,7 @@ from clew.graph.validate import check_graph, check_source, check_target
 from clew.runtime.attempt import Router
 from clew.runtime.host import limit_of
 from clew.schema import Schema, read_schema
-from clew.types import CachePolicy, Join, RetryPolicy
+from clew.types import CachePolicy, Join, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
@@ -95,7 +94,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         cache_policy: CachePolicy | None = ...,
         error_handler: Callable[..., Any] | None = ...,
         destinations: Sequence[str] | Mapping[str, str] | None = ...,
-        timeout: Timeout | None = ...,
+        timeout: "Timeout | None" = ...,
         aliases: Sequence[str] = ...,
     ) -> Self: ...
     @overload
@@ -111,7 +110,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         cache_policy: CachePolicy | None = ...,
         error_handler: Callable[..., Any] | None = ...,
         destinations: Sequence[str] | Mapping[str, str] | None = ...,
-        timeout: Timeout | None = ...,
+        timeout: "Timeout | None" = ...,
         aliases: Sequence[str] = ...,
     ) -> Self: ...
     def add_node(
@@ -126,7 +125,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         cache_policy: CachePolicy | None = None,
         error_handler: Callable[..., Any] | None = None,
         destinations: Sequence[str] | Mapping[str, str] | None = None,
-        timeout: Timeout | None = None,
+        timeout: "Timeout | None" = None,
         aliases: Sequence[str] = (),
     ) -> Self:
         """Adds a node: `add_node("name", function)`, or `add_node(function)` to call it by the function's name.
@@ -183,7 +182,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         retry_policy: Retries | None = None,
         cache_policy: CachePolicy | None = None,
         error_handler: Callable[..., Any] | None = None,
-        timeout: Timeout | None = None,
+        timeout: "Timeout | None" = None,
     ) -> Self:
         """Says what nodes do that say nothing else themselves, those already added included; arguments as for `add_node`."""
         limit_of(timeout) if timeout is not None else None
