@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, overload
 from clew.errors import ClewError
 from clew.graph.call import Call, as_context, chunks, finish, read_call, scope_of, surrounding
 from clew.graph.reading import Reading, tasks
+from clew.graph.structure import Structure
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
 from clew.runtime.context import RunControl
 from clew.runtime.drive import drive, iterate
@@ -23,14 +24,13 @@ from clew.types import Command, Config, GraphOutput
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
     from clew.checkpoint.base import Saver
-    from clew.graph.draw import Drawing
     from clew.graph.state import StateGraph
 
 OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 Modes = str | Sequence[str]
 
 
-class CompiledStateGraph(Reading, Generic[StateT, ContextT, InputT, OutputT]):
+class CompiledStateGraph(Reading, Structure, Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that runs.
 
     Every verb takes a config such as `{"configurable": {"thread_id": "1"}}`; with a checkpointer the thread is required. All
@@ -282,31 +282,6 @@ class CompiledStateGraph(Reading, Generic[StateT, ContextT, InputT, OutputT]):
             raise ValueError("The graph has no cache: compile it with one, as in `builder.compile(cache=InMemoryCache())`.")
         named = [node for node in self.program.nodes.values() if node.policies and (nodes is None or node.name in nodes)]
         return self.cache, [node.policies.known_as for node in named if node.policies and node.policies.cache]
-
-    # -- drawing ----------------------------------------------------------------------------------------------------
-
-    def get_graph(self, config: Any = None, *, xray: bool | int = False) -> Drawing:
-        """The graph as a drawing: nodes and edges as data, Mermaid, SVG, PNG, text.
-
-        Args:
-            config: taken so that calls can stay as they are; a drawing does not depend on it.
-            xray: True draws the graphs that are nodes from the inside, all the way down; a number, so many levels.
-
-        Raises:
-            GraphError: `xray` is none of these.
-        """
-        from clew.graph.draw import draw_graph  # late: few runs are drawn
-
-        return draw_graph(self, xray)
-
-    async def aget_graph(self, config: Any = None, *, xray: bool | int = False) -> Drawing:
-        """`get_graph`, awaited."""
-        return self.get_graph(config, xray=xray)
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        from clew.graph.draw import mimebundle
-
-        return mimebundle(self)
 
     # -- within -----------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What users draw: `StateGraph` collects nodes and edges, and compiles them into something that runs."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, Self, cast, overload
 
 from clew.channels import Channel, merged
@@ -303,8 +304,21 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         self.validate()
         saver = None if checkpointer is False or checkpointer is None else self._keep_with(checkpointer)
         return CompiledStateGraph(
-            program_of(self), self, checkpointer=saver, store=store, cache=cache, name=name or "LangGraph", debug=debug
+            program_of(self),
+            self._as_it_is(),
+            checkpointer=saver,
+            store=store,
+            cache=cache,
+            name=name or "LangGraph",
+            debug=debug,
         )
+
+    def _as_it_is(self) -> Self:
+        """A copy that drawing on does not change."""
+        found = copy(self)
+        found.nodes, found.edges, found.joins = dict(self.nodes), dict(self.edges), dict(self.joins)
+        found.branches = {source: dict(named) for source, named in self.branches.items()}
+        return found
 
     def _keep_with(self, checkpointer: Any) -> "Saver":
         from clew.checkpoint.base import Saver  # late: a graph that keeps nothing need not import what keeps
