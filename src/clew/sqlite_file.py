@@ -58,6 +58,8 @@ class SqliteFile:
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
         self._closed = False
+        self._name = ""  # of the file, as SQLite sees it: absolute, and empty for one in memory
+        self._known: tuple[int, int] | None = None  # where the connection's file is
 
     @contextmanager
     def using(self) -> Generator[sqlite3.Connection]:
@@ -76,26 +78,40 @@ class SqliteFile:
 
     def close(self) -> None:
         with self._lock:
+            self._forked()
             self._closed = True
-            if self._connection not in (None, self._given) and self._pid == os.getpid():
+            if self._connection not in (None, self._given):
                 self._connection.close()
             self._connection = None
 
     def _opened(self) -> sqlite3.Connection:
-        if self._connection is None or self._pid != os.getpid():
+        self._forked()
+        if self._connection not in (None, self._given) and self._place() != self._known:
+            self._connection.close()  # deleted or replaced, the file would take what is written and never be read again
+            self._connection = None
+        if self._connection is None:
             if self._closed:
                 raise DatabaseError(f"The {self.kind.name} of {self.path!r} is closed: make a new one.")
-            if self._connection is not None:
-                _INHERITED.append(self._connection)
-            connection = self._connection = self._connect()
-            if connection is not self._given:
-                self._pid = os.getpid()
-                # let go without `close`, it closes its file; not at exit, which a forked child would do to its parent's
-                weakref.finalize(self, connection.close).atexit = False
+            self._connection = self._connect()
         return self._connection
 
+    def _forked(self) -> None:
+        """In a forked child, leaves the connection to the parent."""
+        if self._pid != os.getpid():
+            _INHERITED.extend(connection for connection in (self._connection, self._given) if connection is not None)
+            self._connection = self._given = None
+            self._pid = os.getpid()
+
+    def _place(self) -> tuple[int, int] | None:
+        """Which file is there under the name now; None where there is none, or where it lives in memory."""
+        try:
+            found = os.stat(self._name)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def _connect(self) -> sqlite3.Connection:
-        if self._given is not None and self._pid == os.getpid():
+        if self._given is not None:
             self._given.isolation_level = None
             self._prepare(self._given)
             return self._given
@@ -107,6 +123,10 @@ class SqliteFile:
         except BaseException:
             connection.close()
             raise
+        self._name = connection.execute("pragma database_list").fetchone()[2]
+        self._known = self._place()
+        # let go without `close`, it closes its file; not at exit, when daemon threads may still be in it
+        weakref.finalize(self, _let_go, connection, self._pid).atexit = False
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -145,10 +165,13 @@ class SqliteFile:
             return f"{path!r} is not a SQLite database: name another file, or move this one out of the way."
         if "readonly" in text or "read-only" in text:
             return f"{path!r} cannot be written to ({text}): check the permissions of the file and of its directory."
+        if os.path.isdir(path):
+            return f"{path!r} cannot be opened (it is a directory): name a file in a directory that exists."
         if "unable to open" in text:
             return f"{path!r} cannot be opened ({text}): {kind.unopened}"
         if "same thread" in text:
-            return f"The {kind.name}'s connection belongs to one thread: make it with sqlite3.connect(…, check_same_thread=False)."
+            made = "sqlite3.connect(…, check_same_thread=False)"
+            return f"The {kind.name}'s connection belongs to one thread: make it with {made}."
         if "locked" in text:
             return f"{path!r} stayed locked by another writer for longer than the timeout ({text}): {kind.locked}"
         return f"{path!r} cannot be used ({text})."
@@ -165,6 +188,13 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
         if connection.in_transaction:
             connection.execute("rollback")
         raise
+
+
+def _let_go(connection: sqlite3.Connection, pid: int) -> None:
+    if pid == os.getpid():
+        connection.close()
+    else:
+        _INHERITED.append(connection)
 
 
 def _asked(connection: sqlite3.Connection, sql: str) -> Any:
