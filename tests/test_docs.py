@@ -25,5 +25,5 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_what_a_page_shows_is_compared(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("```python\nprint(1)\n```\n\n```text\n1\n```\n\n```python\nprint(2)\n```\n\n```text\n3\n```\n")
-    with pytest.raises(AssertionError, match="page.md:10 prints"):
+    with pytest.raises(AssertionError, match=r"page\.md:10 prints"):
         run(page)
