@@ -33,6 +33,7 @@ Control flow is no error: it is a `BaseException`, so that no `except Exception`
 """
 
 import inspect
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -79,16 +80,25 @@ class NodeTimeoutError(ClewError, TimeoutError):
         super().__init__(message)
 
 
+@dataclass(frozen=True, slots=True)
+class NodeError:
+    """No error itself: what an error handler is told: the node that failed, and what it raised after its last try."""
+
+    node: str
+    error: Exception
+
+
 class GraphDrained(ClewError):
-    """The run was asked to stop (`RunControl.request_drain`) and did, between two supersteps; `invoke(None, config)` goes on.
+    """The run was asked to stop (`RunControl.request_drain`) and did, between two supersteps.
 
     Attributes:
         reason: as given to `request_drain`.
     """
 
-    def __init__(self, reason: str = "") -> None:
+    def __init__(self, reason: str = "", *, kept: bool = True) -> None:
         self.reason = reason
-        super().__init__(f"The run was asked to stop ({reason}) and did; go on with `invoke(None, config)`." if reason else "")
+        way = "go on with `invoke(None, config)`" if kept else "the graph keeps nothing that it could go on from"
+        super().__init__(f"The run was asked to stop ({reason}) and did; {way}.")
 
 
 class WrongFace(ClewError, TypeError):

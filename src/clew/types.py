@@ -151,14 +151,6 @@ Timeout: TypeAlias = "float | timedelta | TimeoutPolicy"
 
 
 @dataclass(frozen=True, slots=True)
-class NodeError:
-    """What an error handler is told: the node that failed, and what it raised after its last try."""
-
-    node: str
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
 class GraphOutput(Generic[T]):
     """What `invoke(..., version="v2")` returns: the state (an instance of its schema, where that is a class)."""
 

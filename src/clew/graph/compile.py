@@ -1,10 +1,10 @@
 """From a drawing to a program: everything that can be decided once is decided here, so that no superstep asks again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from clew.constants import END, START
+from clew.constants import END, START, TAG_HIDDEN
 from clew.engine.plan import Plan, Station
 from clew.graph.node import NodeSpec, as_action
 from clew.runtime.attempt import Node, Policies
@@ -46,6 +46,7 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]") -> Program:
             _policies(builder, name, spec),
             spec.metadata,
             (f"branch:to:{name}", *sorted(waits.get(name, ()))),
+            TAG_HIDDEN in _tags(spec.given),
         )
         for alias in spec.aliases:
             aliases[alias], stations[alias], nodes[alias] = name, stations[name], nodes[name]
@@ -64,6 +65,12 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]") -> Program:
 
 def _routers(builder: "StateGraph[Any, Any, Any, Any]", name: str) -> tuple[Any, ...]:
     return tuple(builder.branches.get(name, {}).values())
+
+
+def _tags(given: Any) -> Sequence[str]:
+    """The tags that a Runnable or a graph was given by `with_config`."""
+    config = getattr(given, "config", None)
+    return (config.get("tags") or ()) if isinstance(config, dict) else ()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _view(builder: "StateGraph[Any, Any, Any, Any]", spec: NodeSpec, state: View) -> View:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clew.graph.state import StateGraph
 
 OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+OPTIONS: Final = {"context", "control", "debug", "output_keys", "print_mode", "subgraphs", "version"}
 Modes = str | Sequence[str]
 
 
@@ -293,6 +294,8 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
     def _call(self, stream_mode: Modes | None, config: Any, options: dict[str, Any], *, invoked: bool = False) -> Call:
         if stream_mode is None:
             stream_mode = "values" if surrounding(config) else "updates"
+        for name in options.keys() - OPTIONS:
+            raise TypeError(f"There is no argument {name!r}: expected some of {sorted(OPTIONS)}.")
         if self.debug:
             options = {**options, "debug": True}
         modes = () if invoked and stream_mode == "values" else stream_mode

@@ -38,7 +38,7 @@ class Policies(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node as it runs. START has no action."""
+    """A node as it runs. START has no action. A `hidden` one is left out of streams (`TAG_HIDDEN`)."""
 
     name: str
     action: Action | None
@@ -47,6 +47,7 @@ class Node:
     policies: Policies | None = None
     metadata: Mapping[str, Any] | None = None
     triggers: tuple[str, ...] = ()
+    hidden: bool = False
 
 
 async def attempt(

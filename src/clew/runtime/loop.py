@@ -189,7 +189,7 @@ class Run:
             return
         control = self.scope.control
         if control is not None and control.drain_requested:
-            raise GraphDrained(control.drain_reason or "")
+            raise GraphDrained(control.drain_reason or "", kept=self._journal is not None)
         if self._left <= 0:
             raise GraphRecursionError(self._exhausted())
         self._left -= 1
@@ -207,14 +207,16 @@ class Run:
         if feed.tasks and frontier[0].node != START:
             nodes = self._program.nodes
             yield from feed.started(
-                self.checkpoint, [(task_key(frontier, i), frontier[i], nodes[frontier[i].node]) for i in missing]
+                self.checkpoint,
+                [(task_key(frontier, i), frontier[i], node) for i in missing if not (node := nodes[frontier[i].node]).hidden],
             )
 
     def _ended(self, index: int, shown: Returned) -> Iterator[Event]:
         frontier = self.checkpoint.frontier
-        if self._feed is None:
+        node = self._program.nodes[frontier[index].node]
+        if self._feed is None or node.hidden:
             return iter(())
-        return self._feed.ended(task_key(frontier, index), self._program.nodes[frontier[index].node].name, shown)
+        return self._feed.ended(task_key(frontier, index), node.name, shown)
 
     def _context(self, index: int) -> TaskContext:
         frontier = self.checkpoint.frontier
@@ -296,8 +298,10 @@ class Run:
 
     def _fell(self, index: int, error: BaseException) -> Iterator[Event]:
         frontier = self.checkpoint.frontier
-        name = self._program.nodes[frontier[index].node].name
-        return self._feed.failed(task_key(frontier, index), name, error) if self._feed else iter(())
+        node = self._program.nodes[frontier[index].node]
+        if self._feed is None or node.hidden:
+            return iter(())
+        return self._feed.failed(task_key(frontier, index), node.name, error)
 
     def _launch(self, index: int) -> None:
         checkpoint, program, host = self.checkpoint, self._program, self._host
@@ -350,8 +354,10 @@ class Run:
 
     def _exhausted(self) -> str:
         names = sorted({task.node for task in self.checkpoint.frontier})
+        within = [segment.partition(":")[0] for segment in self.scope.ns]
+        inside = f", in the graph within {' / '.join(within)!r}" if within else ""
         thread = "" if self._journal is None else " The thread is kept: go on with `invoke(None, config)`."
         return (
-            f"The run took {self._settings.recursion_limit} supersteps and is not at its end; {names} would run next. Does a "
-            'loop have no way out? Otherwise allow more: `config={"recursion_limit": 1000}`.' + thread
+            f"The run took {self._settings.recursion_limit} supersteps and is not at its end; {names} would run next{inside}. "
+            'Does a loop have no way out? Otherwise allow more: `config={"recursion_limit": 1000}`.' + thread
         )

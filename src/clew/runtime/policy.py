@@ -2,16 +2,17 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned, prepared
-from clew.errors import NodeTimeoutError
+from clew.errors import CacheWarning, NodeError, NodeTimeoutError, UnstorableValue
 from clew.runtime.attempt import Node, Policies, attempt, called
 from clew.runtime.context import TaskContext
 from clew.runtime.host import Host, limit_of
-from clew.types import CachePolicy, NodeError, Result, RetryPolicy, Send, Task, Values, Write
+from clew.types import CachePolicy, Result, RetryPolicy, Send, Task, Values, Write
 
 OWN_MISTAKES: Final = (
     ValueError, TypeError, ArithmeticError, ImportError, LookupError, NameError, SyntaxError, RuntimeError, ReferenceError,
@@ -30,14 +31,27 @@ async def run_task(
     cache = context.scope.cache if policies.cache else None
     if cache is None or policies.cache is None:
         return await _handled(plan, node, policies, host, task, values, context)
-    key = (policies.known_as, _cache_key(policies.cache, task.arg if task.sent else node.view(values, context.left)))
+    try:
+        digest = _cache_key(policies.cache, task.arg if task.sent else node.view(values, context.left))
+    except UnstorableValue as error:
+        _warn(node, "input", error)
+        return await _handled(plan, node, policies, host, task, values, context)
+    key = (policies.known_as, digest)
     found = await host.blocking(cache.get, [key])
     if key in found:
         return _from_cache(found[key])
     result, shown = await _handled(plan, node, policies, host, task, values, context)
     if not shown.by:
-        await host.blocking(cache.set, {key: (_for_cache(result), policies.cache.ttl)})
+        try:
+            await host.blocking(cache.set, {key: (_for_cache(result), policies.cache.ttl)})
+        except UnstorableValue as error:
+            _warn(node, "result", error)
     return result, shown
+
+
+def _warn(node: Node, what: str, error: UnstorableValue) -> None:
+    """A cache is a courtesy: where it cannot serve, the node runs."""
+    warnings.warn(f"The {what} of node {node.name!r} cannot be cached: {error.reason}", CacheWarning, stacklevel=2)
 
 
 # -- trying again ---------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Paced:
 class Tasks:
     """The host of one run on the async face. `read` says that events are read while tasks run."""
 
-    __slots__ = ("_closed", "_gate", "_loop", "_mail", "_pending", "_room", "_running", "_thread", "read")
+    __slots__ = ("_closed", "_gate", "_loop", "_mail", "_pending", "_room", "_running", "_thread", "_threaded", "read")
 
     blocking = staticmethod(in_thread)
 
@@ -79,6 +79,7 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None  # that of the first task; a run has one loop
         self._thread = 0
+        self._threaded: set[asyncio.Task[Any] | None] = set()
         self._pending = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -97,7 +98,7 @@ class Tasks:
         try:
             if action.awaited is None:
                 assert action.plain is not None
-                found: Any = in_thread(action.plain, given, **extra)
+                found: Any = self._plain(action.plain, given, extra)
             else:
                 found = action.awaited(given, **extra)
                 if self.read:
@@ -105,6 +106,15 @@ class Tasks:
             return await (found if limit is None else self._bounded(found, action.name, context, limit))
         finally:
             RUNNING.reset(token)
+
+    async def _plain(self, function: Callable[..., Any], given: Any, extra: dict[str, Any]) -> Any:
+        """A thread cannot be stopped, so `cancel` leaves its task alone: what it returns counts, as on the sync face."""
+        task = asyncio.current_task()
+        self._threaded.add(task)
+        try:
+            return await in_thread(function, given, **extra)
+        finally:
+            self._threaded.discard(task)
 
     async def _bounded(self, found: Any, name: str, context: TaskContext, limit: Limit) -> Any:
         async def body() -> Any:
@@ -160,7 +170,7 @@ class Tasks:
         await asyncio.sleep(seconds)
 
     def cancel(self) -> None:
-        for task in self._running:
+        for task in self._running - self._threaded:
             task.cancel()
 
     async def close(self) -> None:
@@ -168,5 +178,6 @@ class Tasks:
         self._room.set()
         self._gate.close()
         if self._running:
-            self.cancel()
+            for task in self._running:
+                task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
