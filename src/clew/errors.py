@@ -8,6 +8,7 @@
     ├── UnknownNode                          a route or a stored task names a node that is not there
     ├── GraphRecursionError (RecursionError) out of supersteps; the thread can go on
     ├── NodeTimeoutError (TimeoutError)      a node took longer than its TimeoutPolicy allows
+    ├── NodeCancelledError                   a node raised CancelledError, and nobody had cancelled the run
     ├── GraphDrained                         the run was asked to stop between two supersteps; the thread can go on
     ├── WrongFace (TypeError)                async code was reached from the sync face
     ├── MissingDependency (ImportError)      an optional package is not installed
@@ -69,6 +70,10 @@ class GraphRecursionError(ClewError, RecursionError):
 
 class NodeTimeoutError(ClewError, TimeoutError):
     """The node took longer than its timeout allows."""
+
+
+class NodeCancelledError(ClewError):
+    """A node raised CancelledError itself: nobody had cancelled the run."""
 
 
 class GraphDrained(ClewError):

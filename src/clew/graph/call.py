@@ -19,7 +19,7 @@ class Call:
     """What a caller asked for.
 
     Attributes:
-        modes: those that the caller reads. printed: those that are printed. tagged: chunks carry their mode, as a list of modes
+        config: as given, laid over the one that was bound to the graph. modes: those that the caller reads. printed: those that are printed. tagged: chunks carry their mode, as a list of modes
             was given. subgraphs: events of the graphs inside nodes are read as well. version: of the chunks' shape.
     """
 
@@ -79,19 +79,19 @@ def surrounding(config: Any) -> TaskContext | None:
     return task
 
 
-def scope_of(call: Call, host: Host, bound: Any, *, kept: bool, context: Any, store: Any, cache: Any) -> Scope:
-    """What all tasks of the run that is called for have in common. `bound` is the config that the graph was given before."""
+def scope_of(call: Call, host: Host, *, kept: bool, context: Any, store: Any, cache: Any) -> Scope:
+    """What all tasks of the run that is called for have in common."""
     parent = surrounding(call.config)
     read = call.modes | call.printed
     if parent is None:
-        settings = read_settings(merged(bound, call.config), kept=kept)
+        settings = read_settings(call.config, kept=kept)
         below = read if call.subgraphs else frozenset[str]()
         return Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control)
     around = parent.scope
     below = around.below | (read if call.subgraphs else frozenset())
     return Scope(
         host,
-        _within(around.settings, merged(bound, call.config)),
+        _within(around.settings, call.config),
         read | around.below,
         below,
         ns=parent.child_ns(),

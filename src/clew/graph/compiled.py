@@ -323,6 +323,7 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             raise ValueError("The graph has no cache: compile it with one, as in `builder.compile(cache=InMemoryCache())`.")
         named = [node for node in self.program.nodes.values() if node.policies and (nodes is None or node.name in nodes)]
         return self.cache, [node.policies.known_as for node in named if node.policies and node.policies.cache]
+
     # -- drawing ----------------------------------------------------------------------------------------------------
 
     def get_graph(self, config: Any = None, *, xray: bool | int = False) -> Drawing:
@@ -352,9 +353,10 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
 
     def run_on(self, host: Host, config: Any = None, stream_mode: Modes = ()) -> Run:
         """A run on a host of your own choice, not yet begun: for tests, and for whoever brings a third way to wait."""
-        return self._run(read_call(stream_mode, config=config), host)
+        return self._run(read_call(stream_mode, config=merged(self.config, config)), host)
 
     def _call(self, stream_mode: Modes | None, config: Any, options: dict[str, Any], *, invoked: bool = False) -> Call:
+        config = merged(self.config, config)
         if stream_mode is None:
             stream_mode = "values" if surrounding(config) else "updates"
         if self.debug:
@@ -363,9 +365,12 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         return read_call(modes, config=config, **options)
 
     def _run(self, call: Call, host: Host) -> Run:
+        keys = (call.output_keys,) if isinstance(call.output_keys, str) else call.output_keys or ()
+        if unknown := [key for key in keys if key not in self.program.plan.channels]:
+            raise ValueError(f"output_keys names {unknown}, which the state does not have: {sorted(self.program.plan.channels)}.")
         saver = None if surrounding(call.config) else self.checkpointer
         context = as_context(self.builder.context_schema, call.context)
-        scope = scope_of(call, host, self.config, kept=saver is not None, context=context, store=self.store, cache=self.cache)
+        scope = scope_of(call, host, kept=saver is not None, context=context, store=self.store, cache=self.cache)
         return Run(self.program, saver, scope, call.output_keys)
 
     def _output(self, state: Any, call: Call) -> Any:
@@ -411,7 +416,8 @@ async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[Event]:
         async for event in events:
             if parent is not None and event.mode in parent.scope.below:
                 parent.emit(event)
-                await parent.scope.host.room()
+                if not scope.host.driven:
+                    await parent.scope.host.room()
             own = event.ns == scope.ns
             if own and event.mode in call.printed:
                 call.print(event)
@@ -445,7 +451,7 @@ def _configs(inputs: Sequence[Any], config: Any) -> list[Any]:
 
 
 def _limit(configs: Sequence[Any]) -> int | None:
-    return configs[0].get("max_concurrency") if configs and configs[0] else None
+    return read_settings(configs[0], kept=False).max_concurrency if configs else None
 
 
 def _settled(found: Sequence[Any], return_exceptions: bool) -> list[Any]:
