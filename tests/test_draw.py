@@ -11,7 +11,8 @@ import pytest
 from support.graphs import drawn
 
 from clew.errors import GraphError
-from clew.graph import END, START
+from clew.graph import END, START, StateGraph
+from clew.graph.compiled import CompiledStateGraph
 from clew.graph.draw import Drawing, DrawnNode, draw_graph
 
 
@@ -23,17 +24,22 @@ def nothing(state: Any) -> Any:
     return {}
 
 
-def spec(*, defer: bool = False, metadata: Any = None, destinations: Any = None, graph: Any = None) -> Any:
-    return SimpleNamespace(defer=defer, metadata=metadata, destinations=destinations, graph=graph, action=nothing)
+def spec(**options: Any) -> dict[str, Any]:
+    """How a node is added; `graph` is what it does."""
+    return {"action": options.pop("graph", nothing), **options}
 
 
 def compiled(
-    nodes: Mapping[str, Any], *edges: tuple[str, str], branches: Mapping[str, Any] | None = None, joins: Any = (), **more: Any
-) -> Any:
-    """As much of a compiled graph as a drawing reads."""
-    routers = {source: {"route": SimpleNamespace(names=names)} for source, names in (branches or {}).items()}
-    builder = SimpleNamespace(nodes=nodes, edges=dict.fromkeys(edges), joins=dict.fromkeys(joins), branches=routers)
-    return SimpleNamespace(builder=builder, **more)
+    nodes: Mapping[str, dict[str, Any]], *edges: tuple[str, str], branches: Mapping[str, Any] | None = None
+) -> CompiledStateGraph:
+    builder = StateGraph(State)
+    for name, options in nodes.items():
+        builder.add_node(name, **options)
+    for source, target in edges:
+        builder.add_edge(source, target)
+    for source, names in (branches or {}).items():
+        builder.add_conditional_edges(source, nothing, names)
+    return builder.compile()
 
 
 def body(drawing: Drawing) -> list[str]:
@@ -115,24 +121,23 @@ def test_destinations_are_dotted() -> None:
     ]
 
 
-def test_metadata_defer_and_interrupts_stand_in_the_node() -> None:
+def test_metadata_and_defer_stand_in_the_node() -> None:
     nodes = {"a": spec(defer=True), "b": spec(metadata={"team": "red", "x": ["<1>", 2]})}
-    drawing = draw_graph(compiled(nodes, (START, "a"), ("a", "b"), interrupt_before=["b"], interrupt_after=["a", "b"]))
-    assert body(drawing)[:6] == [
-        "a(a<hr/><small><em>defer = True",
-        "__interrupt = after</em></small>)",
+    drawing = compiled(nodes, (START, "a"), ("a", "b")).get_graph()
+    assert body(drawing)[:4] == [
+        "a(a<hr/><small><em>defer = True</em></small>)",
         "b(b<hr/><small><em>team = red",
-        "x = #60;1#62;, 2",
-        "__interrupt = before,after</em></small>)",
+        "x = #60;1#62;, 2</em></small>)",
         "__start__ --> a;",
     ]
-    assert drawing.nodes["a"].metadata == {"defer": True, "__interrupt": "after"}
-    assert draw_graph(compiled({"a": spec()}, (START, "a"), interrupt_before="*")).nodes["a"].metadata is None
-
-
-def test_todays_builder_says_what_is_deferred() -> None:
-    drawing = drawn((START, "a"), ("a", END), defer=("a",)).compile().get_graph()
     assert drawing.nodes["a"].metadata == {"defer": True}
+
+
+def test_what_is_drawn_later_is_not_in_the_drawing() -> None:
+    builder = drawn((START, "a"))
+    graph = builder.compile()
+    builder.add_node("late", nothing).add_edge("a", "late")
+    assert list(graph.get_graph().nodes) == [START, "a", END]
 
 
 async def nodes_of(graph: Any) -> list[str]:
@@ -260,12 +265,6 @@ def test_start_and_end_of_an_inner_graph_stay_where_they_say_something() -> None
     labelled = compiled({"a": spec()}, branches={START: {"if asked": "a"}})
     drawing = draw_graph(compiled({"top": spec(graph=labelled)}, (START, "top")), True)
     assert ("top:__start__", "top:a", "if asked", True) in edges(drawing)
-
-
-def test_a_graph_inside_itself_stays_shut() -> None:
-    graph = compiled({"a": spec()}, (START, "a"))
-    graph.builder.nodes["again"] = spec(graph=graph)
-    assert list(draw_graph(graph, True).nodes) == [START, "a", "again", END]
 
 
 def test_boxes_of_the_same_name_stay_apart() -> None:

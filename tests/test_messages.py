@@ -155,7 +155,7 @@ def test_a_message_removed_and_said_again_is_kept_as_it_is(saver: Saver, thread:
     builder = StateGraph(MessagesState).add_node("n", lambda state: {"messages": next(turns)}).add_edge(START, "n")
     graph = builder.compile(saver)
     for text in ("a", "b", "c"):
-        graph.invoke({"messages": HumanMessage(text, id="1" if text == "a" else text)}, thread)
+        graph.invoke({"messages": [HumanMessage(text, id="1" if text == "a" else text)]}, thread)
     expected = ["b", "other", "c"]
     assert texts(graph.get_state(thread).values["messages"]) == expected
     assert texts(builder.compile(Saver(saver.storage)).get_state(thread).values["messages"]) == expected

@@ -215,7 +215,7 @@ def test_a_long_chat_is_linear_on_disk(tmp_path: Path) -> None:
             builder = StateGraph(MessagesState).add_node("model", lambda s: {"messages": AIMessage(text())})
             graph = builder.add_edge(START, "model").compile(saver)
             for _ in range(400):
-                graph.invoke({"messages": HumanMessage(text())}, THREAD)
+                graph.invoke({"messages": [HumanMessage(text())]}, THREAD)
             messages = graph.get_state(THREAD).values["messages"]
         execute(path, "pragma wal_checkpoint(truncate)")
         assert len(messages) == 800

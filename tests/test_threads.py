@@ -192,11 +192,12 @@ def test_an_open_step_reads_live_and_by_id(face: Face, saver: Saver, thread: Con
         SYNC.invoke(case.graph, {"n": 1}, thread)
     live = face.get_state(case.graph, thread)
     assert (live.values, live.next) == ({"log": ["a", "c"], "n": 1}, ("b",))
-    error = live.tasks[0].error
+    assert [task.result for task in live.tasks] == [{"log": ["a"]}, None, {"log": ["c"]}]
+    error = live.tasks[1].error
     assert isinstance(error, Failed)
     assert (error.type, error.message) == ("OSError", "no disk")
     assert "raise OSError" in error.traceback
-    assert live.tasks[0].id in caught.value.__notes__[0]
+    assert live.tasks[1].id in caught.value.__notes__[0]
     record = face.get_state(case.graph, live.config)
     assert (record.values, record.next) == ({"log": [], "n": 1}, ("a", "b", "c"))
     assert [task.result for task in record.tasks] == [{"log": ["a"]}, None, {"log": ["c"]}]

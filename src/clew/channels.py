@@ -239,7 +239,7 @@ BinaryOperatorAggregate = reducing
 
 
 def _constructor(typ: Any) -> Callable[[], Any]:
-    kind = get_origin(typ) or typ
+    kind: Any = get_origin(typ) or typ
     kind = CONCRETE.get(kind, kind)
     try:
         kind()

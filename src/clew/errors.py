@@ -69,7 +69,15 @@ class GraphRecursionError(ClewError, RecursionError):
 
 
 class NodeTimeoutError(ClewError, TimeoutError):
-    """The node took longer than its timeout allows."""
+    """The node took longer than its timeout allows.
+
+    Attributes:
+        node: its name.
+    """
+
+    def __init__(self, message: str = "", node: str = "") -> None:
+        self.node = node
+        super().__init__(message)
 
 
 class NodeCancelledError(ClewError):

@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from uuid import UUID
 
 _lock = threading.Lock()
 _last = 0
@@ -38,15 +37,17 @@ def created_ms(checkpoint_id: bytes) -> int:
 
 
 def id_text(checkpoint_id: bytes) -> str:
-    return str(UUID(bytes=checkpoint_id))
+    digits = checkpoint_id.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def id_bytes(text: str) -> bytes | None:
     """The 16 bytes of an id in its usual form, or None where `text` is no id at all."""
     try:
-        return UUID(text).bytes
+        found = bytes.fromhex(text.replace("-", ""))
     except (ValueError, AttributeError, TypeError):
         return None
+    return found if len(found) == 16 else None
 
 
 def task_id(checkpoint_id: bytes, key: str) -> str:
@@ -54,4 +55,4 @@ def task_id(checkpoint_id: bytes, key: str) -> str:
     from hashlib import blake2b  # late: it loads OpenSSL, and ids of tasks are rarely asked for
 
     digest = blake2b(checkpoint_id + key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    return str(UUID(bytes=digest))
+    return id_text(digest)

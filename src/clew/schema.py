@@ -9,9 +9,9 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Final, NotRequired, Required, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Final, NotRequired, Required, cast, get_args, get_origin, get_type_hints
 
-from clew.channels import CONTAINERS, Channel, LastValue, reducing
+from clew.channels import CONTAINERS, Channel, LastValue, own, reducing
 from clew.constants import RESERVED_NAMES
 from clew.errors import GraphError
 from clew.managed import ManagedValue
@@ -56,8 +56,7 @@ class View:
     def plain(self, values: Values) -> Any:
         """The stored keys as a dict, or the one value of a root state (None before it has any)."""
         if self.root:
-            value = values.get(ROOT)
-            return value.copy() if type(value) in CONTAINERS else value
+            return own(values.get(ROOT))
         return {key: value.copy() if type(value := values[key]) in CONTAINERS else value for key in self.keys if key in values}
 
     def __call__(self, values: Values, left: int) -> Any:
@@ -75,7 +74,7 @@ def read_schema(source: Any) -> Schema:
         GraphError: not a type; no keys; an annotation that cannot be resolved; a key with a reserved name; a callable in an
             annotation that is no reducer.
     """
-    if not (is_typeddict(source) or is_annotated_class(source)):
+    if not (is_typed_dict(source) or is_annotated_class(source)):
         return _root(source)
     try:
         hints = get_type_hints(source, include_extras=True)
@@ -96,7 +95,7 @@ def read_schema(source: Any) -> Schema:
         raise GraphError(f"{source.__qualname__} has no keys: a state needs one at least.")
     for key in (channels.keys() | managed.keys()) & RESERVED_NAMES:
         raise GraphError(f"{source.__qualname__} has a key {key!r}, which is reserved: give it another name.")
-    return Schema(source, channels, managed, None if is_typeddict(source) else source)
+    return Schema(source, channels, managed, None if is_typed_dict(source) else source)
 
 
 def _root(source: Any) -> Schema:
@@ -106,6 +105,11 @@ def _root(source: Any) -> Schema:
             "`class State(TypedDict): messages: Annotated[list, add_messages]`, or a plain type for a state of one value."
         )
     return Schema(source, {ROOT: _channel("The state", ROOT, source, None)}, {}, None)
+
+
+def is_typed_dict(source: Any) -> bool:
+    """Of `typing` or `typing_extensions`: before Python 3.13 `typing.is_typeddict` does not know the latter's."""
+    return isinstance(source, type) and dict in source.__mro__ and hasattr(source, "__required_keys__")
 
 
 def is_dataclass_type(source: Any) -> bool:
@@ -166,7 +170,7 @@ def checker(source: Any) -> Callable[[Values, Iterable[str]], None] | None:
 
 
 def _field_names(source: Any, hints: Mapping[str, Any]) -> Any:
-    if is_typeddict(source):
+    if is_typed_dict(source):
         return hints
     if is_pydantic(source):
         return source.__pydantic_fields__

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
 T = TypeVar("T")
 if TYPE_CHECKING:  # defaults of type variables (PEP 696) are Python's own from 3.13 on
+    from datetime import timedelta
+
     from typing_extensions import TypeVar as DefaultTypeVar
 
     N = DefaultTypeVar("N", default=str)
@@ -66,7 +67,7 @@ class Send:
 
     node: str
     arg: Any
-    timeout: "float | timedelta | TimeoutPolicy | None" = field(default=None, kw_only=True)
+    timeout: "Timeout | None" = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +141,13 @@ class TimeoutPolicy:
         refresh_on: what is a sign of life: `"auto"`, what it streams as well as `runtime.heartbeat()`, or `"heartbeat"` only.
     """
 
-    run_timeout: float | timedelta | None = None
-    idle_timeout: float | timedelta | None = None
+    run_timeout: "float | timedelta | None" = None
+    idle_timeout: "float | timedelta | None" = None
     refresh_on: Literal["auto", "heartbeat"] = "auto"
+
+
+Timeout: TypeAlias = "float | timedelta | TimeoutPolicy"
+"""How long one try of a task may take: seconds, a timedelta, or a `TimeoutPolicy`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,7 @@ class Task:
     node: str
     arg: Any = None
     sent: bool = False
-    timeout: "float | timedelta | TimeoutPolicy | None" = None
+    timeout: "Timeout | None" = None
 
 
 class Write(NamedTuple):

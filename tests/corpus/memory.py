@@ -249,7 +249,13 @@ def going_on(face: Face) -> Any:
     return {"on a fresh thread": nothing, "at the end": face.invoke(graph, None, ONE), "ran": list(ran)}
 
 
-@example("§1.3 a Command as the input of a thread: an update, a place to go on from, both")
+@example(
+    "§1.3 a Command as the input of a thread: an update, a place to go on from, both",
+    differs=Differs(
+        "`Command(goto)` as input makes a real checkpoint (DESIGN §5)",
+        lambda there: {**there, "now": {**there["now"], "source": "update", "step": there["now"]["step"] + 3}},
+    ),
+)
 def command_as_input(face: Face) -> Any:
     graph, ran = three()
     face.invoke(graph, {"last": "in"}, ONE)

@@ -45,7 +45,7 @@ def chain(saver: Saver | None, *names: str) -> CompiledStateGraph:
     """Nodes one after the other; each writes its name, and how long the log was."""
     builder = StateGraph(Log)
     for name in names:
-        builder.add_node(name, lambda state, name=name: {"log": [name], "n": len(state["log"])})
+        builder.add_node(name, lambda state, name=name: {"log": [name], "n": len(state.get("log", []))})
     for before, after in pairwise(names):
         builder.add_edge(before, after)
     return builder.add_edge(START, names[0]).compile(saver)

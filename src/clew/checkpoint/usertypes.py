@@ -8,9 +8,10 @@ import dataclasses
 import enum
 import sys
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Final, NamedTuple, cast, get_args, get_origin, get_type_hints
 
 from clew.errors import OpaqueValue
+from clew.schema import is_typed_dict
 from clew.types import Command, Overwrite, Send, TimeoutPolicy
 
 USER: Final = 27  # the code of all of them; see `registry`
@@ -121,7 +122,7 @@ def register_schema(schema: Any) -> None:
         seen.add(kind)
         if form_of(kind) is not None:
             register(kind)
-        elif not is_typeddict(kind):
+        elif not is_typed_dict(kind):
             continue
         try:
             waiting += get_type_hints(kind, include_extras=True).values()

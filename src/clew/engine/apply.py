@@ -26,7 +26,7 @@ def task_key(frontier: Sequence[Task], index: int) -> str:
 def in_order(frontier: Sequence[Task], results: Sequence[Result]) -> list[tuple[Task, Result]]:
     """Tasks in the order their writes are applied: nodes by name, then Sends by number."""
     pairs = list(zip(frontier, results, strict=True))
-    if len(pairs) < 2 or not pairs[0][0].sent:
+    if len(pairs) <= 1 or not pairs[0][0].sent:
         return pairs
     sends = sum(task.sent for task in frontier)
     return pairs[sends:] + pairs[:sends]

@@ -1,8 +1,7 @@
 """A saved checkpoint as users read it. Pure: what is shown is worked out from what was kept, nothing runs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from clew.constants import START
@@ -30,12 +29,13 @@ def empty(configurable: Mapping[str, Any]) -> StateSnapshot:
 
 
 def live(plan: Plan, place: Place, saved: Saved) -> StateSnapshot:
-    """The newest checkpoint as it stands: finished tasks' writes are in the values, only unfinished tasks are listed."""
+    """The newest checkpoint as it stands: what finished tasks wrote is in the values, and they do not run next."""
     frontier, records = saved.checkpoint.frontier, saved.records
     keys = [task_key(frontier, index) for index in range(len(frontier))]
-    done = [(t, r) for t, k in zip(frontier, keys, strict=True) if isinstance(r := records.get(k), Result)]
-    left = [(t, k) for t, k in zip(frontier, keys, strict=True) if not isinstance(records.get(k), Result)]
-    return _shown(plan, place, saved, _with_finished(plan, saved, done), left, records)
+    keyed = list(zip(frontier, keys, strict=True))
+    done = [(task, outcome) for task, key in keyed if isinstance(outcome := records.get(key), Result)]
+    left = [task for task, key in keyed if not isinstance(records.get(key), Result)]
+    return _shown(plan, place, saved, _with_finished(plan, saved, done), keyed, records)._replace(next=_names(left))
 
 
 def record(plan: Plan, place: Place, saved: Saved, results: Mapping[str, Outcome]) -> StateSnapshot:
@@ -58,17 +58,23 @@ def _with_finished(plan: Plan, saved: Saved, done: list[tuple[Task, Result]]) ->
 def _shown(
     plan: Plan, place: Place, saved: Saved, values: Values, keyed: list[tuple[Task, str]], outcomes: Mapping[str, Outcome]
 ) -> StateSnapshot:
+    from datetime import UTC, datetime  # late: a run that nobody looks at needs no calendar
+
     checkpoint = saved.checkpoint
     shown = [(task, Result(task.arg) if task.node == START else outcomes.get(key), key) for task, key in keyed]
     return StateSnapshot(
         plan.values(values),
-        tuple(task.node for task, _ in keyed),
+        _names(task for task, _ in keyed),
         place.config(saved.id),
         {"source": checkpoint.source, "step": checkpoint.step, "parents": {}, **saved.metadata},
         datetime.fromtimestamp(created_ms(saved.id) / 1000, UTC).isoformat(),
         place.config(saved.parent) if saved.parent else None,
         tuple(_task(saved.id, task, key, outcome) for task, outcome, key in shown),
     )
+
+
+def _names(tasks: Iterable[Task]) -> tuple[str, ...]:
+    return tuple(task.node for task in tasks)
 
 
 def _task(checkpoint_id: bytes, task: Task, key: str, outcome: Outcome | None) -> PregelTask:

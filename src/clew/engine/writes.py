@@ -43,7 +43,7 @@ def read_return(plan: Plan, node: str, returned: Any) -> Returned:
     if returned is None:
         return NOTHING
     if isinstance(returned, Command):
-        return _read_command(plan, node, returned)
+        return _read_command(plan, node, cast("Command[Any]", returned))
     if isinstance(returned, Send):
         return Returned((), targets_of(plan, node, returned))
     if type(returned) is Yielded or (
@@ -76,21 +76,23 @@ def read_input(plan: Plan, given: Any) -> Returned:
     """
     if not isinstance(given, Command):
         return Returned(read_update(plan, START, given), ())
-    if given.graph is not None:
-        raise InvalidUpdateError(f"The input is a Command for the graph {given.graph!r}, and there is no parent graph.")
-    found = _read_command(plan, START, given)
-    if given.update is None and not found.targets:
+    command = cast("Command[Any]", given)
+    if command.graph is not None:
+        raise InvalidUpdateError(f"The input is a Command for the graph {command.graph!r}, and there is no parent graph.")
+    found = _read_command(plan, START, command)
+    if command.update is None and not found.targets:
         raise EmptyInputError("The input is a Command with nothing in it: give it `update=…`, `goto=…` or both.")
     return found
 
 
 def _plain(value: Any) -> Any:
-    """A value as it was written; `Overwrite` where it is that in the form that JSON has for it."""
-    if type(value) is dict and "__overwrite__" in value and len(cast("dict[Any, Any]", value)) == 1:
-        return Overwrite(value["__overwrite__"])
-    if type(value) is dict and value.get("type") == "__overwrite__" and value.keys() == {"type", "value"}:  # pyright: ignore[reportUnknownMemberType]
-        return Overwrite(value["value"])
-    return cast("Any", value)
+    """A value as it was written; `Overwrite` where it is that in one of the forms that JSON has for it."""
+    if type(value) is not dict:
+        return value
+    given = cast("dict[Any, Any]", value)
+    if "__overwrite__" in given and len(given) == 1:
+        return Overwrite(given["__overwrite__"])
+    return Overwrite(given["value"]) if given.get("type") == "__overwrite__" and len(given) == 2 else given
 
 
 def targets_of(plan: Plan, source: str, goto: Any) -> tuple[str | Send, ...]:
@@ -132,7 +134,7 @@ def _prepared(prepare: Callable[[Any], Any], value: Any) -> Any:
     return Overwrite(prepare(value.value)) if type(value) is Overwrite else prepare(value)
 
 
-def _read_command(plan: Plan, node: str, command: Command) -> Returned:
+def _read_command(plan: Plan, node: str, command: Command[Any]) -> Returned:
     if command.graph == Command.PARENT:
         raise ParentCommand(command)
     if command.graph is not None:

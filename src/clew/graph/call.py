@@ -1,14 +1,15 @@
 """One call of a graph's verb: what its arguments mean, read once, and the shape that its chunks have."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from clew.errors import GraphError
 from clew.runtime.context import RunControl, Scope, TaskContext
 from clew.runtime.events import Event, read_modes
 from clew.runtime.host import Host
+from clew.runtime.loop import Run
 from clew.runtime.settings import Settings, merged, read_settings
+from clew.schema import is_annotated_class
 from clew.types import RUNNING
 
 NESTED: Final = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -19,8 +20,10 @@ class Call:
     """What a caller asked for.
 
     Attributes:
-        config: as given, laid over the one that was bound to the graph. modes: those that the caller reads. printed: those that are printed. tagged: chunks carry their mode, as a list of modes
-            was given. subgraphs: events of the graphs inside nodes are read as well. version: of the chunks' shape.
+        config: as given, laid over the one that was bound to the graph. modes: those that the caller reads. printed: those that
+            are printed. tagged: chunks carry their mode, as a list of modes was given. subgraphs: events of the graphs inside
+            nodes are read as well. version: of the chunks' shape.
+        build: makes the state's class out of a dict, for `values` in version 2.
     """
 
     config: Any = None
@@ -32,12 +35,16 @@ class Call:
     output_keys: str | Sequence[str] | None = None
     context: Any = None
     control: RunControl | None = None
+    build: Callable[..., Any] | None = None
 
     def shown(self, event: Event) -> Any:
         """A chunk in the shape that was asked for: `data`, `(mode, data)`, `(ns, data)` or `(ns, mode, data)`; in v2 a dict."""
         if self.version == "v2":
             part = {"type": event.mode, "ns": event.ns, "data": event.data}
-            return {**part, "interrupts": ()} if event.mode == "values" else part
+            if event.mode != "values":
+                return part
+            whole = self.build is not None and not event.ns and self.output_keys is None
+            return {**part, "data": self.build(**event.data) if self.build and whole else event.data, "interrupts": ()}
         if self.subgraphs:
             return (event.ns, event.mode, event.data) if self.tagged else (event.ns, event.data)
         return (event.mode, event.data) if self.tagged else event.data
@@ -63,8 +70,18 @@ def read_call(
     modes, tagged = read_modes(stream_mode)
     if version not in ("v1", "v2"):
         raise ValueError(f"There is no version {version!r} of stream chunks: expected 'v1' or 'v2'.")
-    printed = read_modes(print_mode)[0] | (frozenset({"updates", "values"}) if debug else frozenset())
-    return Call(config, modes, printed, tagged, subgraphs, version, output_keys, context, control)
+    printed = read_modes(print_mode)[0]
+    return Call(
+        config,
+        modes,
+        printed | {"updates", "values"} if debug else printed,
+        tagged,
+        subgraphs,
+        version,
+        output_keys,
+        context,
+        control,
+    )
 
 
 def surrounding(config: Any) -> TaskContext | None:
@@ -73,10 +90,14 @@ def surrounding(config: Any) -> TaskContext | None:
     A call whose config names a thread of its own is one. The config that a node was given names its task, not a thread.
     """
     task = cast("TaskContext | None", RUNNING.get())
-    configurable: dict[str, Any] = (config or {}).get("configurable") or {} if isinstance(config, dict | None) else {}
-    if task is not None and any(configurable.get(key) for key in NESTED) and configurable.get("checkpoint_ns") != task.ns:
+    if task is None:
         return None
-    return task
+    own = _configurable(config)
+    return None if any(own.get(key) for key in NESTED) and own.get("checkpoint_ns") != task.ns else task
+
+
+def _configurable(config: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", config).get("configurable") or {} if isinstance(config, dict) else {}
 
 
 def scope_of(call: Call, host: Host, *, kept: bool, context: Any, store: Any, cache: Any) -> Scope:
@@ -85,10 +106,10 @@ def scope_of(call: Call, host: Host, *, kept: bool, context: Any, store: Any, ca
     read = call.modes | call.printed
     if parent is None:
         settings = read_settings(call.config, kept=kept)
-        below = read if call.subgraphs else frozenset[str]()
+        below: frozenset[str] = read if call.subgraphs else frozenset()
         return Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control)
     around = parent.scope
-    below = around.below | (read if call.subgraphs else frozenset())
+    below = around.below | read if call.subgraphs else around.below
     return Scope(
         host,
         _within(around.settings, call.config),
@@ -105,19 +126,56 @@ def scope_of(call: Call, host: Host, *, kept: bool, context: Any, store: Any, ca
 
 def _within(around: Settings, config: Any) -> Settings:
     """The settings of a graph inside a task: those around it, with the call's own laid over; nothing of it is kept."""
-    own = {key: value for key, value in (config or {}).items() if key != "configurable"}
-    extra = {k: v for k, v in ((config or {}).get("configurable") or {}).items() if k not in NESTED}
+    extra = {key: value for key, value in _configurable(config).items() if key not in NESTED}
     base = {**around.given, "configurable": dict(around.configurable)}
-    return read_settings(merged(base, {**own, "configurable": extra}), kept=False)
+    return read_settings(merged(base, {**(config or {}), "configurable": extra}), kept=False)
 
 
 def as_context(schema: Any, context: Any) -> Any:
     """`context` as its schema says: a dict becomes an instance where the schema is a class that is none."""
-    if schema is None or context is None or not isinstance(context, dict) or not isinstance(schema, type):
-        return cast("Any", context)
-    if issubclass(schema, dict) or not hasattr(schema, "__annotations__"):
+    if type(context) is not dict or not is_annotated_class(schema) or issubclass(schema, dict):
         return cast("Any", context)
     try:
         return schema(**context)
     except TypeError as error:
-        raise GraphError(f"context={context!r} does not make a {schema.__name__}: {error}") from error
+        raise TypeError(f"context={context!r} does not make a {schema.__name__}: {error}") from error
+
+
+# -- running it -----------------------------------------------------------------------------------------------------
+
+
+async def finish(run: Run, call: Call, input: Any) -> Any:
+    if not run.scope.modes:
+        return await run.finish(input)
+    async for _ in _events(run, call, input):
+        pass
+    return run.output()
+
+
+async def chunks(run: Run, call: Call, input: Any) -> AsyncGenerator[Any]:
+    events = _events(run, call, input)
+    try:
+        async for event in events:
+            if event.mode in call.modes:
+                yield call.shown(event)
+    finally:
+        await events.aclose()
+
+
+async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[Event]:
+    """The run's events: those for the graph around it are handed up, the caller's own are yielded."""
+    scope, parent = run.scope, surrounding(call.config)
+    events = run.events(input)
+    try:
+        async for event in events:
+            if parent is not None and event.mode in parent.scope.below:
+                parent.emit(event)
+                if not scope.host.driven:
+                    await parent.scope.host.room()
+            own = event.ns == scope.ns
+            if own and event.mode in call.printed:
+                call.print(event)
+            if own or call.subgraphs:
+                yield event._replace(ns=event.ns[len(scope.ns) :]) if parent else event
+    finally:
+        await events.aclose()

@@ -119,4 +119,4 @@ def _inside(builder: "StateGraph[Any, Any, Any, Any]", spec: NodeSpec) -> Action
 
 def _as_input(state: Any) -> Any:
     """A Send may bring an instance of a schema."""
-    return state if isinstance(state, Mapping) else fields_of(state) or state
+    return cast("Any", state) if isinstance(state, Mapping) else fields_of(state) or state

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, overload
 
-from clew.errors import ClewError, MissingCheckpointer
-from clew.graph.call import Call, as_context, read_call, scope_of, surrounding
+from clew.errors import ClewError
+from clew.graph.call import Call, as_context, chunks, finish, read_call, scope_of, surrounding
+from clew.graph.reading import Reading, tasks
+from clew.graph.structure import Structure
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
 from clew.runtime.context import RunControl
 from clew.runtime.drive import drive, iterate
-from clew.runtime.events import Event
 from clew.runtime.host import Host
 from clew.runtime.loop import Program, Run
-from clew.runtime.settings import Settings, merged, read_settings
+from clew.runtime.settings import merged, read_settings
 from clew.runtime.threads import Threads, in_parallel
-from clew.types import Command, Config, GraphOutput, StateSnapshot
+from clew.types import Command, Config, GraphOutput
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
     from clew.checkpoint.base import Saver
-    from clew.graph.draw import Drawing
     from clew.graph.state import StateGraph
 
 OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 Modes = str | Sequence[str]
 
 
-class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
+class CompiledStateGraph(Reading, Structure, Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that runs.
 
     Every verb takes a config such as `{"configurable": {"thread_id": "1"}}`; with a checkpointer the thread is required. All
@@ -51,7 +52,7 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         *,
         checkpointer: Saver | None = None,
         store: Any = None,
-        cache: BaseCache | None = None,
+        cache: BaseCache[Any] | None = None,
         name: str = "LangGraph",
         debug: bool = False,
     ) -> None:
@@ -125,8 +126,8 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             call = self._call(stream_mode, config, options, invoked=True)
             run = self._run(call, Threads())
             if stream_mode != "values":
-                return list(iterate(_chunks(run, call, input)))
-            return self._output(drive(_finish(run, call, input)), call)
+                return list(iterate(chunks(run, call, input)))
+            return self._output(drive(finish(run, call, input)), call)
         except Exception as error:
             raise _trimmed(error)  # noqa: B904  (the same error)
 
@@ -164,8 +165,8 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             call = self._call(stream_mode, config, options, invoked=True)
             run = self._run(call, _tasks(call))
             if stream_mode != "values":
-                return [chunk async for chunk in _chunks(run, call, input)]
-            return self._output(await _finish(run, call, input), call)
+                return [chunk async for chunk in chunks(run, call, input)]
+            return self._output(await finish(run, call, input), call)
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
 
@@ -203,7 +204,7 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         options |= {"control": control, "debug": debug, "version": version}
         try:
             call = self._call(stream_mode, config, options)
-            yield from iterate(_chunks(self._run(call, Threads()), call, input))
+            yield from iterate(chunks(self._run(call, Threads()), call, input))
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
 
@@ -225,14 +226,14 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
         options |= {"control": control, "debug": debug, "version": version}
         call = self._call(stream_mode, config, options)
-        chunks = _chunks(self._run(call, _tasks(call)), call, input)
+        found = chunks(self._run(call, _tasks(call)), call, input)
         try:
-            async for chunk in chunks:
+            async for chunk in found:
                 yield chunk
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
         finally:
-            await chunks.aclose()
+            await found.aclose()
 
     def batch(self, inputs: Sequence[Any], config: Any = None, *, return_exceptions: bool = False, **options: Any) -> list[Any]:
         """Invokes the graph on each input, independently and at once, and returns the results in the inputs' order.
@@ -264,48 +265,6 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         jobs = [one(given, config) for given, config in zip(inputs, configs, strict=True)]
         return _settled(await asyncio.gather(*jobs, return_exceptions=True), return_exceptions)
 
-    # -- reading ----------------------------------------------------------------------------------------------------
-
-    def get_state(self, config: Any) -> StateSnapshot:
-        """The thread as it stands; with a `checkpoint_id` in the config, as it stood there.
-
-        The newest checkpoint shows what finished tasks of an open superstep have written, and lists only unfinished ones. One
-        asked for by id shows the start of its superstep: all its tasks, each with its result. A thread that does not exist has
-        an empty snapshot.
-
-        Raises:
-            MissingCheckpointer, MissingThreadId, CheckpointNotFound.
-        """
-        inspect, saver, settings = self._reading(config)
-        return drive(inspect.get_state(self.program.plan, saver, Threads(), settings))
-
-    async def aget_state(self, config: Any) -> StateSnapshot:
-        """`get_state`, awaited."""
-        inspect, saver, settings = self._reading(config)
-        return await inspect.get_state(self.program.plan, saver, _tasks(), settings)
-
-    def get_state_history(
-        self, config: Any, *, filter: Mapping[str, Any] | None = None, before: Any = None, limit: int | None = None
-    ) -> Iterator[StateSnapshot]:
-        """The thread's checkpoints, newest first, those of every branch.
-
-        Args:
-            filter: only those whose metadata has all of these. before: a config; only those older than the one it names.
-            limit: how many at most.
-
-        Raises:
-            MissingCheckpointer, MissingThreadId; CheckpointNotFound where `before` names none.
-        """
-        inspect, saver, settings = self._reading(config)
-        return iterate(inspect.get_state_history(self.program.plan, saver, Threads(), settings, filter, before, limit))
-
-    def aget_state_history(
-        self, config: Any, *, filter: Mapping[str, Any] | None = None, before: Any = None, limit: int | None = None
-    ) -> AsyncIterator[StateSnapshot]:
-        """`get_state_history`, as an async iterator."""
-        inspect, saver, settings = self._reading(config)
-        return inspect.get_state_history(self.program.plan, saver, _tasks(), settings, filter, before, limit)
-
     # -- the cache --------------------------------------------------------------------------------------------------
 
     def clear_cache(self, nodes: Sequence[str] | None = None) -> None:
@@ -318,36 +277,11 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         cache, spaces = self._cached(nodes)
         await cache.aclear(spaces)
 
-    def _cached(self, nodes: Sequence[str] | None) -> tuple[BaseCache, list[tuple[str, ...]]]:
+    def _cached(self, nodes: Sequence[str] | None) -> tuple[BaseCache[Any], list[tuple[str, ...]]]:
         if self.cache is None:
             raise ValueError("The graph has no cache: compile it with one, as in `builder.compile(cache=InMemoryCache())`.")
         named = [node for node in self.program.nodes.values() if node.policies and (nodes is None or node.name in nodes)]
         return self.cache, [node.policies.known_as for node in named if node.policies and node.policies.cache]
-
-    # -- drawing ----------------------------------------------------------------------------------------------------
-
-    def get_graph(self, config: Any = None, *, xray: bool | int = False) -> Drawing:
-        """The graph as a drawing: nodes and edges as data, Mermaid, SVG, PNG, text.
-
-        Args:
-            config: taken so that calls can stay as they are; a drawing does not depend on it.
-            xray: True draws the graphs that are nodes from the inside, all the way down; a number, so many levels.
-
-        Raises:
-            GraphError: `xray` is none of these.
-        """
-        from clew.graph.draw import draw_graph  # late: few runs are drawn
-
-        return draw_graph(self, xray)
-
-    async def aget_graph(self, config: Any = None, *, xray: bool | int = False) -> Drawing:
-        """`get_graph`, awaited."""
-        return self.get_graph(config, xray=xray)
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        from clew.graph.draw import mimebundle
-
-        return mimebundle(self)
 
     # -- within -----------------------------------------------------------------------------------------------------
 
@@ -362,16 +296,22 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         if self.debug:
             options = {**options, "debug": True}
         modes = () if invoked and stream_mode == "values" else stream_mode
-        return read_call(modes, config=config, **options)
+        return replace(read_call(modes, config=config, **options), build=self.builder.schema.build)
 
     def _run(self, call: Call, host: Host) -> Run:
-        keys = (call.output_keys,) if isinstance(call.output_keys, str) else call.output_keys or ()
-        if unknown := [key for key in keys if key not in self.program.plan.channels]:
-            raise ValueError(f"output_keys names {unknown}, which the state does not have: {sorted(self.program.plan.channels)}.")
         saver = None if surrounding(call.config) else self.checkpointer
         context = as_context(self.builder.context_schema, call.context)
         scope = scope_of(call, host, kept=saver is not None, context=context, store=self.store, cache=self.cache)
-        return Run(self.program, saver, scope, call.output_keys)
+        shown = self.program.plan.shown
+        keys = call.output_keys
+        for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
+            if key not in self.program.plan.channels:
+                raise ValueError(
+                    f"output_keys names {key!r}, which the state does not have: {sorted(self.program.plan.channels)}."
+                )
+        if keys is None and scope.nested and not shown.root:
+            keys = shown.keys
+        return Run(self.program, saver, scope, keys)
 
     def _output(self, state: Any, call: Call) -> Any:
         if call.output_keys is not None:
@@ -382,56 +322,9 @@ class CompiledStateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         build = self.program.plan.shown.build
         return GraphOutput(build(**state) if build and call.output_keys is None else state)
 
-    def _reading(self, config: Any) -> tuple[Any, Saver, Settings]:
-        from clew.runtime import inspect  # late: a graph that keeps nothing has nothing to read
 
-        if self.checkpointer is None:
-            raise MissingCheckpointer
-        return inspect, self.checkpointer, read_settings(merged(self.config, config), kept=True)
-
-
-async def _finish(run: Run, call: Call, input: Any) -> Any:
-    if not run.scope.modes:
-        return await run.finish(input)
-    async for _ in _events(run, call, input):
-        pass
-    return run.output()
-
-
-async def _chunks(run: Run, call: Call, input: Any) -> AsyncGenerator[Any]:
-    events = _events(run, call, input)
-    try:
-        async for event in events:
-            if event.mode in call.modes:
-                yield call.shown(event)
-    finally:
-        await events.aclose()
-
-
-async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[Event]:
-    """The run's events: those for the graph around it are handed up, the caller's own are yielded."""
-    scope, parent = run.scope, surrounding(call.config)
-    events = run.events(input)
-    try:
-        async for event in events:
-            if parent is not None and event.mode in parent.scope.below:
-                parent.emit(event)
-                if not scope.host.driven:
-                    await parent.scope.host.room()
-            own = event.ns == scope.ns
-            if own and event.mode in call.printed:
-                call.print(event)
-            if own or call.subgraphs:
-                yield event._replace(ns=event.ns[len(scope.ns) :]) if parent else event
-    finally:
-        await events.aclose()
-
-
-def _tasks(call: Call | None = None) -> Host:
-    from clew.runtime.tasks import Tasks  # late: asyncio is most of what importing Clew would cost
-
-    read = call is not None and bool(call.modes | call.printed)
-    return Tasks(read or surrounding(call.config if call else None) is not None)
+def _tasks(call: Call) -> Host:
+    return tasks(bool(call.modes | call.printed) or surrounding(call.config) is not None)
 
 
 def _trimmed(error: Exception) -> Exception:

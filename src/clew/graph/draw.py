@@ -15,7 +15,7 @@ from clew.constants import END, START
 from clew.errors import GraphError
 
 if TYPE_CHECKING:
-    from clew.graph.compiled import CompiledStateGraph
+    from clew.graph.structure import Structure
 
 INTO: Final = ":"  # parts the names in the id of a node that is inside another: `parent:child`
 SOMEWHERE: Final = "?"  # the label of where a router leads that does not say where
@@ -151,7 +151,7 @@ def home_of(source: str, target: str) -> tuple[str, ...]:
     return one[:depth]
 
 
-def mimebundle(shown: CompiledStateGraph | Drawing) -> dict[str, Any]:
+def mimebundle(shown: Structure | Drawing) -> dict[str, Any]:
     """What a notebook shows of a drawing or a compiled graph. Never raises: at worst it is the repr."""
     found: dict[str, Any] = {"text/plain": repr(shown)}
     try:
@@ -162,7 +162,7 @@ def mimebundle(shown: CompiledStateGraph | Drawing) -> dict[str, Any]:
     return found
 
 
-def draw_graph(graph: CompiledStateGraph, xray: bool | int = False) -> Drawing:
+def draw_graph(graph: Structure, xray: bool | int = False) -> Drawing:
     """Draws a compiled graph.
 
     Args:
@@ -173,7 +173,7 @@ def draw_graph(graph: CompiledStateGraph, xray: bool | int = False) -> Drawing:
     """
     if not isinstance(xray, int) or xray < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise GraphError(f"xray={xray!r}: expected True, False, or how many levels to look into, as in `get_graph(xray=1)`.")
-    return _draw(graph, None if xray is True else int(xray), ())
+    return _draw(graph, None if xray is True else int(xray))
 
 
 # -- reading a compiled graph -----------------------------------------------------------------------------------------
@@ -198,48 +198,30 @@ class Plan:
     routes: list[tuple[str, Mapping[Any, str] | None]]
 
 
-def read_plan(graph: Any) -> Plan:
+def read_plan(graph: Structure) -> Plan:
     """The one place that knows how a compiled graph keeps its nodes and edges."""
     builder = graph.builder
-    before, after = (getattr(graph, f"interrupt_{when}", None) or () for when in ("before", "after"))
     parts = dict[str, Part]()
     for name, spec in builder.nodes.items():
-        metadata = dict(getattr(spec, "metadata", None) or {})
-        if getattr(spec, "defer", False) or name in getattr(builder, "deferred", ()):
-            metadata["defer"] = True
-        pauses = [when for when, names in (("before", before), ("after", after)) if names != "*" and name in names]
-        if pauses:
-            metadata["__interrupt"] = ",".join(pauses)
-        declared = getattr(spec, "destinations", None) or ()
-        targets: Mapping[str, Any] = cast("Any", declared) if isinstance(declared, Mapping) else dict.fromkeys(declared)
-        inner = getattr(spec, "graph", None)
-        parts[name] = Part(
-            inner if inner is not None else _function(spec),
-            metadata,
-            {target: str(label or target) for target, label in targets.items()},
-            inner,
-        )
+        metadata = {**(spec.metadata or {}), **({"defer": True} if spec.defer else {})}
+        declared = spec.destinations or ()
+        targets = declared if isinstance(declared, Mapping) else dict.fromkeys(declared, "")
+        labels = {target: str(label or target) for target, label in targets.items()}
+        parts[name] = Part(spec.graph if spec.graph is not None else spec.given, metadata, labels, spec.graph)
     edges = [*builder.edges, *((source, target) for sources, target in builder.joins for source in sources)]
     routes = [(source, router.names) for source, named in builder.branches.items() for router in named.values()]
     return Plan(parts, edges, routes)
 
 
-def _function(spec: Any) -> Any:
-    """What a node runs, out of whatever holds it."""
-    action = getattr(spec, "action", spec)
-    return getattr(action, "plain", None) or getattr(action, "awaited", None) or action
-
-
-def _draw(graph: CompiledStateGraph, depth: int | None, outer: tuple[int, ...]) -> Drawing:
+def _draw(graph: Structure, depth: int | None) -> Drawing:
     plan = read_plan(graph)
     drawing = Drawing({START: DrawnNode(START, START, START)}, _edges(plan))
     for name, part in plan.parts.items():
         drawing.nodes[name] = DrawnNode(name, name, part.data, part.metadata or None)
     drawing.nodes[END] = DrawnNode(END, END)
-    outer = (*outer, id(graph.builder))
     for name, part in plan.parts.items():
-        if part.graph is not None and depth != 0 and id(part.graph.builder) not in outer:  # a graph inside itself stays shut
-            _inline(drawing, name, _draw(part.graph, None if depth is None else depth - 1, outer))
+        if part.graph is not None and depth != 0:
+            _inline(drawing, name, _draw(part.graph, None if depth is None else depth - 1))
     return drawing
 
 

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypedDict
-from uuid import uuid4
 
 from clew.channels import reducer
 from clew.errors import UnknownMessage
@@ -37,6 +36,8 @@ REMEMBERED: Final = 32
 
 def prepare_messages(update: Any) -> list[Any]:
     """An update as message objects with ids; ids that are missing are filled in, on the caller's own objects."""
+    from uuid import uuid4  # late: a graph without messages has no use for it
+
     messages = as_messages(update)
     for message in messages:
         if message.id is None:

@@ -4,19 +4,17 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hints
 
 from clew.constants import END, RESERVED_NAMES, START
 from clew.engine.writes import Yielded
 from clew.errors import GraphError
 from clew.runtime.context import GIVERS
 from clew.runtime.host import Action
-from clew.schema import is_annotated_class
-from clew.types import CachePolicy, Command, RetryPolicy, TimeoutPolicy
+from clew.schema import is_annotated_class, is_typed_dict
+from clew.types import CachePolicy, Command, RetryPolicy, Timeout
 
 FORBIDDEN: Final = ":|"  # they part the segments of a namespace
-Timeout = float | timedelta | TimeoutPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +24,7 @@ class Defaults:
     retry: tuple[RetryPolicy, ...] = ()
     cache: CachePolicy | None = None
     handler: Any = None
-    timeout: Timeout | None = None
+    timeout: "Timeout | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +101,10 @@ def _code(given: Any) -> Any:
 
 
 def _all(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda state, **extra: Yielded(function(state, **extra))
+    def collect(state: Any, **extra: Any) -> Yielded:
+        return Yielded(function(state, **extra))
+
+    return collect
 
 
 def _all_awaited(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -144,7 +145,7 @@ def declared_input(given: Any) -> Any:
     except (ValueError, TypeError):
         return None
     hint = hints.get(first.name) if first else None
-    return hint if is_typeddict(hint) or is_annotated_class(hint) else None
+    return hint if is_typed_dict(hint) or is_annotated_class(hint) else None
 
 
 def declared_targets(path: Any) -> list[str] | None:

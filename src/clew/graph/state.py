@@ -1,6 +1,7 @@
 """What users draw: `StateGraph` collects nodes and edges, and compiles them into something that runs."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, Self, cast, overload
 
 from clew.channels import Channel, merged
@@ -11,7 +12,6 @@ from clew.graph.compiled import CompiledStateGraph
 from clew.graph.node import (
     Defaults,
     NodeSpec,
-    Timeout,
     as_action,
     check_name,
     declared_destinations,
@@ -24,7 +24,7 @@ from clew.graph.validate import check_graph, check_source, check_target
 from clew.runtime.attempt import Router
 from clew.runtime.host import limit_of
 from clew.schema import Schema, read_schema
-from clew.types import CachePolicy, Join, RetryPolicy
+from clew.types import CachePolicy, Join, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
@@ -95,7 +95,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         cache_policy: CachePolicy | None = ...,
         error_handler: Callable[..., Any] | None = ...,
         destinations: Sequence[str] | Mapping[str, str] | None = ...,
-        timeout: Timeout | None = ...,
+        timeout: "Timeout | None" = ...,
         aliases: Sequence[str] = ...,
     ) -> Self: ...
     @overload
@@ -111,7 +111,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         cache_policy: CachePolicy | None = ...,
         error_handler: Callable[..., Any] | None = ...,
         destinations: Sequence[str] | Mapping[str, str] | None = ...,
-        timeout: Timeout | None = ...,
+        timeout: "Timeout | None" = ...,
         aliases: Sequence[str] = ...,
     ) -> Self: ...
     def add_node(
@@ -126,7 +126,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         cache_policy: CachePolicy | None = None,
         error_handler: Callable[..., Any] | None = None,
         destinations: Sequence[str] | Mapping[str, str] | None = None,
-        timeout: Timeout | None = None,
+        timeout: "Timeout | None" = None,
         aliases: Sequence[str] = (),
     ) -> Self:
         """Adds a node: `add_node("name", function)`, or `add_node(function)` to call it by the function's name.
@@ -159,7 +159,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             check_name(taken)
             if taken in self.nodes or any(taken in spec.aliases for spec in self.nodes.values()):
                 raise GraphError(f"Node `{taken}` already present: give the second one another name.")
-        graph = action if isinstance(action, CompiledStateGraph) else None
+        graph: Any = cast("Any", action) if isinstance(action, CompiledStateGraph) else None
         reads = input_schema if input_schema is not None else None if graph else declared_input(action)
         if reads is not None:
             self.add_schema(reads)
@@ -183,7 +183,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         retry_policy: Retries | None = None,
         cache_policy: CachePolicy | None = None,
         error_handler: Callable[..., Any] | None = None,
-        timeout: Timeout | None = None,
+        timeout: "Timeout | None" = None,
     ) -> Self:
         """Says what nodes do that say nothing else themselves, those already added included; arguments as for `add_node`."""
         limit_of(timeout) if timeout is not None else None
@@ -309,8 +309,21 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             for source in self.schemas:
                 register_schema(source)
         return CompiledStateGraph(
-            program_of(self), self, checkpointer=saver, store=store, cache=cache, name=name or "LangGraph", debug=debug
+            program_of(self),
+            self._as_it_is(),
+            checkpointer=saver,
+            store=store,
+            cache=cache,
+            name=name or "LangGraph",
+            debug=debug,
         )
+
+    def _as_it_is(self) -> Self:
+        """A copy that drawing on does not change."""
+        found = copy(self)
+        found.nodes, found.edges, found.joins = dict(self.nodes), dict(self.edges), dict(self.joins)
+        found.branches = {source: dict(named) for source, named in self.branches.items()}
+        return found
 
     def _keep_with(self, checkpointer: Any) -> "Saver":
         from clew.checkpoint.base import Saver  # late: a graph that keeps nothing need not import what keeps

@@ -1,14 +1,14 @@
 """How graphs run. Users need of it what stands here: what a node finds out about the run that it is part of."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from clew.runtime.context import ExecutionInfo, RunControl, Runtime
+    from clew.runtime.context import ContextT, ExecutionInfo, RunControl, Runtime
 
 __all__ = ["ExecutionInfo", "RunControl", "Runtime", "get_runtime"]
 
 
-def get_runtime(context_schema: Any = None) -> "Runtime[Any]":
+def get_runtime(context_schema: "type[ContextT] | None" = None) -> "Runtime[ContextT]":
     """The `Runtime` of the task now running; `context_schema` is for type checkers only.
 
     Raises:
@@ -16,7 +16,7 @@ def get_runtime(context_schema: Any = None) -> "Runtime[Any]":
     """
     from clew.config import running
 
-    return running("get_runtime").runtime
+    return cast("Runtime[ContextT]", running("get_runtime").runtime)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """What a stream yields: which events pass, and what each says (the payloads are LangGraph's)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from clew.constants import START
@@ -108,7 +107,8 @@ class Feed:
             }
             given = self._scope.settings.given
             tags = {"tags": [*given["tags"]]} if given.get("tags") else {}
-            if metadata := {**(given.get("metadata") or {}), **(node.metadata or {}), **tags}:
+            metadata: dict[str, Any] = {**(given.get("metadata") or {}), **(node.metadata or {}), **tags}
+            if metadata:
                 payload["metadata"] = metadata
             yield from self._task("task", payload)
 
@@ -163,6 +163,8 @@ class Feed:
     # -- all --------------------------------------------------------------------------------------------------------
 
     def _debug(self, kind: str, step: int, payload: dict[str, Any]) -> Event:
+        from datetime import UTC, datetime  # late: few runs are debugged
+
         now = datetime.now(UTC).isoformat()
         return self._event("debug", {"step": step, "timestamp": now, "type": kind, "payload": payload})
 

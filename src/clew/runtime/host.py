@@ -6,13 +6,12 @@ The loop awaits only what a `Host` and a journal give it. `threads.py` and `task
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from clew.engine.writes import Returned
 from clew.errors import GraphError
 from clew.runtime.events import Event
-from clew.types import Result, TimeoutPolicy
+from clew.types import Result, Timeout, TimeoutPolicy
 
 if TYPE_CHECKING:
     from clew.checkpoint.storage import Waits
@@ -64,13 +63,14 @@ class Limit(NamedTuple):
         return " or ".join(whole + idle)
 
 
-def limit_of(timeout: float | timedelta | TimeoutPolicy) -> Limit:
+def limit_of(timeout: "Timeout") -> Limit:
     """Raises GraphError where it is not a time above zero."""
     policy = timeout if isinstance(timeout, TimeoutPolicy) else TimeoutPolicy(run_timeout=timeout)
     seconds: list[float | None] = []
+    given: Any  # a timedelta is known by what it has: its module is not worth an import here
     for given in (policy.run_timeout, policy.idle_timeout):
-        found = given.total_seconds() if isinstance(given, timedelta) else given
-        if found is not None and (isinstance(found, bool) or not found > 0):
+        found = given.total_seconds() if hasattr(given, "total_seconds") else given
+        if found is not None and (not isinstance(found, int | float) or isinstance(found, bool) or not found > 0):
             raise GraphError(f"The timeout is {given!r}: expected seconds above 0, a timedelta, or a TimeoutPolicy of those.")
         seconds.append(found)
     if seconds == [None, None]:

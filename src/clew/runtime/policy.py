@@ -1,10 +1,8 @@
 """A task from its first try to its last: the cache is asked, failures are tried again, and in the end a handler steps in."""
 
-import random
 import sys
 import time
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any, Final, cast
 
 from clew.engine.plan import Plan
@@ -77,11 +75,20 @@ async def _retried(
             policy = next((policy for policy in policies.retry if _matches(policy, error)), None)
             if policy is None or context.attempt >= policy.max_attempts or isinstance(error, GraphDrained):
                 raise
-            wait = policy.initial_interval * policy.backoff_factor ** (context.attempt - 1)
         finally:
             context.over = True  # nobody listens to what this try may still do
-        await host.sleep(min(policy.max_interval, wait) + (random.random() if policy.jitter else 0.0))
+        await host.sleep(_wait(policy, context.attempt))
         context = context.again()
+
+
+def _wait(policy: RetryPolicy, attempt: int) -> float:
+    """Seconds before the next try."""
+    seconds = min(policy.max_interval, policy.initial_interval * policy.backoff_factor ** (attempt - 1))
+    if not policy.jitter:
+        return seconds
+    from random import random  # late: few runs fail, and it loads OpenSSL
+
+    return seconds + random()
 
 
 def _matches(policy: RetryPolicy, error: Exception) -> bool:
@@ -118,6 +125,8 @@ def _cache_key(policy: CachePolicy, given: Any) -> str:
         made: str | bytes = encode(given)
     else:
         made = policy.key_func(given)
+    from hashlib import blake2b  # late, as above
+
     return blake2b(made.encode() if isinstance(made, str) else made, digest_size=16).hexdigest()
 
 

@@ -78,7 +78,7 @@ def read_settings(config: Any, *, kept: bool) -> Settings:
 
 
 def merged(base: Mapping[str, Any] | None, over: Any) -> Any:
-    """A config laid over another: `configurable` and `metadata` by key, `tags` one after the other and each once, the rest replaced.
+    """A config laid over another: `configurable` and `metadata` by key, `tags` by name, the rest replaced.
 
     A key that no config has goes to the `configurable` ones.
     """
@@ -90,7 +90,7 @@ def merged(base: Mapping[str, Any] | None, over: Any) -> Any:
             found[key] = {**(found.get(key) or {}), **(value or {})}
         elif key == "tags":
             before: list[str] = found.get(key) or []
-            found[key] = [*before, *(tag for tag in value or [] if tag not in before)]
+            found[key] = list(dict.fromkeys([*before, *(value or [])]))
         elif key in KEYS:
             found[key] = value
         else:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
-from clew.errors import NodeCancelledError, NodeTimeoutError
+from clew.errors import NodeCancelledError
 from clew.runtime.context import TaskContext
 from clew.runtime.events import Event
 from clew.runtime.host import Action, Finished, Limit
-from clew.runtime.threads import BUFFER, POOL, cancelled, overdue
+from clew.runtime.threads import BUFFER, POOL, Gate, cancelled, overdue
 from clew.types import RUNNING
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Apart:
 class Tasks:
     """The host of one run on the async face. `read` says that events are read while tasks run."""
 
-    __slots__ = ("_closed", "_loop", "_mail", "_pending", "_room", "_running", "_slots", "_thread", "read")
+    __slots__ = ("_closed", "_gate", "_loop", "_mail", "_pending", "_room", "_running", "_thread", "read")
 
     blocking = staticmethod(in_thread)
     driven = False
@@ -89,7 +89,7 @@ class Tasks:
         self._pending = 0
         self._room = asyncio.Event()
         self._room.set()
-        self._slots = threading.Semaphore(BUFFER)
+        self._gate = Gate()
         self._closed = False
 
     def _on_loop(self) -> asyncio.AbstractEventLoop:
@@ -126,7 +126,7 @@ class Tasks:
                 if (await asyncio.wait({task}, timeout=left))[0]:
                     return task.result()
             context.over = True
-            raise NodeTimeoutError(overdue(name, limit))
+            raise overdue(name, limit)
         finally:
             task.cancel()
 
@@ -142,7 +142,7 @@ class Tasks:
         if self._closed:
             return
         if self._loop is not None and threading.get_ident() != self._thread:
-            self._slots.acquire()
+            self._gate.enter()
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._mail.put_nowait, (event, True))
             return
@@ -159,14 +159,15 @@ class Tasks:
         message, threaded = await self._mail.get()
         if isinstance(message, Event):
             if threaded:
-                self._slots.release()
+                self._gate.leave()
             else:
                 self._pending -= 1
                 if self._pending < BUFFER:
                     self._room.set()
         return message
 
-    sleep = staticmethod(asyncio.sleep)
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     def cancel(self) -> None:
         for task in self._running:
@@ -175,7 +176,7 @@ class Tasks:
     async def close(self) -> None:
         self._closed = True
         self._room.set()
-        self._slots.release(1 << 20)
+        self._gate.close()
         if self._running:
             self.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)

@@ -87,15 +87,43 @@ def in_parallel(jobs: list[Callable[[], T]], limit: int | None) -> list[T | Base
     return found
 
 
+class Gate:
+    """Holds those who post events for as long as `BUFFER` of them have not been read."""
+
+    __slots__ = ("_changed", "_closed", "_unread")
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._unread = 0
+        self._closed = False
+
+    def enter(self) -> None:
+        with self._changed:
+            while self._unread >= BUFFER and not self._closed:
+                self._changed.wait()
+            self._unread += 1
+
+    def leave(self) -> None:
+        with self._changed:
+            self._unread -= 1
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Nobody reads any more: lets everybody through."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
 class Threads:
     """The host of one run on the sync face."""
 
-    __slots__ = ("_closed", "_mail", "_slots")
+    __slots__ = ("_closed", "_gate", "_mail")
     driven = True
 
     def __init__(self) -> None:
         self._mail: SimpleQueue[Finished | Event] = SimpleQueue()
-        self._slots: threading.Semaphore | None = None
+        self._gate = Gate()
         self._closed = False
 
     async def blocking(self, fn: Callable[..., T], /, *args: Any) -> T:
@@ -116,20 +144,16 @@ class Threads:
                 return copied.run(plain, given, **extra)
             return _bounded(lambda: copied.run(plain, given, **extra), action.name, context, limit)
         except BaseException as error:
-            if type(error).__name__ == "CancelledError" and not isinstance(error, Exception):  # asyncio's, which is not imported
+            if type(error).__name__ == "CancelledError" and not isinstance(error, Exception):  # asyncio's
                 raise NodeCancelledError(cancelled(action.name)) from error
             raise
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
-        if self._slots is None:
-            self._slots = threading.Semaphore(BUFFER)
         context, mail = copy_context(), self._mail
         POOL.run(lambda: mail.put(context.run(drive, body())))
 
     def emit(self, event: Event) -> None:
-        if self._closed or self._slots is None:
-            return
-        self._slots.acquire()
+        self._gate.enter()
         if not self._closed:
             self._mail.put(event)
 
@@ -138,8 +162,8 @@ class Threads:
 
     async def receive(self) -> Finished | Event:
         message = self._mail.get()
-        if isinstance(message, Event) and self._slots:
-            self._slots.release()
+        if isinstance(message, Event):
+            self._gate.leave()
         return message
 
     async def sleep(self, seconds: float) -> None:
@@ -151,8 +175,7 @@ class Threads:
     async def close(self) -> None:
         """What still runs goes on to its end; nobody hears of it."""
         self._closed = True
-        if self._slots:
-            self._slots.release(1 << 20)
+        self._gate.close()
 
 
 def _bounded(body: Callable[[], Any], name: str, context: TaskContext, limit: Limit) -> Any:
@@ -176,12 +199,13 @@ def _bounded(body: Callable[[], Any], name: str, context: TaskContext, limit: Li
             raise error
         return value
     context.over = True
-    raise NodeTimeoutError(overdue(name, limit))
+    raise overdue(name, limit)
 
 
 def cancelled(name: str) -> str:
     return f"Node {name!r} raised asyncio.CancelledError, and nobody had cancelled the run: let it raise an error of its own."
 
 
-def overdue(name: str, limit: Limit) -> str:
-    return f"Node {name!r} took longer than {limit}: give it more in `timeout=`, or a RetryPolicy to try again."
+def overdue(name: str, limit: Limit) -> NodeTimeoutError:
+    advice = "give it more in `timeout=`, or a RetryPolicy to try again."
+    return NodeTimeoutError(f"Node {name!r} took longer than {limit}: {advice}", name)
