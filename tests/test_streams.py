@@ -220,7 +220,7 @@ CASES: dict[str, tuple[bool, bool, int]] = {
 }
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(params=CASES.values(), ids=list(CASES))
 def case(request: pytest.FixtureRequest) -> tuple[bool, Flood]:
     on_async, awaits, depth = request.param
     return on_async, Flood(awaits=awaits, depth=depth)
