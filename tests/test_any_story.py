@@ -70,6 +70,9 @@ class Story:
         self.failing = what == "fails"
         past = list(graph.get_state_history(THREAD))
         at = past[which % len(past)].config if past and what == "from" else THREAD
+        if what == "edit":
+            self.edit(graph, past[which % len(past)].config if past and which % 2 else THREAD, which)
+            return
         given = None if what in ("resume", "from") else {"messages": [HumanMessage(f"hello {which}")], "few": [which]}
         try:
             with warnings.catch_warnings():
@@ -78,13 +81,23 @@ class Story:
         except (OSError, EmptyInputError):
             pass
 
+    def edit(self, graph: CompiledStateGraph, at: Any, which: int) -> None:
+        log = graph.get_state(at).values.get("log", [])
+        edited = [{**log[0], "edited": which}] if log else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DroppedWorkWarning)
+            graph.update_state(at, {"log": edited, "few": [which], "facts": {"edit": which}}, ["one", "three"][which % 2])
+
     def readers(self) -> list[Any]:
         return [graph.get_state(THREAD) for graph in (*self.graphs, self.build())]
 
 
 @settings(max_examples=80, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["run", "fails", "resume", "from"]), st.integers(0, 30)), max_size=9)
+    st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from(["run", "fails", "resume", "from", "edit"]), st.integers(0, 30)),
+        max_size=9,
+    )
 )
 def test_whoever_reads_a_thread_reads_the_same(acts: list[tuple[int, str, int]]) -> None:
     story = Story()

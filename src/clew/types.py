@@ -274,6 +274,13 @@ class PregelTask(NamedTuple):
     result: dict[str, Any] | None = None
 
 
+class StateUpdate(NamedTuple):
+    """One update of `bulk_update_state`: what a node is to have returned, and which; None is inferred, as by `update_state`."""
+
+    values: Any
+    as_node: str | None = None
+
+
 class StateSnapshot(NamedTuple):
     """A thread as it stood at one checkpoint.
 

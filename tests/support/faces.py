@@ -14,6 +14,8 @@ class Face(Protocol):
     def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]: ...
     def get_state(self, graph: CompiledStateGraph, config: Any) -> StateSnapshot: ...
     def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]: ...
+    def update(self, graph: CompiledStateGraph, config: Any, values: Any, as_node: str | None = None) -> dict[str, Any]: ...
+    def bulk_update(self, graph: CompiledStateGraph, config: Any, supersteps: Any) -> dict[str, Any]: ...
 
 
 class Sync:
@@ -31,6 +33,12 @@ class Sync:
 
     def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]:
         return list(graph.get_state_history(config, **options))
+
+    def update(self, graph: CompiledStateGraph, config: Any, values: Any, as_node: str | None = None) -> dict[str, Any]:
+        return graph.update_state(config, values, as_node)
+
+    def bulk_update(self, graph: CompiledStateGraph, config: Any, supersteps: Any) -> dict[str, Any]:
+        return graph.bulk_update_state(config, supersteps)
 
 
 async def _all(found: AsyncIterator[Any]) -> list[Any]:
@@ -52,6 +60,12 @@ class Async:
 
     def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]:
         return asyncio.run(_all(graph.aget_state_history(config, **options)))
+
+    def update(self, graph: CompiledStateGraph, config: Any, values: Any, as_node: str | None = None) -> dict[str, Any]:
+        return asyncio.run(graph.aupdate_state(config, values, as_node))
+
+    def bulk_update(self, graph: CompiledStateGraph, config: Any, supersteps: Any) -> dict[str, Any]:
+        return asyncio.run(graph.abulk_update_state(config, supersteps))
 
 
 SYNC, ASYNC = Sync(), Async()

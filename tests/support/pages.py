@@ -5,33 +5,52 @@ import asyncio
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-BLOCK = re.compile(r"^```python([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```python([^\n]*)\n(.*?)^```(?:\n+```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 ROOT = Path(__file__).parents[2]
 
 
 def blocks(page: Path) -> Iterator[tuple[int, str]]:
     """Line and text of each block that is to be run; those marked `no-run` are for reading."""
+    return ((line, text) for line, text, _ in cells(page))
+
+
+def cells(page: Path) -> Iterator[tuple[int, str, str | None]]:
+    """Blocks, each with what the `text` block right after it says that it prints."""
     text = page.read_text()
     for found in BLOCK.finditer(text):
         if "no-run" not in found[1]:
-            yield text.count("\n", 0, found.start()) + 2, found[2]
+            yield text.count("\n", 0, found.start()) + 2, found[2], found[3]
 
 
 def run(page: Path) -> dict[str, Any]:
-    """Runs the page and returns the names it has made. `await` may stand anywhere, as in a notebook."""
+    """Runs the page and returns the names it has made. `await` may stand anywhere, as in a notebook.
+
+    Raises:
+        AssertionError: a block prints something else than the page shows.
+    """
     names: dict[str, Any] = {"__name__": "page"}
 
-    async def cells() -> None:
-        for line, text in blocks(page):
+    async def all_cells() -> None:
+        for line, text, shown in cells(page):
             tree = ast.increment_lineno(ast.parse(text), line - 1)
             code = compile(tree, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            returned = FunctionType(code, names)()
-            if inspect.isawaitable(returned):
-                await returned
+            with redirect_stdout(StringIO()) as printed:
+                returned = FunctionType(code, names)()
+                if inspect.isawaitable(returned):
+                    await returned
+            print(printed.getvalue(), end="")
+            if shown is not None:
+                assert _lines(printed.getvalue()) == _lines(shown), f"{page.name}:{line} prints something else than it shows"
 
-    asyncio.run(cells())
+    asyncio.run(all_cells())
     return names
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.strip("\n").splitlines()]

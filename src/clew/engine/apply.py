@@ -78,7 +78,11 @@ def spend(joins: Mapping[Join, frozenset[str]], spent: set[str]) -> dict[Join, f
 
 def apply(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result]) -> Checkpoint:
     """The checkpoint after the whole frontier of `checkpoint` has run; `results` stand in the frontier's order."""
-    after = _stepped(plan, checkpoint, in_order(checkpoint.frontier, results), ())
+    return faded(plan, stepped(plan, checkpoint, in_order(checkpoint.frontier, results), ()), results)
+
+
+def faded(plan: Plan, after: Checkpoint, results: Sequence[Result]) -> Checkpoint:
+    """Without the fleeting values that nobody has written in this superstep."""
     for key in plan.fleeting:
         if not any(write.key == key for result in results for write in result.writes):
             cast("dict[str, Any]", after.values).pop(key, None)
@@ -95,11 +99,11 @@ def amend(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result | None], 
     done = [(task, result) for task, result in pairs if result is not None]
     ordered = in_order([task for task, _ in done], [result for _, result in done])
     left = [task for task, result in pairs if result is None]
-    after = _stepped(plan, checkpoint, [*ordered, (Task(START), added)], left)
+    after = stepped(plan, checkpoint, [*ordered, (Task(START), added)], left)
     return replace(after, source="update", acted=checkpoint.acted)
 
 
-def _stepped(plan: Plan, checkpoint: Checkpoint, ordered: Sequence[tuple[Task, Result]], left: Sequence[Task]) -> Checkpoint:
+def stepped(plan: Plan, checkpoint: Checkpoint, ordered: Sequence[tuple[Task, Result]], left: Sequence[Task]) -> Checkpoint:
     """The next frontier is the Sends in order, then by name the nodes reached and those whose join is complete; where that is
     empty, the deferred nodes that wait. `left` has not run and stays."""
     spent = {_name(plan, task) for task, _ in ordered if not task.sent}

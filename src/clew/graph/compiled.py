@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, overload
 
 from clew.errors import ClewError
 from clew.graph.call import Call, as_context, chunks, finish, read_call, scope_of, surrounding
-from clew.graph.reading import Reading, tasks
+from clew.graph.editing import Editing
+from clew.graph.reading import tasks
 from clew.graph.structure import Structure
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
 from clew.runtime.context import RunControl
@@ -30,7 +31,7 @@ OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 Modes = str | Sequence[str]
 
 
-class CompiledStateGraph(Reading, Structure, Generic[StateT, ContextT, InputT, OutputT]):
+class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that runs.
 
     Every verb takes a config such as `{"configurable": {"thread_id": "1"}}`; with a checkpointer the thread is required. All

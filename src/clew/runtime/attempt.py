@@ -59,11 +59,11 @@ async def attempt(
     """
     if node.action is None:
         returned = Returned(task.arg, ())
-        return Result(returned.writes, await _led(plan, node, host, task, values, context, returned.writes)), returned
+        return Result(returned.writes, await led(plan, node, host, task, values, context, returned.writes)), returned
     given = given_to(node, task, values, context)
     returned = await called(plan, node.name, node.action, host, given, context, limit)
     writes = prepared(plan, returned.writes) if returned.writes else ()
-    targets = returned.targets + await _led(plan, node, host, task, values, context, writes)
+    targets = returned.targets + await led(plan, node, host, task, values, context, writes)
     return Result(writes, targets), returned
 
 
@@ -105,10 +105,11 @@ def _on_its_way(raised: "ParentCommand | BaseExceptionGroup[BaseException]") -> 
     return _on_its_way(cast("Any", up.exceptions[0]))
 
 
-async def _led(
+async def led(
     plan: Plan, node: Node, host: Host, task: Task, values: Values, context: TaskContext, writes: Sequence[Any]
 ) -> tuple[str | Send, ...]:
-    """Where edges and routers lead. Routers see the committed state with this task's own writes, not its siblings'."""
+    """Where a node's edges and routers lead once it has written. Routers see the committed state with these writes, not with
+    those of the node's siblings."""
     edges = plan.stations[node.name].edges
     if not node.routers and (plan.check is None or not writes):
         return edges

@@ -4,129 +4,44 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
-import weakref
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final, Literal, Self
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.storage import Batch, Found, Kept, Row, ThreadRow, conflict
-from clew.errors import DatabaseError
 from clew.ids import stamp_of, stamped
+from clew.sqlite_file import Kind, SqliteFile, transaction
 
-APPLICATION_ID: Final = 0x436C6577  # "Clew" in ASCII: SQLite's own place for whose file this is
-VERSION: Final = 1
-_INHERITED: Final[list[sqlite3.Connection]] = []  # a parent's connections in a forked child: neither used nor closed
 ROW: Final = "c.seq, c.id, c.parent, c.base, c.body"
+KIND: Final = Kind(
+    name="saver",
+    application=0x436C6577,  # "Clew" in ASCII
+    version=1,
+    schema=tuple((files("clew.checkpoint.sqlite") / "schema.sql").read_text().split(";\n")),
+    newer="upgrade it.",
+    unopened="does its directory exist, and may this process write there?",
+    locked="pass a longer `timeout`.",
+)
 
 
 class SqliteStorage:
-    """Rows in one SQLite file, over one connection behind a lock.
-
-    Writers of other processes are waited for up to `timeout` seconds. The connection is opened on first use, and opened anew
-    in a forked child, which must not use its parent's.
-    """
+    """Rows in one SQLite file."""
 
     def __init__(self, path: str, *, synchronous: str, timeout: float, given: sqlite3.Connection | None = None) -> None:
-        self.path = path
-        self._given = given
-        self._synchronous = synchronous
-        self._timeout = timeout
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._pid = os.getpid()
-        self._closed = False
-
-    # -- the connection ---------------------------------------------------------------------------------------------
+        self.file = SqliteFile(path, KIND, synchronous=synchronous, timeout=timeout, given=given)
 
     def open(self) -> None:
-        with self._using():
+        with self.file.using():
             pass
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None or self._pid != os.getpid():
-            if self._closed:
-                raise DatabaseError(f"The saver of {self.path!r} is closed: make a new one.")
-            if self._connection is not None:
-                _INHERITED.append(self._connection)
-            connection = self._connection = self._connect()
-            if connection is self._given:
-                return connection
-            self._pid = os.getpid()
-            # a saver that is let go without `close` closes its file; not at exit, which a forked child would do to its parent's
-            weakref.finalize(self, connection.close).atexit = False
-        return self._connection
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._given is not None and self._pid == os.getpid():
-            self._given.isolation_level = None
-            self._prepare(self._given)
-            return self._given
-        connection = sqlite3.connect(
-            self.path,
-            timeout=self._timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            uri=self.path.startswith("file:"),
-        )
-        try:
-            self._prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        application, version = (
-            connection.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
-        )
-        empty = not connection.execute("select 1 from sqlite_master limit 1").fetchone()
-        if not empty and application != APPLICATION_ID:
-            raise DatabaseError(
-                f"{self.path!r} is a SQLite database of something else: Clew keeps its threads in a file of its own. "
-                "Name another file."
-            )
-        if version > VERSION:
-            raise DatabaseError(
-                f"{self.path!r} was written by a newer Clew (format {version}, this one reads {VERSION}): upgrade it."
-            )
-        if empty:
-            connection.execute("pragma journal_mode = wal")
-        connection.execute(f"pragma synchronous = {self._synchronous}")
-        if empty:
-            self._create(connection)
-
-    def _create(self, connection: sqlite3.Connection) -> None:
-        connection.execute("begin immediate")
-        with _transaction(connection):
-            if not connection.execute("select 1 from sqlite_master limit 1").fetchone():  # another process may have been first
-                for statement in (files("clew.checkpoint.sqlite") / "schema.sql").read_text().split(";\n"):
-                    connection.execute(statement)
-                connection.execute(f"pragma application_id = {APPLICATION_ID}")
-                connection.execute(f"pragma user_version = {VERSION}")
-
-    @contextmanager
-    def _using(self) -> Generator[sqlite3.Connection]:
-        """The connection, to this thread alone; what SQLite raises comes out as what to do about it."""
-        with self._lock:
-            try:
-                yield self._opened()
-            except sqlite3.Error as error:
-                raise DatabaseError(_explained(self.path, error)) from error
-
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            if self._connection not in (None, self._given) and self._pid == os.getpid():
-                self._connection.close()
-            self._connection = None
+        self.file.close()
 
     # -- the verbs --------------------------------------------------------------------------------------------------
 
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
-        with self._using() as db:
+        with self.file.using() as db:
             head = db.execute(
                 "select t.no, t.epoch, h.no, h.seq, h.logs, (select count(*) from head where thread = t.no) from thread t "
                 "left join head h on h.thread = t.no and h.ns = ? where t.name = ?",
@@ -162,7 +77,7 @@ class SqliteStorage:
         return found
 
     def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        with self._using() as db:
+        with self.file.using() as db:
             no = db.execute("select no from thread where name = ?", (thread,)).fetchone()
             if no is None:
                 return []
@@ -173,13 +88,11 @@ class SqliteStorage:
             return found
 
     def commit(self, batch: Batch) -> int:
-        with self._using() as db:
-            db.execute("begin immediate")
-            with _transaction(db):
-                try:
-                    return self._commit(db, batch)
-                except sqlite3.IntegrityError as error:  # a number or a name that another run has taken
-                    raise conflict(batch.thread) from error
+        with self.file.using() as db, transaction(db):
+            try:
+                return self._commit(db, batch)
+            except sqlite3.IntegrityError as error:  # a number or a name that another run has taken
+                raise conflict(batch.thread) from error
 
     def _commit(self, db: sqlite3.Connection, batch: Batch) -> int:
         no, seq = self._moved(db, batch)
@@ -223,7 +136,7 @@ class SqliteStorage:
         return no, seq
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
-        with self._using() as db:
+        with self.file.using() as db:
             sql = (
                 f"select t.no, t.epoch, h.seq, h.no, h.logs, {ROW} from thread t join head h on h.thread = t.no and h.ns = ? "
                 "join checkpoint c on c.thread = t.no and c.ns = h.no where t.name = ? and c.seq < ? "
@@ -237,7 +150,7 @@ class SqliteStorage:
             ]
 
     def threads(self) -> list[ThreadRow]:
-        with self._using() as db:
+        with self.file.using() as db:
             sql = (
                 "select t.name, (select count(*) from checkpoint c where c.thread = t.no), "
                 "(select c.id from checkpoint c where c.thread = t.no and c.seq = t.seq) newest, "
@@ -248,39 +161,10 @@ class SqliteStorage:
             return [ThreadRow(*row) for row in db.execute(sql)]
 
     def drop(self, thread: str) -> None:
-        with self._using() as db:
-            db.execute("begin immediate")
-            with _transaction(db):
-                for table in ("head", "checkpoint", "item", "kept"):
-                    db.execute(f"delete from {table} where thread = (select no from thread where name = ?)", (thread,))
-                db.execute("delete from thread where name = ?", (thread,))
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """Ends the transaction that was begun: kept if all went well, else undone."""
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
-
-
-def _explained(path: str, error: sqlite3.Error) -> str:
-    text = str(error)
-    if "not a database" in text:
-        return f"{path!r} is not a SQLite database: name another file, or move this one out of the way."
-    if "readonly" in text or "read-only" in text:
-        return f"{path!r} cannot be written to ({text}): check the permissions of the file and of its directory."
-    if "unable to open" in text:
-        return f"{path!r} cannot be opened ({text}): does its directory exist, and may this process write there?"
-    if "same thread" in text:
-        return "The saver's connection belongs to one thread: make it with sqlite3.connect(…, check_same_thread=False)."
-    if "locked" in text:
-        return f"{path!r} stayed locked by another writer for longer than the timeout ({text}): pass a longer `timeout`."
-    return f"{path!r}: {text}"
+        with self.file.using() as db, transaction(db):
+            for table in ("head", "checkpoint", "item", "kept"):
+                db.execute(f"delete from {table} where thread = (select no from thread where name = ?)", (thread,))
+            db.execute("delete from thread where name = ?", (thread,))
 
 
 class SqliteSaver(Saver):

@@ -1,0 +1,114 @@
+"""Editing threads from outside, for `update_state`: the writes are read, the routers asked, and one checkpoint is committed."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+from clew.checkpoint.base import Saver
+from clew.checkpoint.journal import Journal
+from clew.constants import END, START
+from clew.engine import edit
+from clew.engine.snapshot import Place
+from clew.engine.start import begin, fork
+from clew.engine.stored import stored_checkpoint, stored_result
+from clew.engine.writes import prepared, read_input, read_return
+from clew.errors import DroppedWorkWarning, InvalidUpdateError
+from clew.runtime.attempt import led
+from clew.runtime.context import Scope, TaskContext
+from clew.runtime.host import Host
+from clew.runtime.loop import Program
+from clew.runtime.settings import Settings
+from clew.types import Checkpoint, Result, Saved, StateUpdate, Task
+
+INPUT: Final = "__input__"
+COPY: Final = "__copy__"
+
+
+async def update_state(
+    program: Program, saver: Saver, host: Host, settings: Settings, supersteps: Sequence[Sequence[StateUpdate]]
+) -> dict[str, Any]:
+    """Commits one checkpoint for each of the supersteps, each a list of updates; returns the config of the last."""
+    _check(supersteps)
+    journal = saver.journal(host, settings.thread or "", settings.ns)
+    saved = await journal.open(settings.checkpoint)
+    for updates in supersteps:
+        saved = await _superstep(program, host, settings, journal, saved, updates)
+    saver.release(journal)
+    assert saved is not None
+    return Place(settings.thread or "", settings.ns).config(saved.id)
+
+
+def _check(supersteps: Sequence[Sequence[StateUpdate]]) -> None:
+    if not supersteps:
+        raise ValueError("No supersteps provided: expected a list of lists of `StateUpdate(values, as_node)`.")
+    for updates in supersteps:
+        if not updates:
+            raise ValueError("No updates provided: each superstep needs one `StateUpdate(values, as_node)` at least.")
+        if len(updates) > 1 and any(update.as_node is None for update in updates):
+            raise InvalidUpdateError("Several updates in one superstep: say of each whose it is, with `as_node`.")
+
+
+async def _superstep(
+    program: Program,
+    host: Host,
+    settings: Settings,
+    journal: Journal,
+    saved: Saved | None,
+    updates: Sequence[StateUpdate],
+) -> Saved:
+    plan, parent = program.plan, saved.checkpoint if saved else None
+    first = updates[0]
+    if first.as_node == END:
+        after = _cleared(program, saved, first)
+    elif first.as_node == COPY:
+        after = fork(plan, parent or Checkpoint(plan.initial()))
+    elif first.as_node == INPUT:
+        given = read_input(plan, first.values)
+        after = begin(plan, parent, prepared(plan, given.writes))
+    else:
+        _warn_of_dropped(settings, saved)
+        edits = [await _edit(program, host, settings, parent, update) for update in updates]
+        after = edit.update(plan, parent, edits)
+        if plan.check is not None:
+            plan.check(after.values, {write.key for _, result in edits for write in result.writes})
+        for name, result in edits:  # under a key that no task has: it stands beside them, for none of them ran
+            journal.take(f"!{name}", Task("" if name == START else name), stored_result(plan, result))
+    return await journal.commit(stored_checkpoint(plan, after), program.keeps, settings.metadata)
+
+
+def _cleared(program: Program, saved: Saved | None, update: StateUpdate) -> Checkpoint:
+    if update.values is not None:
+        raise InvalidUpdateError(f"Cannot apply updates when clearing state: as_node=END takes None, got {update.values!r}.")
+    if saved is None:
+        raise InvalidUpdateError("The thread has nothing that could be cleared: it has no checkpoint.")
+    return edit.clear(program.plan, saved.checkpoint, saved.records)
+
+
+async def _edit(
+    program: Program, host: Host, settings: Settings, parent: Checkpoint | None, update: StateUpdate
+) -> tuple[str, Result]:
+    """What the node would have produced, had it returned `update.values`: its writes, and where it leads."""
+    plan = program.plan
+    name = edit.stand_in(plan, parent) if update.as_node is None else plan.aliases.get(update.as_node, update.as_node)
+    if name not in program.nodes:
+        raise InvalidUpdateError(f"Node {update.as_node!r} does not exist. {plan.known()}")
+    node = program.nodes[name]
+    returned = read_input(plan, update.values or {}) if name == START else read_return(plan, name, update.values)
+    writes = prepared(plan, returned.writes)
+    values = plan.completed(parent.values if parent else plan.initial())
+    scope = Scope(host, settings)
+    scope.begin(parent.step if parent else -2, None)
+    context = TaskContext(scope, name, name, settings.recursion_limit, node.metadata)
+    context.triggers = node.triggers
+    return name, Result(writes, returned.targets + await led(plan, node, host, Task(name), values, context, writes))
+
+
+def _warn_of_dropped(settings: Settings, saved: Saved | None) -> None:
+    done = sorted(key for key, outcome in saved.records.items() if isinstance(outcome, Result)) if saved else ()
+    if done:
+        warnings.warn(
+            f"The update drops what {done} had done in a superstep of thread {settings.thread!r} that had not ended; it stays "
+            "in the thread's history. To end that superstep first, call `invoke(None, config)`.",
+            DroppedWorkWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,201 @@
+"""A SQLite file that Clew keeps something in: opened, made, shared with other processes and with forked children.
+
+Here is also what is said where that fails. What a file holds is the business of the backend above.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+from clew.errors import DatabaseError
+
+_INHERITED: Final[list[sqlite3.Connection]] = []  # a parent's connections in a forked child: neither used nor closed
+
+
+class Kind(NamedTuple):
+    """What a backend's files are; the last three end a message with what to do.
+
+    Attributes:
+        name: of what holds the file, in messages.
+        application: four bytes in SQLite's own place for whose file this is.
+        version: of the format.
+        schema: statements that make the tables.
+        newer: where the file's format is newer than `version`.
+        unopened: where the file cannot be opened.
+        locked: where another process does not let go of it.
+    """
+
+    name: str
+    application: int
+    version: int
+    schema: tuple[str, ...]
+    newer: str
+    unopened: str
+    locked: str
+
+
+class SqliteFile:
+    """One connection behind a lock, opened on first use, and opened anew in a forked child, which must not use its parent's.
+
+    Writers of other processes are waited for up to `timeout` seconds. A connection that is `given` is used and left open.
+    """
+
+    def __init__(
+        self, path: str, kind: Kind, *, synchronous: str, timeout: float, given: sqlite3.Connection | None = None
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self._given = given
+        self._synchronous = synchronous
+        self._timeout = timeout
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        self._name = ""  # of the file, as SQLite sees it: absolute, and empty for one in memory
+        self._known: tuple[int, int] | None = None  # where the connection's file is
+
+    @contextmanager
+    def using(self) -> Generator[sqlite3.Connection]:
+        """The connection, to this thread alone; what SQLite raises comes out as what to do about it."""
+        try:
+            with self.raw() as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise DatabaseError(self._explained(str(error))) from error
+
+    @contextmanager
+    def raw(self) -> Generator[sqlite3.Connection]:
+        """`using`, with what SQLite raises as it is."""
+        with self._lock:
+            yield self._opened()
+
+    def close(self) -> None:
+        with self._lock:
+            self._forked()
+            self._closed = True
+            if self._connection not in (None, self._given):
+                self._connection.close()
+            self._connection = None
+
+    def _opened(self) -> sqlite3.Connection:
+        self._forked()
+        if self._connection not in (None, self._given) and self._place() != self._known:
+            self._connection.close()  # deleted or replaced, the file would take what is written and never be read again
+            self._connection = None
+        if self._connection is None:
+            if self._closed:
+                raise DatabaseError(f"The {self.kind.name} of {self.path!r} is closed: make a new one.")
+            self._connection = self._connect()
+        return self._connection
+
+    def _forked(self) -> None:
+        """In a forked child, leaves the connection to the parent."""
+        if self._pid != os.getpid():
+            _INHERITED.extend(connection for connection in (self._connection, self._given) if connection is not None)
+            self._connection = self._given = None
+            self._pid = os.getpid()
+
+    def _place(self) -> tuple[int, int] | None:
+        """Which file is there under the name now; None where there is none, or where it lives in memory."""
+        try:
+            found = os.stat(self._name)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._given is not None:
+            self._given.isolation_level = None
+            self._prepare(self._given)
+            return self._given
+        connection = sqlite3.connect(
+            self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False, uri=self.path.startswith("file:")
+        )
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._name = connection.execute("pragma database_list").fetchone()[2]
+        self._known = self._place()
+        # let go without `close`, it closes its file; not at exit, when daemon threads may still be in it
+        weakref.finalize(self, _let_go, connection, self._pid).atexit = False
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        kind = self.kind
+        if not _asked(connection, "select count(*) from sqlite_master"):
+            self._make(connection)
+        # after the tables: these are written with them, so that whoever sees tables sees whose they are
+        application, version = (_asked(connection, f"pragma {name}") for name in ("application_id", "user_version"))
+        if application != kind.application:
+            raise DatabaseError(
+                f"{self.path!r} is a SQLite database of something else: a {kind.name} has a file of its own. Name another file."
+            )
+        if version > kind.version:
+            raise DatabaseError(
+                f"{self.path!r} was written by a newer Clew (format {version}, this one reads {kind.version}): {kind.newer}"
+            )
+        connection.execute(f"pragma synchronous = {self._synchronous}")
+
+    def _make(self, connection: sqlite3.Connection) -> None:
+        try:  # before the tables: readers then read while another process writes, in every file that has any
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            # this one does not wait: another process is making the file too, and the transaction waits until it has the mode
+        with transaction(connection):
+            if not _asked(connection, "select count(*) from sqlite_master"):  # another process may have been first
+                for statement in self.kind.schema:
+                    connection.execute(statement)
+                connection.execute(f"pragma application_id = {self.kind.application}")
+                connection.execute(f"pragma user_version = {self.kind.version}")
+
+    def _explained(self, text: str) -> str:
+        path, kind = self.path, self.kind
+        if "not a database" in text:
+            return f"{path!r} is not a SQLite database: name another file, or move this one out of the way."
+        if "readonly" in text or "read-only" in text:
+            return f"{path!r} cannot be written to ({text}): check the permissions of the file and of its directory."
+        if os.path.isdir(path):
+            return f"{path!r} cannot be opened (it is a directory): name a file in a directory that exists."
+        if "unable to open" in text:
+            return f"{path!r} cannot be opened ({text}): {kind.unopened}"
+        if "same thread" in text:
+            made = "sqlite3.connect(…, check_same_thread=False)"
+            return f"The {kind.name}'s connection belongs to one thread: make it with {made}."
+        if "locked" in text:
+            return f"{path!r} stayed locked by another writer for longer than the timeout ({text}): {kind.locked}"
+        return f"{path!r} cannot be used ({text})."
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Generator[None]:
+    """All that is done inside, or nothing of it. Other writers are waited for."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+
+
+def _let_go(connection: sqlite3.Connection, pid: int) -> None:
+    if pid == os.getpid():
+        connection.close()
+    else:
+        _INHERITED.append(connection)
+
+
+def _asked(connection: sqlite3.Connection, sql: str) -> Any:
+    return connection.execute(sql).fetchone()[0]
