@@ -90,11 +90,6 @@ def test_routes_are_dotted_and_labelled_where_the_label_says_more_than_the_name(
     ]
 
 
-def test_a_router_that_does_not_say_where_leads_somewhere() -> None:
-    builder = drawn((START, "a"), ("b", END)).add_conditional_edges("a", nothing)
-    assert body(builder.compile().get_graph())[2:] == ["__start__ --> a;", "a -. &nbsp;?&nbsp; .-> __end__;", "b --> __end__;"]
-
-
 def test_a_literal_annotation_says_where() -> None:
     def route(state: Any) -> Literal["b", "__end__"]:
         return "b"

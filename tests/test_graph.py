@@ -2,7 +2,7 @@
 
 import operator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel
@@ -20,36 +20,6 @@ def test_a_sequence_runs_in_order_and_reducers_fold(face: Face) -> None:
     assert face.invoke(graph, {"log": ["in"], "n": 1}) == {"log": ["in", "a", "b"], "n": 1}
 
 
-def test_parallel_writes_are_folded_by_name_whatever_the_order_of_drawing(face: Face) -> None:
-    graph = drawn((START, "b"), (START, "a"), (START, "c")).compile()
-    assert face.invoke(graph, {}) == {"log": ["a", "b", "c"]}
-
-
-def test_a_join_fires_once_and_plain_edges_twice(face: Face) -> None:
-    branches = ((START, "a"), (START, "b"), ("b", "b2"))
-    joined = drawn(*branches, (["a", "b2"], "c")).compile()
-    plain = drawn(*branches, ("a", "c"), ("b2", "c")).compile()
-    assert face.invoke(joined, {})["log"] == ["a", "b", "b2", "c"]
-    assert face.invoke(plain, {})["log"].count("c") == 2
-
-
-def test_a_deferred_node_waits_for_everything_else(face: Face) -> None:
-    graph = drawn((START, "z"), (START, "b"), ("b", "b2"), ("b2", "b3"), defer=("z",)).compile()
-    assert face.invoke(graph, {})["log"] == ["b", "b2", "b3", "z"]
-
-
-def test_a_router_sees_its_own_write_and_not_its_siblings(face: Face) -> None:
-    seen: list[list[str]] = []
-
-    def route(state: Log) -> str:
-        seen.append(state.get("log", []))
-        return END
-
-    graph = drawn((START, "a"), (START, "b")).add_conditional_edges("a", route).compile()
-    face.invoke(graph, {})
-    assert seen == [["a"]]
-
-
 def test_a_router_loops_until_it_ends(face: Face) -> None:
     def again(state: Log) -> Literal["a", "__end__"]:
         return "a" if len(state.get("log", [])) < 3 else "__end__"
@@ -65,17 +35,6 @@ def test_a_path_map_names_what_answers_stand_for(face: Face, path_map: dict[Any,
 
     graph = drawn((START, "a"), ("b", END), ("c", END)).add_conditional_edges("a", answer, path_map).compile()
     assert face.invoke(graph, {})["log"] == ["a", "b"]
-
-
-def test_sends_run_side_by_side_and_are_folded_in_their_order_after_the_nodes(face: Face) -> None:
-    def worker(given: dict[str, int]) -> dict[str, Any]:
-        return {"log": [f"w{given['i']}"]}
-
-    def fan(state: Log) -> list[Any]:
-        return [*[Send("w", {"i": i}) for i in (2, 0, 1)], "z"]
-
-    builder = drawn((START, "a"), ("z", END)).add_node("w", worker).add_conditional_edges("a", fan)
-    assert face.invoke(builder.compile(), {})["log"] == ["a", "z", "w2", "w0", "w1"]
 
 
 def test_a_command_updates_and_goes_beside_the_edges(face: Face) -> None:
@@ -123,25 +82,6 @@ def test_dataclass_and_pydantic_states_are_given_as_instances_and_returned_as_a_
     start = [] if schema is Data else ["default"]
     assert face.invoke(graph, {"log": ["in"]}) == {"log": [*start, "in", "n=7"]}
     assert face.invoke(graph, schema(log=["in"], n=8))["log"] == [*start, "in", "n=8"]
-
-
-def test_a_reducer_is_found_wherever_it_stands(face: Face) -> None:
-    class State(TypedDict):
-        log: Annotated[list[str], operator.add, "a note behind it"]
-
-    graph = StateGraph(State).add_node("a", lambda state: {"log": ["a"]}).add_edge(START, "a").compile()
-    assert face.invoke(graph, {"log": ["in"]}) == {"log": ["in", "a"]}
-
-
-def test_containers_handed_to_nodes_are_copies(face: Face) -> None:
-    def meddling(state: Log) -> Log:
-        state["log"].append("meddled")  # pyright: ignore
-        return {"n": 1}
-
-    given = ["in"]
-    graph = StateGraph(Log).add_node("a", meddling).add_edge(START, "a").compile()
-    assert face.invoke(graph, {"log": given}) == {"log": ["in"], "n": 1}
-    assert given == ["in"]
 
 
 def test_async_nodes_run_side_by_side_on_the_async_face() -> None:
@@ -211,12 +151,6 @@ def test_values_come_after_the_input_and_after_each_step_that_wrote(face: Face) 
 
 def test_updates_are_the_default_and_say_who_wrote_what(face: Face) -> None:
     assert face.stream(chain(), {}) == [{"a": {"log": ["a"]}}, {"b": {"log": ["b"]}}]
-
-
-@pytest.mark.parametrize("modes", [["values", "updates"], ("values", "updates")])
-def test_several_modes_are_tagged_whatever_the_sequence(face: Face, modes: Any) -> None:
-    tags = [mode for mode, _ in face.stream(chain(), {}, stream_mode=modes)]
-    assert tags == ["updates", "values", "updates", "values"]
 
 
 def test_invoke_with_another_mode_returns_the_chunks(face: Face) -> None:

@@ -12,11 +12,10 @@ from clew.checkpoint.base import Saver
 from clew.errors import (
     DroppedWorkWarning,
     GraphRecursionError,
-    InvalidUpdateError,
     UnknownNode,
 )
 from clew.graph import START, StateGraph
-from clew.types import Command, Failed, Send
+from clew.types import Failed
 
 Config = dict[str, Any]
 
@@ -152,15 +151,6 @@ class Breaking:
         return node
 
 
-def test_only_the_failed_task_runs_again(face: Face, saver: Saver, thread: Config) -> None:
-    case = Breaking(saver)
-    with pytest.raises(OSError, match="no disk"):
-        SYNC.invoke(case.graph, {}, thread)  # the sync face, on which siblings are always awaited
-    case.broken = False
-    assert face.invoke(case.graph, None, thread) == {"log": ["a", "b", "c", "d"]}
-    assert case.ran == {"a": 1, "b": 2, "c": 1}
-
-
 def test_what_is_on_record_is_streamed_as_cached(face: Face, saver: Saver, thread: Config) -> None:
     case = Breaking(saver)
     with pytest.raises(OSError, match="no disk"):
@@ -212,61 +202,6 @@ def test_a_new_input_drops_the_open_step(face: Face, saver: Saver, thread: Confi
         assert face.invoke(case.graph, {"log": ["2"]}, thread)["log"] == ["1", "2", "a", "b", "c", "d"]
     dropped = face.history(case.graph, thread)[-2]
     assert [task.result for task in dropped.tasks] == [{"log": ["a"]}, None, {"log": ["c"]}]
-
-
-def test_one_of_ten_sends_fails_and_alone_runs_again(face: Face, saver: Saver, thread: Config) -> None:
-    ran: Counter[int] = Counter()
-
-    def worker(number: int) -> Any:
-        ran[number] += 1
-        if number == 4 and ran[4] == 1:
-            raise OSError("no disk")
-        return {"log": [str(number)]}
-
-    builder = StateGraph(Log).add_node("w", worker)
-    builder.add_node("fan", lambda state: Command(goto=[Send("w", i) for i in range(10)]))
-    graph = builder.add_edge(START, "fan").compile(saver)
-    with pytest.raises(OSError, match="no disk"):
-        SYNC.invoke(graph, {}, thread)
-    assert face.invoke(graph, None, thread)["log"] == list("0123456789")
-    assert ran == {**dict.fromkeys(range(10), 1), 4: 2}
-
-
-def test_a_task_whose_router_fails_is_not_finished(face: Face, saver: Saver, thread: Config) -> None:
-    answers: list[Any] = [OSError("no route"), "b"]
-
-    def route(state: Log) -> Any:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: {"log": ["b"]})
-    graph = builder.add_edge(START, "a").add_conditional_edges("a", route).compile(saver)
-    with pytest.raises(OSError, match="no route"):
-        face.invoke(graph, {}, thread)
-    assert face.invoke(graph, None, thread) == {"log": ["a", "b"]}
-
-
-def test_writes_that_cannot_be_applied_do_not_poison_the_thread(face: Face, saver: Saver, thread: Config) -> None:
-    written: dict[str, Any] = {"a": {"n": 1}, "b": {"n": 2}}
-    builder = StateGraph(Log)
-    for name in written:
-        builder.add_node(name, lambda state, name=name: written[name]).add_edge(START, name)
-    graph = builder.compile(saver)
-    with pytest.raises(InvalidUpdateError, match="2 nodes wrote the key 'n'"):
-        face.invoke(graph, {"log": ["in"]}, thread)
-    state = face.get_state(graph, thread)
-    assert (state.values, state.next) == ({"log": ["in"]}, ("a", "b"))
-    written["b"] = {"log": ["mended"]}
-    assert face.invoke(graph, None, thread) == {"log": ["in", "mended"], "n": 1}
-
-
-def test_out_of_supersteps_the_thread_is_kept_and_goes_on(face: Face, saver: Saver, thread: Config) -> None:
-    graph = chain(saver, "a", "b", "c")
-    with pytest.raises(GraphRecursionError, match=r"invoke\(None, config\)"):
-        face.invoke(graph, {}, {**thread, "recursion_limit": 2})
-    assert face.invoke(graph, None, {**thread, "recursion_limit": 1})["log"] == ["a", "b", "c"]
 
 
 def test_a_stream_closed_half_way_leaves_a_thread_that_goes_on(saver: Saver, thread: Config) -> None:

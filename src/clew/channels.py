@@ -5,7 +5,7 @@ A channel never keeps anything: the value lives in the checkpoint.
 
 import collections.abc as abc
 import operator
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar, get_origin, overload
@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 MISSING: Final[Any] = type("Missing", (), {"__repr__": lambda self: "<missing>", "__slots__": ()})()  # pyright: ignore[reportUnknownLambdaType]  (a sentinel)
 """What a key holds before its first write."""
 
-CONTAINERS: Final = frozenset({list, dict, set, deque})
+CONTAINERS: Final = frozenset({list, dict, set, deque, OrderedDict, defaultdict, Counter, bytearray})
 """The mutable containers that nodes are handed copies of, so that changing one leaks nowhere (DESIGN §4)."""
 
 

@@ -8,6 +8,7 @@
     ├── UnknownNode                          a route or a stored task names a node that is not there
     ├── GraphRecursionError (RecursionError) out of supersteps; the thread can go on
     ├── NodeTimeoutError (TimeoutError)      a node took longer than its TimeoutPolicy allows
+    ├── NodeCancelledError                   a node raised CancelledError, and nobody had cancelled the run
     ├── GraphDrained                         the run was asked to stop between two supersteps; the thread can go on
     ├── WrongFace (TypeError)                async code was reached from the sync face
     ├── MissingDependency (ImportError)      an optional package is not installed
@@ -86,6 +87,10 @@ class NodeError:
 
     node: str
     error: Exception
+
+
+class NodeCancelledError(ClewError):
+    """A node raised CancelledError itself: nobody had cancelled the run."""
 
 
 class GraphDrained(ClewError):

@@ -20,8 +20,9 @@ class Call:
     """What a caller asked for.
 
     Attributes:
-        modes: those that the caller reads. printed: those that are printed. tagged: chunks carry their mode, as a list of modes
-            was given. subgraphs: events of the graphs inside nodes are read as well. version: of the chunks' shape.
+        config: as given, laid over the one that was bound to the graph. modes: those that the caller reads. printed: those that
+            are printed. tagged: chunks carry their mode, as a list of modes was given. subgraphs: events of the graphs inside
+            nodes are read as well. version: of the chunks' shape.
         build: makes the state's class out of a dict, for `values` in version 2.
     """
 
@@ -99,19 +100,19 @@ def _configurable(config: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", config).get("configurable") or {} if isinstance(config, dict) else {}
 
 
-def scope_of(call: Call, host: Host, bound: Any, *, kept: bool, context: Any, store: Any, cache: Any) -> Scope:
-    """What all tasks of the run that is called for have in common. `bound` is the config that the graph was given before."""
+def scope_of(call: Call, host: Host, *, kept: bool, context: Any, store: Any, cache: Any) -> Scope:
+    """What all tasks of the run that is called for have in common."""
     parent = surrounding(call.config)
     read = call.modes | call.printed
     if parent is None:
-        settings = read_settings(merged(bound, call.config), kept=kept)
+        settings = read_settings(call.config, kept=kept)
         below: frozenset[str] = read if call.subgraphs else frozenset()
         return Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control)
     around = parent.scope
     below = around.below | read if call.subgraphs else around.below
     return Scope(
         host,
-        _within(around.settings, merged(bound, call.config)),
+        _within(around.settings, call.config),
         read | around.below,
         below,
         ns=parent.child_ns(),
@@ -169,7 +170,8 @@ async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[Event]:
         async for event in events:
             if parent is not None and event.mode in parent.scope.below:
                 parent.emit(event)
-                await parent.scope.host.room()
+                if not scope.host.driven:
+                    await parent.scope.host.room()
             own = event.ns == scope.ns
             if own and event.mode in call.printed:
                 call.print(event)

@@ -33,7 +33,7 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]") -> Program:
                 joins.setdefault(source, []).append(join)
     state = builder.schema.view()
     stations: dict[str, Station] = {}
-    nodes: dict[str, Node] = {START: Node(START, None, state, _routers(builder, START))}
+    nodes: dict[str, Node] = {START: Node(START, None, state, _routers(builder, START), hidden=True)}
     stations[START] = Station(tuple(edges.get(START, ())))
     aliases: dict[str, str] = {}
     for name, spec in builder.nodes.items():

@@ -18,7 +18,7 @@ from clew.runtime.context import RunControl
 from clew.runtime.drive import drive, iterate
 from clew.runtime.host import Host
 from clew.runtime.loop import Program, Run
-from clew.runtime.settings import merged
+from clew.runtime.settings import merged, read_settings
 from clew.runtime.threads import Threads, in_parallel
 from clew.types import Command, Config, GraphOutput
 
@@ -289,9 +289,10 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
 
     def run_on(self, host: Host, config: Any = None, stream_mode: Modes = ()) -> Run:
         """A run on a host of your own choice, not yet begun: for tests, and for whoever brings a third way to wait."""
-        return self._run(read_call(stream_mode, config=config), host)
+        return self._run(read_call(stream_mode, config=merged(self.config, config)), host)
 
     def _call(self, stream_mode: Modes | None, config: Any, options: dict[str, Any], *, invoked: bool = False) -> Call:
+        config = merged(self.config, config)
         if stream_mode is None:
             stream_mode = "values" if surrounding(config) else "updates"
         for name in options.keys() - OPTIONS:
@@ -304,7 +305,7 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
     def _run(self, call: Call, host: Host) -> Run:
         saver = None if surrounding(call.config) else self.checkpointer
         context = as_context(self.builder.context_schema, call.context)
-        scope = scope_of(call, host, self.config, kept=saver is not None, context=context, store=self.store, cache=self.cache)
+        scope = scope_of(call, host, kept=saver is not None, context=context, store=self.store, cache=self.cache)
         shown = self.program.plan.shown
         keys = call.output_keys
         for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
@@ -347,7 +348,7 @@ def _configs(inputs: Sequence[Any], config: Any) -> list[Any]:
 
 
 def _limit(configs: Sequence[Any]) -> int | None:
-    return configs[0].get("max_concurrency") if configs and configs[0] else None
+    return read_settings(configs[0], kept=False).max_concurrency if configs else None
 
 
 def _settled(found: Sequence[Any], return_exceptions: bool) -> list[Any]:

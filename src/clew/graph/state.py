@@ -303,6 +303,11 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         """
         self.validate()
         saver = None if checkpointer is False or checkpointer is None else self._keep_with(checkpointer)
+        if saver is not None or cache is not None:
+            from clew.checkpoint.codec import register_schema  # late: as above
+
+            for source in self.schemas:
+                register_schema(source)
         return CompiledStateGraph(
             program_of(self),
             self._as_it_is(),
@@ -322,14 +327,11 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
 
     def _keep_with(self, checkpointer: Any) -> "Saver":
         from clew.checkpoint.base import Saver  # late: a graph that keeps nothing need not import what keeps
-        from clew.checkpoint.codec import register_schema
 
         if not isinstance(checkpointer, Saver):
             raise TypeError(
                 f"Invalid checkpointer {checkpointer!r}: expected a saver such as InMemorySaver() or SqliteSaver('chat.db')."
             )
-        for source in self.schemas:
-            register_schema(source)
         return checkpointer
 
 

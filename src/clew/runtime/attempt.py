@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
+from clew.channels import own
 from clew.engine.apply import fold
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned, prepared, read_return, targets_of
@@ -60,11 +61,16 @@ async def attempt(
     if node.action is None:
         returned = Returned(task.arg, ())
         return Result(returned.writes, await led(plan, node, host, task, values, context, returned.writes)), returned
-    given = task.arg if task.sent else node.view(values, context.left)
+    given = given_to(node, task, values, context)
     returned = await called(plan, node.name, node.action, host, given, context, limit)
     writes = prepared(plan, returned.writes) if returned.writes else ()
     targets = returned.targets + await led(plan, node, host, task, values, context, writes)
     return Result(writes, targets), returned
+
+
+def given_to(node: Node, task: Task, values: Values, context: TaskContext) -> Any:
+    """What a node is called with: the Send's own input or its view of the state; containers are copies."""
+    return own(task.arg) if task.sent else node.view(values, context.left)
 
 
 async def called(
@@ -77,8 +83,9 @@ async def called(
     """
     try:
         answer = await host.call(action, given, context, limit)
-    except ParentCommand as up:  # from a graph that runs inside this node: as if the node itself had returned it
-        answer = replace(up.command, graph=None)
+    except (ParentCommand, BaseExceptionGroup) as raised:
+        # from a graph that runs inside this node: as if the node itself had returned it
+        answer = replace(_on_its_way(raised).command, graph=None)
     try:
         return read_return(plan, name, answer)
     except ParentCommand as up:
@@ -87,6 +94,16 @@ async def called(
         raise InvalidUpdateError(
             f"{name!r} returned a Command for the graph {up.command.graph!r}, and there is no graph around this one."
         ) from None
+
+
+def _on_its_way(raised: "ParentCommand | BaseExceptionGroup[BaseException]") -> ParentCommand:
+    """The Command that is going up, out of the groups that an `asyncio.TaskGroup` has wrapped it in."""
+    if isinstance(raised, ParentCommand):
+        return raised
+    up, rest = raised.split(ParentCommand)
+    if up is None or rest is not None:
+        raise raised
+    return _on_its_way(cast("Any", up.exceptions[0]))
 
 
 async def led(

@@ -86,6 +86,11 @@ class Host(Protocol):
         """Waits for a blocking call (a database's)."""
         ...
 
+    @property
+    def driven(self) -> bool:
+        """Whether its coroutines never suspend (`clew.runtime.drive`)."""
+        ...
+
     async def call(self, action: Action, given: Any, context: "TaskContext", limit: Limit | None = None) -> Any:
         """Calls user code as `context` and returns what it returned.
 

@@ -87,7 +87,7 @@ class Run:
         feed = self._feed
         try:
             records = await self._start(given)
-            if feed and feed.values and given is None:
+            if feed and feed.values and (given is None or not self._entering()):
                 yield feed.state(self.checkpoint)
             while True:
                 self.scope.begin(self.checkpoint.step, saved.id if (saved := self._saved()) else None)
@@ -101,7 +101,7 @@ class Run:
                 missing = [index for index, result in enumerate(results) if result is None]
                 for event in self._begun(results, missing) if feed else ():
                     yield event
-                if len(missing) == 1 and not (feed and feed.beside and self.checkpoint.frontier[missing[0]].node != START):
+                if len(missing) == 1 and not (feed and feed.beside and self._speaks(missing[0])):
                     results[missing[0]] = await self._alone(missing[0])
                 elif missing:
                     async for event in self._together(missing, results):
@@ -172,6 +172,16 @@ class Run:
                 stacklevel=2,
             )
 
+    def _entering(self) -> bool:
+        """Whether START is what runs next."""
+        frontier = self.checkpoint.frontier
+        return bool(frontier) and frontier[0].node == START
+
+    def _speaks(self, index: int) -> bool:
+        """Whether code of a user runs in this task, and so may have something to say while it does."""
+        node = self._program.nodes[self.checkpoint.frontier[index].node]
+        return node.action is not None or bool(node.routers)
+
     def _recorded(self, records: Mapping[str, Outcome]) -> list[Result | None]:
         """Per task its result, where one is on record."""
         frontier = self.checkpoint.frontier
@@ -185,7 +195,7 @@ class Run:
 
     def _may_go_on(self) -> None:
         """Raises GraphDrained where the run was asked to stop, GraphRecursionError where it may take no further superstep."""
-        if self.checkpoint.frontier[0].node == START:
+        if self._entering():
             return
         control = self.scope.control
         if control is not None and control.drain_requested:
@@ -242,7 +252,7 @@ class Run:
             raise
         finally:
             context.over = True
-        if self._feed and task.node != START:
+        if self._feed:
             self._held.append((index, shown))
         return result
 

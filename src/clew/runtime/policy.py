@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned, prepared
-from clew.errors import CacheWarning, NodeError, NodeTimeoutError, UnstorableValue
-from clew.runtime.attempt import Node, Policies, attempt, called
+from clew.errors import CacheWarning, GraphDrained, NodeError, NodeTimeoutError, UnstorableValue
+from clew.runtime.attempt import Node, Policies, attempt, called, given_to
 from clew.runtime.context import TaskContext
 from clew.runtime.host import Host, limit_of
 from clew.types import CachePolicy, Result, RetryPolicy, Send, Task, Values, Write
@@ -32,7 +32,7 @@ async def run_task(
     if cache is None or policies.cache is None:
         return await _handled(plan, node, policies, host, task, values, context)
     try:
-        digest = _cache_key(policies.cache, task.arg if task.sent else node.view(values, context.left))
+        digest = _cache_key(policies.cache, given_to(node, task, values, context))
     except UnstorableValue as error:
         _warn(node, "input", error)
         return await _handled(plan, node, policies, host, task, values, context)
@@ -64,13 +64,16 @@ async def _handled(
     try:
         return await _retried(plan, node, policies, host, task, values, context)
     except Exception as error:
-        if policies.handler is None:
+        if policies.handler is None or isinstance(error, GraphDrained):
             raise
         name = policies.handler.name
         context = context.again()
         context.error = NodeError(node.name, error)
-        given = task.arg if task.sent else node.view(values, context.left)
-        returned = await called(plan, name, policies.handler, host, given, context)
+        given = given_to(node, task, values, context)
+        try:
+            returned = await called(plan, name, policies.handler, host, given, context)
+        finally:
+            context.over = True
         return Result(prepared(plan, returned.writes), returned.targets), returned._replace(by=name, failed=error)
 
 
@@ -84,9 +87,11 @@ async def _retried(
             return await attempt(plan, node, host, task, values, context, limit)
         except Exception as error:
             policy = next((policy for policy in policies.retry if _matches(policy, error)), None)
-            if policy is None or context.attempt >= policy.max_attempts:
+            if policy is None or context.attempt >= policy.max_attempts or isinstance(error, GraphDrained):
                 raise
-            await host.sleep(_wait(policy, context.attempt))
+        finally:
+            context.over = True  # nobody listens to what this try may still do
+        await host.sleep(_wait(policy, context.attempt))
         context = context.again()
 
 

@@ -62,12 +62,15 @@ def read_settings(config: Any, *, kept: bool) -> Settings:
     limit = given.get("recursion_limit", RECURSION_LIMIT)
     if not isinstance(limit, int) or limit < 1:
         raise ValueError(f"recursion_limit is {limit!r}: expected a whole number of supersteps, 1 at least.")
+    many = given.get("max_concurrency")
+    if many is not None and (not isinstance(many, int) or many < 0):
+        raise ValueError(f"max_concurrency is {many!r}: expected how many tasks may run at once, or None for all.")
     return Settings(
         None if thread is None else str(thread),
         checkpoint_id,
         configurable.get("checkpoint_ns") or "",
         limit,
-        given.get("max_concurrency"),
+        many,
         _scalars(given.get("metadata"), configurable) if given.get("metadata") or len(configurable) > 1 else None,
         configurable,
         given,
@@ -75,7 +78,7 @@ def read_settings(config: Any, *, kept: bool) -> Settings:
 
 
 def merged(base: Mapping[str, Any] | None, over: Any) -> Any:
-    """A config laid over another: `configurable` and `metadata` by key, `tags` one after the other, the rest replaced.
+    """A config laid over another: `configurable` and `metadata` by key, `tags` by name, the rest replaced.
 
     A key that no config has goes to the `configurable` ones.
     """
@@ -86,7 +89,8 @@ def merged(base: Mapping[str, Any] | None, over: Any) -> Any:
         if key in ("configurable", "metadata"):
             found[key] = {**(found.get(key) or {}), **(value or {})}
         elif key == "tags":
-            found[key] = [*(found.get(key) or []), *(value or [])]
+            before: list[str] = found.get(key) or []
+            found[key] = list(dict.fromkeys([*before, *(value or [])]))
         elif key in KEYS:
             found[key] = value
         else:

@@ -4,13 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
+from clew.errors import NodeCancelledError
 from clew.runtime.context import TaskContext
 from clew.runtime.events import Event
 from clew.runtime.host import Action, Finished, Limit
-from clew.runtime.threads import BUFFER, POOL, Gate, overdue
+from clew.runtime.threads import BUFFER, POOL, Gate, cancelled, overdue
 from clew.types import RUNNING
 
 T = TypeVar("T")
@@ -42,26 +43,31 @@ async def in_thread(fn: Callable[..., T], /, *args: Any, **named: Any) -> T:
     return value
 
 
-class Paced:
-    """A coroutine that is held at its awaits for as long as the reader of its events is behind."""
+class Apart:
+    """A coroutine that runs in a context of its own, as one in a task of its own would, and needs no task for it.
 
-    __slots__ = ("_coroutine", "_host")
+    Where a `host` is given it is held at its awaits for as long as the reader of its events is behind.
+    """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], host: "Tasks") -> None:
+    __slots__ = ("_context", "_coroutine", "_host")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], context: Context, host: "Tasks | None") -> None:
         self._coroutine = coroutine
+        self._context = context
         self._host = host
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        coroutine, sent, error = self._coroutine, None, None
+        coroutine, run, sent, error = self._coroutine, self._context.run, None, None
         while True:
             try:
-                waits = coroutine.send(sent) if error is None else coroutine.throw(error)
+                waits = run(coroutine.send, sent) if error is None else run(coroutine.throw, error)
             except StopIteration as done:
                 return done.value
             sent, error = None, None
             try:
                 sent = yield waits
-                yield from self._host.room().__await__()
+                if self._host is not None:
+                    yield from self._host.room().__await__()
             except BaseException as raised:  # a cancellation: the coroutine's own to deal with
                 error = raised
 
@@ -72,6 +78,7 @@ class Tasks:
     __slots__ = ("_closed", "_gate", "_loop", "_mail", "_pending", "_room", "_running", "_thread", "_threaded", "read")
 
     blocking = staticmethod(in_thread)
+    driven = False
 
     def __init__(self, read: bool = False) -> None:
         self.read = read
@@ -94,25 +101,27 @@ class Tasks:
     async def call(self, action: Action, given: Any, context: TaskContext, limit: Limit | None = None) -> Any:
         self._on_loop()
         extra = context.given(action.wants) if action.wants else {}
-        token = RUNNING.set(context)
+        copied = copy_context()
+        copied.run(RUNNING.set, context)
+        if action.awaited is None:
+            assert action.plain is not None
+            found: Any = self._plain(copied.run, action.plain, given, **extra)
+        else:
+            found = Apart(copied.run(action.awaited, given, **extra), copied, self if self.read else None)
         try:
-            if action.awaited is None:
-                assert action.plain is not None
-                found: Any = self._plain(action.plain, given, extra)
-            else:
-                found = action.awaited(given, **extra)
-                if self.read:
-                    found = Paced(found, self)
             return await (found if limit is None else self._bounded(found, action.name, context, limit))
-        finally:
-            RUNNING.reset(token)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                raise NodeCancelledError(cancelled(action.name)) from error
+            raise
 
-    async def _plain(self, function: Callable[..., Any], given: Any, extra: dict[str, Any]) -> Any:
+    async def _plain(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         """A thread cannot be stopped, so `cancel` leaves its task alone: what it returns counts, as on the sync face."""
         task = asyncio.current_task()
         self._threaded.add(task)
         try:
-            return await in_thread(function, given, **extra)
+            return await in_thread(function, *args, **named)
         finally:
             self._threaded.discard(task)
 
@@ -153,7 +162,8 @@ class Tasks:
         self._mail.put_nowait((event, False))
 
     async def room(self) -> None:
-        await self._room.wait()
+        if self._loop is None or threading.get_ident() == self._thread:  # elsewhere `emit` has waited
+            await self._room.wait()
 
     async def receive(self) -> Finished | Event:
         message, threaded = await self._mail.get()

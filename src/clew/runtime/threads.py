@@ -8,7 +8,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from clew.errors import NodeTimeoutError, WrongFace
+from clew.errors import NodeCancelledError, NodeTimeoutError, WrongFace
 from clew.runtime.context import TaskContext
 from clew.runtime.drive import drive
 from clew.runtime.events import Event
@@ -17,6 +17,9 @@ from clew.types import RUNNING
 
 BUFFER: Final = 256
 """How many events may wait for their reader before those who make them wait as well."""
+
+LONGEST: Final = 3600.0
+"""Seconds that are waited at a time; what a thread can wait for has an end, which an infinite timeout has not."""
 
 T = TypeVar("T")
 
@@ -116,6 +119,7 @@ class Threads:
     """The host of one run on the sync face."""
 
     __slots__ = ("_closed", "_gate", "_mail")
+    driven = True
 
     def __init__(self) -> None:
         self._mail: SimpleQueue[Finished | Event] = SimpleQueue()
@@ -134,10 +138,15 @@ class Threads:
         copied = copy_context()
         copied.run(RUNNING.set, context)
         extra = context.given(action.wants) if action.wants else {}
-        if limit is None:
-            return copied.run(action.plain, given, **extra)
         plain = action.plain
-        return _bounded(lambda: copied.run(plain, given, **extra), action.name, context, limit)
+        try:
+            if limit is None:
+                return copied.run(plain, given, **extra)
+            return _bounded(lambda: copied.run(plain, given, **extra), action.name, context, limit)
+        except BaseException as error:
+            if type(error).__name__ == "CancelledError" and not isinstance(error, Exception):  # asyncio's
+                raise NodeCancelledError(cancelled(action.name)) from error
+            raise
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
         context, mail = copy_context(), self._mail
@@ -183,7 +192,7 @@ def _bounded(body: Callable[[], Any], name: str, context: TaskContext, limit: Li
     POOL.run(job)
     while (left := limit.left(context, began)) > 0:
         try:
-            value, error = done.get(timeout=left)
+            value, error = done.get(timeout=min(left, LONGEST))
         except Empty:
             continue
         if error is not None:
@@ -191,6 +200,10 @@ def _bounded(body: Callable[[], Any], name: str, context: TaskContext, limit: Li
         return value
     context.over = True
     raise overdue(name, limit)
+
+
+def cancelled(name: str) -> str:
+    return f"Node {name!r} raised asyncio.CancelledError, and nobody had cancelled the run: let it raise an error of its own."
 
 
 def overdue(name: str, limit: Limit) -> NodeTimeoutError:

@@ -20,6 +20,8 @@ class ScriptedHost:
         choose: is told how many tasks wait, and returns the index of the one that ends next.
     """
 
+    driven = True
+
     def __init__(self, choose: Callable[[int], int]) -> None:
         self._choose = choose
         self._waiting: list[Callable[[], Coroutine[Any, Any, Finished]]] = []
