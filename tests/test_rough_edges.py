@@ -90,3 +90,25 @@ def test_a_plain_function_beside_an_async_node_that_fails_counts(saver: Saver, t
         asyncio.run(graph.ainvoke({}, thread))
     assert asyncio.run(graph.ainvoke(None, thread))["log"] == ["shaky", "steady"]
     assert ran == ["steady"]
+
+
+def test_the_injected_config_with_another_thread_is_a_run_of_its_own(face: Face, saver: Saver, thread: dict[str, Any]) -> None:
+    inner = drawn((START, "a")).compile(saver)
+
+    def calls(state: Any, config: Any) -> Any:
+        other = {**config, "configurable": {**config["configurable"], "thread_id": "another"}}
+        return {"log": inner.invoke({"log": ["in"]}, other)["log"]}
+
+    graph = StateGraph(Log).add_node("n", calls).add_edge(START, "n").compile(saver)
+    assert face.invoke(graph, {}, thread)["log"] == ["in", "a"]
+    assert face.get_state(inner, {"configurable": {"thread_id": "another"}}).values == {"log": ["in", "a"]}
+
+
+def test_what_a_reader_does_to_a_chunk_stays_with_the_reader() -> None:
+    graph = drawn((START, "a"), (START, "b")).compile()
+    seen = list[Any]()
+    for mode, chunk in graph.stream({"log": []}, stream_mode=["updates", "values"]):
+        if mode == "updates" and "a" in chunk:
+            chunk["a"]["log"].append("mine")
+        seen.append(chunk)
+    assert seen[-1] == {"log": ["a", "b"]}

@@ -93,7 +93,23 @@ def surrounding(config: Any) -> TaskContext | None:
     if task is None:
         return None
     own = _configurable(config)
-    return None if any(own.get(key) for key in NESTED) and own.get("checkpoint_ns") != task.ns else task
+    names_a_thread = any(own.get(key) for key in NESTED)
+    return None if names_a_thread and not _is_of(task, own) else task
+
+
+def _is_of(task: TaskContext, configurable: dict[str, Any]) -> bool:
+    """Whether this is what the task's own config has, passed on."""
+    thread = configurable.get("thread_id")
+    same_thread = thread is None or str(thread) == task.scope.settings.thread
+    return configurable.get("checkpoint_ns") == task.ns and same_thread
+
+
+def _of_its_own(config: Any) -> Any:
+    """A task's config in which only the thread was changed: what else it says of a place is the task's, not the thread's."""
+    task, own = cast("TaskContext | None", RUNNING.get()), _configurable(config)
+    if task is None or own.get("checkpoint_ns") != task.ns:
+        return config
+    return {**config, "configurable": {key: own[key] for key in own if key not in NESTED[1:]}}
 
 
 def _configurable(config: Any) -> dict[str, Any]:
@@ -105,7 +121,7 @@ def scope_of(call: Call, host: Host, *, kept: bool, context: Any, store: Any, ca
     parent = surrounding(call.config)
     read = call.modes | call.printed
     if parent is None:
-        settings = read_settings(call.config, kept=kept)
+        settings = read_settings(_of_its_own(call.config), kept=kept)
         below: frozenset[str] = read if call.subgraphs else frozenset()
         return Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control)
     around = parent.scope

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from clew.channels import own
 from clew.constants import START
 from clew.engine import snapshot
 from clew.engine.plan import Plan
@@ -83,7 +84,7 @@ class Feed:
         return writes if keys is None else (write for write in writes if write.key in keys)
 
     def _update(self, name: str, writes: tuple[Write, ...], **more: Any) -> Event:
-        seen = tuple(self._seen(iter(writes)))
+        seen = tuple(Write(key, own(value)) for key, value in self._seen(iter(writes)))
         if self._plan.root or isinstance(self._keys, str):
             shown = None if not seen else seen[0].value if len(seen) == 1 else [write.value for write in seen]
         else:

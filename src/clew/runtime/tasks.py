@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ async def in_thread(fn: Callable[..., T], /, *args: Any, **named: Any) -> T:
             value = context.run(fn, *args, **named)
         except BaseException as raised:  # handed to whoever awaits it
             error = raised
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
             loop.call_soon_threadsafe(settle, value, error)
 
     POOL.run(body)
@@ -153,7 +154,7 @@ class Tasks:
             return
         if self._loop is not None and threading.get_ident() != self._thread:
             self._gate.enter()
-            if not self._loop.is_closed():
+            with suppress(RuntimeError):  # the loop has ended meanwhile: nobody reads
                 self._loop.call_soon_threadsafe(self._mail.put_nowait, (event, True))
             return
         self._pending += 1
