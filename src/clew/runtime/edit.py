@@ -1,6 +1,5 @@
 """Editing threads from outside, for `update_state`: the writes are read, the routers asked, and one checkpoint is committed."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,11 +11,11 @@ from clew.engine.snapshot import Place
 from clew.engine.start import begin, fork
 from clew.engine.stored import stored_checkpoint, stored_result
 from clew.engine.writes import prepared, read_input, read_return
-from clew.errors import DroppedWorkWarning, InvalidUpdateError
+from clew.errors import InvalidUpdateError
 from clew.runtime.attempt import led
 from clew.runtime.context import Scope, TaskContext
 from clew.runtime.host import Host
-from clew.runtime.loop import Program
+from clew.runtime.loop import Program, warn_of_dropped
 from clew.runtime.settings import Settings
 from clew.types import Checkpoint, Result, Saved, StateUpdate, Task
 
@@ -66,7 +65,7 @@ async def _superstep(
         given = read_input(plan, first.values)
         after = begin(plan, parent, prepared(plan, given.writes))
     else:
-        _warn_of_dropped(settings, saved)
+        warn_of_dropped("update", settings, saved)
         edits = [await _edit(program, host, settings, parent, update) for update in updates]
         after = edit.update(plan, parent, edits)
         if plan.check is not None:
@@ -101,14 +100,3 @@ async def _edit(
     context = TaskContext(scope, name, name, settings.recursion_limit, node.metadata)
     context.triggers = node.triggers
     return name, Result(writes, returned.targets + await led(plan, node, host, Task(name), values, context, writes))
-
-
-def _warn_of_dropped(settings: Settings, saved: Saved | None) -> None:
-    done = sorted(key for key, outcome in saved.records.items() if isinstance(outcome, Result)) if saved else ()
-    if done:
-        warnings.warn(
-            f"The update drops what {done} had done in a superstep of thread {settings.thread!r} that had not ended; it stays "
-            "in the thread's history. To end that superstep first, call `invoke(None, config)`.",
-            DroppedWorkWarning,
-            stacklevel=2,
-        )

@@ -29,6 +29,7 @@ from clew.runtime.context import Scope, TaskContext
 from clew.runtime.events import Event, Feed
 from clew.runtime.host import Finished
 from clew.runtime.policy import run_task
+from clew.runtime.settings import Settings
 from clew.types import Checkpoint, Command, Failed, Outcome, Result, Saved
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
@@ -147,7 +148,7 @@ class Run:
 
     async def _begin(self, saved: Saved | None, read: Returned) -> Mapping[str, Outcome]:
         plan = self._program.plan
-        self._warn_of_dropped(saved)
+        warn_of_dropped("new input", self._settings, saved)
         after = begin(plan, saved.checkpoint if saved else None, read.writes)
         if plan.check is not None:  # refused here, before anything of it is kept
             plan.check(fold(plan, after.values, [(after.frontier[0], Result(read.writes))]), dict(read.writes))
@@ -161,16 +162,6 @@ class Run:
         results = self._recorded(saved.records if saved else NONE)
         await self._commit(amend(plan, self.checkpoint, results, Result(read.writes, read.targets)))
         return NONE
-
-    def _warn_of_dropped(self, saved: Saved | None) -> None:
-        done = sorted(key for key, outcome in saved.records.items() if isinstance(outcome, Result)) if saved else ()
-        if done:
-            warnings.warn(
-                f"The new input drops what {done} had done in a superstep of thread {self._settings.thread!r} that had not "
-                "ended; it stays in the thread's history. To end that superstep first, call `invoke(None, config)`.",
-                DroppedWorkWarning,
-                stacklevel=2,
-            )
 
     def _entering(self) -> bool:
         """Whether START is what runs next."""
@@ -370,4 +361,16 @@ class Run:
         return (
             f"The run took {self._settings.recursion_limit} supersteps and is not at its end; {names} would run next{inside}. "
             'Does a loop have no way out? Otherwise allow more: `config={"recursion_limit": 1000}`.' + thread
+        )
+
+
+def warn_of_dropped(what: str, settings: Settings, saved: Saved | None) -> None:
+    """Warns where `what` drops finished tasks of a superstep that has not ended."""
+    done = sorted(key for key, outcome in saved.records.items() if isinstance(outcome, Result)) if saved else ()
+    if done:
+        warnings.warn(
+            f"The {what} drops what {done} had done in a superstep of thread {settings.thread!r} that had not ended; it stays "
+            "in the thread's history. To end that superstep first, call `invoke(None, config)`.",
+            DroppedWorkWarning,
+            stacklevel=2,
         )
