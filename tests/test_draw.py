@@ -1,8 +1,7 @@
 """What is in a drawing, as data and as Mermaid."""
 
-import importlib
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from types import SimpleNamespace
 from typing import Any, Literal, TypedDict
@@ -316,42 +315,3 @@ def test_styles_are_taken_as_langchain_gives_them() -> None:
 def test_wrong_styles_are_told_what_to_pass(wrong: Any, told: str) -> None:
     with pytest.raises(GraphError, match=told):
         drawn((START, "a")).compile().get_graph().draw_mermaid(**wrong)
-
-
-# -- beside LangGraph -----------------------------------------------------------------------------------------------
-
-
-def looping(lib: Any) -> Any:
-    builder = lib.StateGraph(State)
-    for name in ("agent", "tools", "a long name"):
-        builder.add_node(name, nothing)
-    builder.add_edge(START, "agent")
-    builder.add_conditional_edges("agent", nothing, {"continue": "tools", "rest": "a long name", END: END})
-    builder.add_edge("tools", "agent")
-    return builder
-
-
-def joining(lib: Any) -> Any:
-    builder = lib.StateGraph(State)
-    for name in ("z", "b", "a", "m"):
-        builder.add_node(name, nothing, defer=name == "m")
-    builder.add_edge(START, "z").add_edge("z", "b").add_edge("z", "a").add_edge(["b", "a"], "m")
-    return builder
-
-
-def entering(lib: Any) -> Any:
-    builder = lib.StateGraph(State)
-    builder.add_node("a", nothing).add_node("wörld", nothing)
-    builder.add_conditional_edges(START, nothing, {"left": "a", "one two three four five six seven eight nine ten": "wörld"})
-    return builder
-
-
-@pytest.mark.parametrize("build", [looping, joining, entering])
-@pytest.mark.parametrize("with_styles", [True, False])
-def test_ordinary_graphs_are_drawn_as_langgraph_draws_them(build: Callable[[Any], Any], with_styles: bool) -> None:
-    theirs = pytest.importorskip("langgraph.graph")
-    ours = importlib.import_module("clew.graph")
-    expected, found = build(theirs).compile().get_graph(), build(ours).compile().get_graph()
-    assert found.draw_mermaid(with_styles=with_styles) == expected.draw_mermaid(with_styles=with_styles)
-    assert found.to_json()["edges"] == expected.to_json()["edges"]
-    assert [node["id"] for node in found.to_json()["nodes"]] == [node["id"] for node in expected.to_json()["nodes"]]

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from support.faces import Face
+from support.faces import ASYNC, SYNC, Face
 from support.graphs import Log, says
 
 from clew.checkpoint.base import Saver
@@ -22,6 +22,11 @@ from clew.runtime import RunControl
 from clew.types import Command, RetryPolicy, Send
 
 AT_ONCE = RetryPolicy(initial_interval=0, jitter=False)
+FACES = [  # an async node has one face
+    pytest.param(SYNC, False, id="sync, plain node"),
+    pytest.param(ASYNC, False, id="async, plain node"),
+    pytest.param(ASYNC, True, id="async, async node"),
+]
 
 
 def one(node: Any, saver: Saver | None = None, cache: Any = None, **policies: Any) -> CompiledStateGraph:
@@ -96,7 +101,7 @@ def test_a_cancelled_run_keeps_what_its_siblings_had_finished(saver: Saver, thre
         (GeneratorExit, GeneratorExit),
     ],
 )
-@pytest.mark.parametrize("awaited", [False, True], ids=["plain node", "async node"])
+@pytest.mark.parametrize(("face", "awaited"), FACES)
 def test_what_a_node_raises_to_stop_everything(face: Face, awaited: bool, raised: Any, found: Any, beside: bool) -> None:
     def plain(state: Log) -> None:
         raise raised("mine")
@@ -104,8 +109,6 @@ def test_what_a_node_raises_to_stop_everything(face: Face, awaited: bool, raised
     async def waits(state: Log) -> None:
         raise raised("mine")
 
-    if awaited and type(face).__name__ == "Sync":
-        pytest.skip("an async node has one face")
     builder = StateGraph(Log).add_node("node", waits if awaited else plain).add_edge(START, "node")
     if beside:
         builder.add_node("other", says("other")).add_edge(START, "other")
@@ -121,7 +124,7 @@ def test_what_a_node_raises_to_stop_everything(face: Face, awaited: bool, raised
 VAR: ContextVar[str] = ContextVar("VAR", default="unset")
 
 
-@pytest.mark.parametrize("awaited", [False, True], ids=["plain node", "async node"])
+@pytest.mark.parametrize(("face", "awaited"), FACES)
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
 def test_context_variables_reach_nodes_and_go_no_further(face: Face, awaited: bool, beside: bool) -> None:
     def plain(state: Log) -> Log:
@@ -132,8 +135,6 @@ def test_context_variables_reach_nodes_and_go_no_further(face: Face, awaited: bo
     async def waits(state: Log) -> Log:
         return plain(state)
 
-    if awaited and type(face).__name__ == "Sync":
-        pytest.skip("an async node has one face")
     builder = StateGraph(Log).add_node("a", waits if awaited else plain).add_node("b", plain)
     builder.add_edge(START, "a").add_edge(START if beside else "a", "b")
     token = VAR.set("the caller's")

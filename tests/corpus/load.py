@@ -16,7 +16,7 @@ from corpus.harness import BY_NAME, Mark
 from corpus.plain import plain
 
 HERE: Final = Path(__file__).parent
-FILES: Final = ("state", "channels", "control", "running", "subgraphs", "agents", "streams", "policies", "memory")
+FILES: Final = ("state", "channels", "control", "running", "subgraphs", "agents", "streams", "policies", "memory", "drawings")
 WRITTEN_FOR: Final = "clew"
 
 
