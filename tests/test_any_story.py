@@ -4,6 +4,7 @@ import operator
 import warnings
 from typing import Annotated, Any, TypedDict
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
@@ -92,6 +93,7 @@ class Story:
         return [graph.get_state(THREAD) for graph in (*self.graphs, self.build())]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     st.lists(

@@ -221,6 +221,7 @@ class Bytes(BaseCache[Any]):
         self.rows = {}
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(storable_values(), st.data())
 def test_bytes_that_are_damaged_are_a_miss(value: Any, data: st.DataObject) -> None:

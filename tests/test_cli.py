@@ -43,6 +43,7 @@ def chatted(chat: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_demo_tells_the_story_in_three_processes(tmp_path: Path) -> None:
     found = clew("demo", cwd=tmp_path)
     assert found.returncode == 0, found.stderr

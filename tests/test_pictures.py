@@ -170,6 +170,7 @@ def check_scene(scene: Scene) -> None:
         assert not any(overlap(label, other) for other in (*areas, *labels[:at]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(drawings())
 def test_no_edge_passes_through_a_node_and_nothing_overlaps(drawing: Drawing) -> None:

@@ -226,6 +226,7 @@ def case(request: pytest.FixtureRequest) -> tuple[bool, Flood]:
     return on_async, Flood(awaits=awaits, depth=depth)
 
 
+@pytest.mark.slow
 def test_a_fast_writer_waits_for_a_slow_reader(case: tuple[bool, Flood]) -> None:
     on_async, flood = case
     worst = read = 0
