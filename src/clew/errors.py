@@ -18,11 +18,15 @@
         ├── CheckpointNotFound               no checkpoint of that id in the thread
         ├── CheckpointGone                   a checkpoint is there and items it names are not
         ├── ThreadConflict                   somebody else moved the thread on first
+        ├── UnknownInterrupt (RuntimeError)  an answer that no open question fits
+        ├── InterruptMismatch                an answer was given to another question than the code asks by now
         ├── UnstorableValue                  a value that the codec does not know
         ├── OpaqueValue                      a stored value of a type nobody registered was touched
         └── DatabaseError                    the database cannot be used
 
     ClewWarning (UserWarning)
+    ├── QuestionChanged                      a question was answered and reads differently by now
+    ├── UnkeptPause                          a task waits for an answer in a graph that keeps nothing
     ├── UnknownKeyWarning                    an update names a key that the state does not have
     ├── CacheWarning                         a cache cannot be used; the run goes on without it
     └── DroppedWorkWarning                   a new input dropped what tasks of an open superstep had done
@@ -30,10 +34,12 @@
 Control flow is no error: it is a `BaseException`, so that no `except Exception` of a node swallows it.
 
     GraphBubbleUp (BaseException)
+    ├── GraphInterrupt                       a task waits for an answer
     └── ParentCommand                        a Command for the graph around this one, on its way there
 """
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,6 +144,23 @@ class ThreadConflict(PersistenceError):
     """Another run moved this thread on first; nothing of this run's last step was kept."""
 
 
+class UnknownInterrupt(PersistenceError, RuntimeError):
+    """There is no open question that this answer fits.
+
+    Attributes:
+        reason: `"not_pending"`, an id that is not open (any more), or `"ambiguous"`, a bare answer to several questions.
+        interrupt_ids: the ids that were given. pending_ids: those that are open.
+    """
+
+    def __init__(self, message: str, reason: str, interrupt_ids: Sequence[str], pending_ids: Sequence[str]) -> None:
+        self.reason, self.interrupt_ids, self.pending_ids = reason, list(interrupt_ids), list(pending_ids)
+        super().__init__(message)
+
+
+class InterruptMismatch(PersistenceError):
+    """An answer on record was given to another question than the one that the code asks by now."""
+
+
 class UnstorableValue(PersistenceError):
     """A value of this type cannot be stored.
 
@@ -163,6 +186,14 @@ class ClewWarning(UserWarning):
     """Something that goes on, and was perhaps not meant."""
 
 
+class QuestionChanged(ClewWarning):
+    """A question was answered and reads differently by now; the answer was delivered, as the same code asks it."""
+
+
+class UnkeptPause(ClewWarning):
+    """A task waits for an answer, and the graph keeps nothing that it could be given to later."""
+
+
 class UnknownKeyWarning(ClewWarning):
     """An update names a key that the state does not have."""
 
@@ -177,6 +208,18 @@ class DroppedWorkWarning(ClewWarning):
 
 class GraphBubbleUp(BaseException):
     """Control flow on its way out of a node."""
+
+
+class GraphInterrupt(GraphBubbleUp):
+    """A task waits for an answer.
+
+    Attributes:
+        questions: what it asks (`clew.types.Question`).
+    """
+
+    def __init__(self, *questions: Any) -> None:
+        self.questions = questions
+        super().__init__(*questions)
 
 
 class ParentCommand(GraphBubbleUp):

@@ -50,6 +50,11 @@ def id_bytes(text: str) -> bytes | None:
     return found if len(found) == 16 else None
 
 
+def interrupt_id(checkpoint_id: bytes, key: str, slot: str) -> str:
+    """The id of a question: of its task, and which of the task's it is."""
+    return task_id(checkpoint_id, f"{key}?{slot}").replace("-", "")
+
+
 def task_id(checkpoint_id: bytes, key: str) -> str:
     """The id of a task: derived from the checkpoint that holds it and its key there, so it is never stored."""
     from hashlib import blake2b  # late: it loads OpenSSL, and ids of tasks are rarely asked for

@@ -1,8 +1,10 @@
 """The nouns: plain data that everything else speaks of. No behaviour; imports nothing of ours but constants."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
 T = TypeVar("T")
@@ -70,6 +72,15 @@ class Send:
     timeout: "Timeout | None" = field(default=None, kw_only=True)
 
 
+class Nothing(Enum):
+    """What stands where nothing was given, for None is an answer like any other."""
+
+    GIVEN = "given"
+
+    def __repr__(self) -> str:
+        return "nothing given"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command(Generic[N]):
     """What a node returns to write state and choose where to go next; its edges are followed as well.
@@ -80,12 +91,13 @@ class Command(Generic[N]):
         update: a dict, a list of `(key, value)` pairs, or an instance of the state schema.
         goto: a node name, a `Send`, or a sequence of them.
         graph: `Command.PARENT` for the graph around this one: as if the node that runs this graph had returned it.
-        resume: the answer to an interrupt, when a Command is a run's input.
+        resume: the answer to an interrupt, when a Command is a run's input: any value, for the only question that is open; or
+            `{id: answer}` for several.
     """
 
     graph: str | None = None
     update: Any = None
-    resume: Any = None
+    resume: Any = Nothing.GIVEN
     goto: Send | str | Sequence[Send | str] = ()
 
     PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
@@ -166,10 +178,35 @@ class Running(Protocol):
     @property
     def runtime(self) -> Any: ...
     def write(self, chunk: Any) -> None: ...
+    def ask(self, value: Any, key: str | None, schema: Any, strict: bool, code: Any) -> Any: ...
 
 
 RUNNING: ContextVar[Running | None] = ContextVar("clew_running", default=None)
 """Set while user code of a task runs, in its thread or task and in those it starts with a copied context."""
+
+
+def interrupt(value: Any, *, key: str | None = None, response_schema: Any = None, strict: bool = False) -> Any:
+    """Pauses the task until somebody answers: `graph.invoke(Command(resume=answer), config)`. Returns the answer.
+
+    The node then runs again from its first line, and this call returns at once; so whatever stands before it should bear being
+    repeated. An answer belongs to this question and is used once.
+
+    Args:
+        value: the question, anything that can be stored; callers find it in `result["__interrupt__"]`.
+        key: names the question, so that it keeps its answer wherever it moves in the code. Default: it is told by its number
+            among the task's interrupts, and by what it asks.
+        response_schema: a pydantic model, a dataclass, a TypedDict or another type that the answer must fit, which is then
+            returned as such; a dict is a JSON Schema for front ends, and not checked.
+        strict: refuse the answer if the question reads differently by now, even where the same code asks it.
+
+    Raises:
+        RuntimeError: no task is running here. InterruptMismatch: the answer was given to another question than this.
+        UnstorableValue: the question cannot be stored. ValidationError: the answer does not fit; it can be given anew.
+    """
+    task = RUNNING.get()
+    if task is None:
+        raise RuntimeError("interrupt() was called outside of a node: only what a graph runs can pause.")
+    return task.ask(value, key, response_schema, strict, sys._getframe(1).f_code)  # pyright: ignore[reportPrivateUsage]  (the only way to know who asks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +246,53 @@ class Failed:
         return f"{self.type}({self.message!r})"
 
 
-Outcome: TypeAlias = Result | Failed
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """A question that a task waits for an answer to.
+
+    Attributes:
+        value: what was asked. id: 32 hexadecimal digits, to answer this one by: `Command(resume={id: answer})`.
+        response_schema: what an answer must be, as JSON Schema, where `interrupt` was given one.
+    """
+
+    value: Any
+    id: str = ""
+    response_schema: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An `interrupt` call without an answer.
+
+    `slot` tells it from the task's others: its number or its key. `asked` and `code` are digests of the question, and of the
+    code that asked it.
+    """
+
+    slot: str
+    value: Any
+    asked: bytes
+    code: bytes
+    schema: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question was answered with; `asked` and `code` are those of the question."""
+
+    slot: str
+    value: Any
+    asked: bytes
+    code: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A task that waits for answers."""
+
+    questions: tuple[Question, ...]
+
+
+Outcome: TypeAlias = Result | Failed | Paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +325,8 @@ class Saved:
     Attributes:
         id: 16 bytes. seq: its number in the thread, counted by the store; the order of a thread.
         parent: the id it grew from, or None.
-        records: outcomes of its tasks that were kept while its superstep was open, by task key.
+        records: outcomes of its tasks that were kept while its superstep was open, by task key. answers: those that its tasks
+            were given, likewise.
         metadata: what the caller asked to keep with it.
     """
 
@@ -252,6 +336,7 @@ class Saved:
     parent: bytes | None = None
     records: Mapping[str, Outcome] = field(default_factory=dict[str, Outcome])
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    answers: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict[str, tuple[Answer, ...]])
 
 
 class PregelTask(NamedTuple):

@@ -16,7 +16,19 @@ from corpus.harness import BY_NAME, Mark
 from corpus.plain import plain
 
 HERE: Final = Path(__file__).parent
-FILES: Final = ("state", "channels", "control", "running", "subgraphs", "agents", "streams", "policies", "memory", "drawings")
+FILES: Final = (
+    "state",
+    "channels",
+    "control",
+    "running",
+    "subgraphs",
+    "agents",
+    "streams",
+    "policies",
+    "memory",
+    "drawings",
+    "pauses",
+)
 WRITTEN_FOR: Final = "clew"
 
 

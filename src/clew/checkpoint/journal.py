@@ -6,20 +6,32 @@ nothing is written over. It never decides what is kept when: the loop does.
 
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import ormsgpack
 
 from clew.checkpoint.ledger import KINDS, Entry, KeptValue, Ledger
-from clew.checkpoint.manifest import Body, Reader, over, read_body, unpacked, write_body, write_outcome
+from clew.checkpoint.manifest import (
+    Body,
+    Reader,
+    over,
+    read_answers,
+    read_body,
+    unpacked,
+    write_answers,
+    write_body,
+    write_outcome,
+)
 from clew.checkpoint.storage import Batch, Found, Kept, Row, Waiting
 from clew.constants import START
 from clew.engine.apply import task_key
 from clew.errors import CheckpointNotFound, UnstorableValue
 from clew.ids import id_text, new_checkpoint_id, stamped
-from clew.types import Checkpoint, Failed, Outcome, Result, Saved, Task
+from clew.types import Answer, Checkpoint, Failed, Outcome, Paused, Result, Saved, Task
 
 BATCH: Final = 50
+ANSWERS: Final = "?"  # before a task's key: the answers that it has been given
 
 
 class Journal:
@@ -98,7 +110,7 @@ class Journal:
         ledger = self._ledger
         if self.saved is None or self.saved.id != found.row.id or ledger.pending or ledger.logs() != found.logs:
             await self._read(found, found.row)
-        elif self.saved.records or found.kept:
+        elif self.saved.records or self.saved.answers or found.kept:
             await self._read_records(found, self.saved)
         return self.saved
 
@@ -132,7 +144,10 @@ class Journal:
         frontier = saved.checkpoint.frontier
         tasks = {task_key(frontier, index): task for index, task in enumerate(frontier)}
         records: dict[str, Outcome] = {}
+        answers: dict[str, tuple[Answer, ...]] = {}
         for kept in found.kept:
+            if kept.task[:1] == ANSWERS:
+                answers[kept.task[1:]] = read_answers(kept.body)
             if (task := tasks.get(kept.task)) is None:
                 continue
             outcome, places = await reader.outcome(task, unpacked(kept.body))
@@ -141,7 +156,7 @@ class Journal:
                 for index, write in enumerate(outcome.writes):
                     self._keys.add(write.key)
                     self._ledger.note(write.value, places[index] if places else ())
-        self.saved = Saved(saved.checkpoint, saved.id, saved.seq, saved.parent, records, saved.metadata)
+        self.saved = Saved(saved.checkpoint, saved.id, saved.seq, saved.parent, records, saved.metadata, answers)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -166,6 +181,14 @@ class Journal:
         taken = [outcome for outcome in self._outcomes if outcome[0] not in keys]
         fields = write_outcome(self._ledger, Task(""), failed)
         self._outcomes = taken + [(key, fields) for key in keys]
+
+    def pause(self, key: str, paused: Paused) -> None:
+        """Notes that a task waits for answers; kept by the next `keep`."""
+        self._outcomes.append((key, write_outcome(self._ledger, Task(""), paused)))
+
+    def answer(self, key: str, answers: Sequence[Answer]) -> None:
+        """Notes all answers that a task has been given; kept by the next `keep`. Raises UnstorableValue."""
+        self._outcomes.append((ANSWERS + key, write_answers(answers)))
 
     async def keep(self) -> None:
         """Keeps the outcomes taken so far while the superstep goes on. Raises ThreadConflict."""
@@ -276,7 +299,9 @@ async def _recorded(reader: Reader, found: Found) -> tuple[Saved, dict[str, Outc
         outcomes += [(key, fields) for key, *fields in read_body(found.next.body).outcomes]
     frontier = saved.checkpoint.frontier
     tasks = {task_key(frontier, index): task for index, task in enumerate(frontier)}
-    return saved, {key: (await reader.outcome(tasks[key], fields))[0] for key, fields in outcomes if key in tasks}
+    known = [(key, (await reader.outcome(tasks[key], fields))[0]) for key, fields in outcomes if key in tasks]
+    asked = {key: outcome for key, outcome in known if isinstance(outcome, Paused)}
+    return replace(saved, records=asked), dict(known)
 
 
 async def _saved(reader: Reader, found: Found, row: Row, body: Body, values: dict[str, Any]) -> Saved:

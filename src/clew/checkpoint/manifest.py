@@ -16,11 +16,12 @@ from clew.checkpoint.ledger import DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SE
 from clew.checkpoint.storage import Waiting
 from clew.constants import START
 from clew.errors import CheckpointGone, DatabaseError, UnstorableValue
-from clew.types import Checkpoint, Failed, Outcome, Result, Send, Task, Write
+from clew.types import Answer, Checkpoint, Failed, Outcome, Paused, Question, Result, Send, Task, Write
 
 SENDS: Final = "\0sends"
 SOURCES: Final = ("input", "loop", "update", "fork")
 FAILED: Final = 1
+PAUSED: Final = 2
 CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     LIST: list,
     TUPLE: tuple,
@@ -95,9 +96,19 @@ def write_outcome(ledger: Ledger, task: Task, outcome: Outcome) -> list[Any]:
     """An outcome as plain lists. START writes what its task in the frontier already holds, so only its targets are."""
     if isinstance(outcome, Failed):
         return [FAILED, encode([outcome.type, outcome.message, outcome.traceback])]
+    if isinstance(outcome, Paused):
+        return [PAUSED, encode([[q.slot, q.value, q.asked, q.code, q.schema] for q in outcome.questions])]
     entries = [[key, _write_value(ledger, key, key, value)] for key, value in outcome.writes]
     written = [] if task.node == START else entries
     return [0, written, [_write_target(ledger, target) for target in outcome.targets]]
+
+
+def write_answers(answers: Sequence[Answer]) -> list[Any]:
+    return [encode([[answer.slot, answer.value, answer.asked, answer.code] for answer in answers])]
+
+
+def read_answers(data: bytes) -> tuple[Answer, ...]:
+    return tuple(Answer(*answer) for answer in decode(unpacked(data)[0]))
 
 
 def over(fields: list[Any]) -> list[Any]:
@@ -161,6 +172,8 @@ class Reader:
         """An outcome, and of each write the places of its elements."""
         if fields[0] == FAILED:
             return Failed(*decode(fields[1])), []
+        if fields[0] == PAUSED:
+            return Paused(tuple(Question(*question) for question in decode(fields[1]))), []
         writes, places = await self.writes(fields[1])
         targets = fields[2] if len(fields) > 2 else ()
         written = task.arg if task.node == START else writes

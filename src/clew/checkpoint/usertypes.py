@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, cast, get_args, get_origin, get_type_
 
 from clew.errors import OpaqueValue
 from clew.schema import is_typed_dict
-from clew.types import Command, Overwrite, Send, TimeoutPolicy
+from clew.types import Command, Nothing, Overwrite, Send, TimeoutPolicy
 
 USER: Final = 27  # the code of all of them; see `registry`
 # past whatever a class does when it is called
@@ -207,5 +207,6 @@ def tag_of(kind: type) -> str | None:
 
 register(Send, name="clew.Send")
 register(Command, name="clew.Command")
+register(Nothing, name="clew.Nothing")
 register(Overwrite, name="clew.Overwrite")
 register(TimeoutPolicy, name="clew.TimeoutPolicy")

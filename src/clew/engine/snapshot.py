@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clew.constants import START
+from clew.engine.answers import open_questions
+from clew.engine.answers import shown as asked
 from clew.engine.apply import fold, in_order, task_key
 from clew.engine.plan import Plan
 from clew.ids import created_ms, id_text, task_id
@@ -69,7 +71,8 @@ def _shown(
         {"source": checkpoint.source, "step": checkpoint.step, "parents": {}, **saved.metadata},
         datetime.fromtimestamp(created_ms(saved.id) / 1000, UTC).isoformat(),
         place.config(saved.parent) if saved.parent else None,
-        tuple(_task(saved.id, task, key, outcome) for task, outcome, key in shown),
+        tasks := tuple(_task(saved, task, key, outcome) for task, outcome, key in shown),
+        tuple(found for task in tasks for found in task.interrupts),
     )
 
 
@@ -77,14 +80,15 @@ def _names(tasks: Iterable[Task]) -> tuple[str, ...]:
     return tuple(task.node for task in tasks)
 
 
-def _task(checkpoint_id: bytes, task: Task, key: str, outcome: Outcome | None) -> PregelTask:
+def _task(saved: Saved, task: Task, key: str, outcome: Outcome | None) -> PregelTask:
     index = int(key.partition(":")[0]) if task.sent else None
     path = ("__pregel_pull", task.node) if index is None else ("__pregel_push", index)
     return PregelTask(
-        task_id(checkpoint_id, key),
+        task_id(saved.id, key),
         task.node,
         path,
         outcome if isinstance(outcome, Failed) else None,
+        asked(found for found in open_questions(saved) if found.key == key) if saved.records else (),
         result=update_shown(outcome.writes) if isinstance(outcome, Result) else None,
     )
 

@@ -9,7 +9,7 @@ from clew.constants import END, START
 from clew.engine.plan import Plan
 from clew.errors import EmptyInputError, InvalidUpdateError, ParentCommand, UnknownKeyWarning
 from clew.schema import ROOT, fields_of
-from clew.types import Command, Overwrite, Send, Write
+from clew.types import Command, Nothing, Overwrite, Send, Write
 
 
 class Returned(NamedTuple):
@@ -80,8 +80,8 @@ def read_input(plan: Plan, given: Any) -> Returned:
     if command.graph is not None:
         raise InvalidUpdateError(f"The input is a Command for the graph {command.graph!r}, and there is no parent graph.")
     found = _read_command(plan, START, command)
-    if command.update is None and not found.targets:
-        raise EmptyInputError("The input is a Command with nothing in it: give it `update=…`, `goto=…` or both.")
+    if command.update is None and not found.targets and command.resume is Nothing.GIVEN:
+        raise EmptyInputError("The input is a Command with nothing in it: give it `update=…`, `goto=…` or `resume=…`.")
     return found
 
 

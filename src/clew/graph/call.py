@@ -43,8 +43,12 @@ class Call:
             part = {"type": event.mode, "ns": event.ns, "data": event.data}
             if event.mode != "values":
                 return part
+            data, asked = event.data, ()
+            if type(data) is dict:
+                data = cast("dict[str, Any]", data)
+                asked = data.pop("__interrupt__", ())
             whole = self.build is not None and not event.ns and self.output_keys is None
-            return {**part, "data": self.build(**event.data) if self.build and whole else event.data, "interrupts": ()}
+            return {**part, "data": self.build(**data) if self.build and whole else data, "interrupts": asked}
         if self.subgraphs:
             return (event.ns, event.mode, event.data) if self.tagged else (event.ns, event.data)
         return (event.mode, event.data) if self.tagged else event.data
@@ -132,7 +136,7 @@ def scope_of(call: Call, host: Host, *, kept: bool, context: Any, store: Any, ca
         read | around.below,
         below,
         ns=parent.child_ns(),
-        nested=True,
+        around=parent,
         context=context if context is not None else around.context,
         store=around.store if around.store is not None else store,
         cache=around.cache if around.cache is not None else cache,

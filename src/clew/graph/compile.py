@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 from clew.constants import END, START, TAG_HIDDEN
 from clew.engine.plan import Plan, Station
 from clew.graph.node import NodeSpec, as_action
-from clew.runtime.attempt import Node, Policies
+from clew.runtime.attempt import Node, Policies, Program
 from clew.runtime.host import Action, limit_of
-from clew.runtime.loop import Program
 from clew.schema import View, checker, fields_of
 from clew.types import Join
 

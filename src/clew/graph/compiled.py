@@ -6,7 +6,7 @@ import os.path
 from collections.abc import AsyncIterator, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, cast, overload
 
 from clew.errors import ClewError
 from clew.graph.call import Call, as_context, chunks, finish, read_call, scope_of, surrounding
@@ -14,13 +14,14 @@ from clew.graph.editing import Editing
 from clew.graph.reading import tasks
 from clew.graph.structure import Structure
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
+from clew.runtime.attempt import Program
 from clew.runtime.context import RunControl
 from clew.runtime.drive import drive, iterate
 from clew.runtime.host import Host
-from clew.runtime.loop import Program, Run
+from clew.runtime.loop import Run
 from clew.runtime.settings import merged, read_settings
 from clew.runtime.threads import Threads, in_parallel
-from clew.types import Command, Config, GraphOutput
+from clew.types import Command, Config, GraphOutput, Interrupt
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
@@ -129,7 +130,7 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
             run = self._run(call, Threads())
             if stream_mode != "values":
                 return list(iterate(chunks(run, call, input)))
-            return self._output(drive(finish(run, call, input)), call)
+            return self._output(drive(finish(run, call, input)), call, run.interrupts)
         except Exception as error:
             raise _trimmed(error)  # noqa: B904  (the same error)
 
@@ -168,7 +169,7 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
             run = self._run(call, _tasks(call))
             if stream_mode != "values":
                 return [chunk async for chunk in chunks(run, call, input)]
-            return self._output(await finish(run, call, input), call)
+            return self._output(await finish(run, call, input), call, run.interrupts)
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
 
@@ -317,14 +318,17 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
             keys = shown.keys
         return Run(self.program, saver, scope, keys)
 
-    def _output(self, state: Any, call: Call) -> Any:
+    def _output(self, state: Any, call: Call, interrupts: tuple[Interrupt, ...]) -> Any:
         if call.output_keys is not None:
             keys = call.output_keys
             state = state.get(keys) if isinstance(keys, str) else {key: state[key] for key in keys if key in state}
         if call.version == "v1":
-            return state
+            if not interrupts:
+                return state
+            asked = {"__interrupt__": list(interrupts)}
+            return {**cast("dict[str, Any]", state), **asked} if type(state) is dict else asked
         build = self.program.plan.shown.build
-        return GraphOutput(build(**state) if build and call.output_keys is None else state)
+        return GraphOutput(build(**state) if build and call.output_keys is None else state, interrupts)
 
 
 def _tasks(call: Call) -> Host:

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from clew.errors import MissingCheckpointer
+from clew.runtime.attempt import Program
 from clew.runtime.drive import drive, iterate
 from clew.runtime.host import Host
-from clew.runtime.loop import Program
 from clew.runtime.settings import Settings, merged, read_settings
 from clew.runtime.threads import Threads
 from clew.types import Config, StateSnapshot

@@ -11,7 +11,7 @@ from clew.channels import own
 from clew.engine.apply import fold
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned, prepared, read_return, targets_of
-from clew.errors import InvalidUpdateError, ParentCommand
+from clew.errors import GraphBubbleUp, GraphInterrupt, InvalidUpdateError, ParentCommand
 from clew.runtime.context import TaskContext
 from clew.runtime.host import Action, Host, Limit
 from clew.schema import View
@@ -51,6 +51,15 @@ class Node:
     hidden: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled graph as the loop runs it: the rules' plan and, by the same names, the nodes that do the work."""
+
+    plan: Plan
+    nodes: Mapping[str, Node]
+    keeps: Mapping[str, bool]
+
+
 async def attempt(
     plan: Plan, node: Node, host: Host, task: Task, values: Values, context: TaskContext, limit: Limit | None = None
 ) -> tuple[Result, Returned]:
@@ -85,7 +94,8 @@ async def called(
         answer = await host.call(action, given, context, limit)
     except (ParentCommand, BaseExceptionGroup) as raised:
         # from a graph that runs inside this node: as if the node itself had returned it
-        answer = replace(_on_its_way(raised).command, graph=None)
+        up = raised if isinstance(raised, ParentCommand) else _on_its_way(raised)
+        answer = replace(up.command, graph=None)
     try:
         return read_return(plan, name, answer)
     except ParentCommand as up:
@@ -96,14 +106,21 @@ async def called(
         ) from None
 
 
-def _on_its_way(raised: "ParentCommand | BaseExceptionGroup[BaseException]") -> ParentCommand:
-    """The Command that is going up, out of the groups that an `asyncio.TaskGroup` has wrapped it in."""
-    if isinstance(raised, ParentCommand):
-        return raised
-    up, rest = raised.split(ParentCommand)
-    if up is None or rest is not None:
-        raise raised
-    return _on_its_way(cast("Any", up.exceptions[0]))
+def _on_its_way(raised: BaseExceptionGroup[BaseException]) -> ParentCommand:
+    """The Command that is going up, out of the groups that an `asyncio.TaskGroup` has wrapped it in; pauses go on as one."""
+    found = [error for error in _leaves(raised) if isinstance(error, GraphBubbleUp)]
+    if len(found) < len(_leaves(raised)):
+        raise raised  # something else has failed as well, which counts for more
+    questions = [question for error in found if isinstance(error, GraphInterrupt) for question in error.questions]
+    if questions:
+        raise GraphInterrupt(*questions) from None
+    return cast("ParentCommand", found[0])
+
+
+def _leaves(raised: BaseException) -> list[BaseException]:
+    if not isinstance(raised, BaseExceptionGroup):
+        return [raised]
+    return [leaf for error in cast("Any", raised).exceptions for leaf in _leaves(error)]
 
 
 async def led(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from clew.ids import id_text, new_checkpoint_id, task_id
 from clew.runtime.events import Event
 from clew.runtime.settings import Settings
+from clew.types import Answer, Question
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -91,21 +92,24 @@ class Scope:
 
     Attributes:
         modes: those in which somebody reads the run. below: those in which somebody reads the graphs inside its nodes.
-        ns: the namespace, one segment for each graph around this one. nested: whether there is one.
+        ns: the namespace, one segment for each graph around this one. around: the task that this graph runs in, None for the
+            outermost. number: which of that task's graphs it is.
         anchor: id of the checkpoint that the superstep belongs to; made up where none is kept, when somebody asks.
-        step: the superstep's number.
+        step: the superstep's number. rejected: per task key the question whose answer did not fit.
     """
 
     __slots__ = (
         "_anchor",
+        "around",
         "below",
         "cache",
         "context",
         "control",
         "host",
         "modes",
-        "nested",
         "ns",
+        "number",
+        "rejected",
         "settings",
         "step",
         "store",
@@ -119,7 +123,7 @@ class Scope:
         below: frozenset[str] = frozenset(),
         *,
         ns: tuple[str, ...] = (),
-        nested: bool = False,
+        around: "TaskContext | None" = None,
         context: Any = None,
         store: Any = None,
         cache: Any = None,
@@ -130,13 +134,19 @@ class Scope:
         self.modes = modes
         self.below = below
         self.ns = ns
-        self.nested = nested
+        self.around = around
+        self.number = around.calls if around else 0
         self.context = context
         self.store = store
         self.cache = cache
         self.control = control
         self.step = 0
+        self.rejected: dict[str, Question] = {}
         self._anchor: bytes | None = None
+
+    @property
+    def nested(self) -> bool:
+        return self.around is not None
 
     def begin(self, step: int, anchor: bytes | None) -> None:
         self.step = step
@@ -154,12 +164,12 @@ class TaskContext:
 
     Attributes:
         key: the task's key in its superstep. node: its name. attempt: which try this is, from 1. since: when the first began.
-        left: how many supersteps the run may still take. over: nobody listens to it any more. beat, spoke: its last
-        heartbeat and when it last wrote to a stream, in seconds of the monotonic clock.
+        left: how many supersteps the run may still take. over: nobody listens to it any more. beat, spoke: its last heartbeat
+        and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot.
     """
 
-    __slots__ = ("attempt", "beat", "calls", "error", "key", "left", "metadata", "node", "over", "scope", "since",
-                 "spoke", "triggers")  # fmt: skip
+    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "error", "key", "left", "metadata", "node", "over", "scope",
+                 "since", "spoke", "triggers")  # fmt: skip
 
     def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -169,6 +179,8 @@ class TaskContext:
         self.metadata = metadata
         self.attempt = 1
         self.calls = 0
+        self.asked = 0
+        self.answers: Mapping[str, Answer] = {}
         self.over = False
         self.error: Any = None
         self.triggers: tuple[str, ...] = ()
@@ -180,7 +192,7 @@ class TaskContext:
         """The same task for its next try; the one before is over, whatever it may still do."""
         self.over = True
         other = TaskContext(self.scope, self.key, self.node, self.left, self.metadata)
-        other.triggers, other.since, other.attempt, other.calls = self.triggers, self.since, self.attempt + 1, 0
+        other.triggers, other.since, other.attempt, other.answers = self.triggers, self.since, self.attempt + 1, self.answers
         return other
 
     @property
@@ -200,6 +212,25 @@ class TaskContext:
         """The namespace of the next graph that this task runs: from the second on they are numbered."""
         self.calls += 1
         return (*self.scope.ns, self.segment, *((str(self.calls - 1),) if self.calls > 1 else ()))
+
+    def ask(self, value: Any, key: str | None, schema: Any, strict: bool, code: Any) -> Any:
+        """`interrupt`, for this task; see `clew.types.interrupt`."""
+        from clew.runtime.asking import Asking, Rejected, ask  # late: few graphs ask
+
+        own = str(self.asked) if key is None else f"={key}"
+        self.asked += key is None
+        slot, outermost = self.slot(own)
+        asking = Asking(slot, value, key is not None, schema, strict, code)
+        try:
+            return ask(outermost.answers.get(slot), asking, self.node)
+        except Rejected as rejected:
+            outermost.scope.rejected[outermost.key] = rejected.question
+            raise rejected.error from None
+
+    def slot(self, own: str) -> "tuple[str, TaskContext]":
+        """What a question is told by, and the outermost task: a question within it is told by the whole way there."""
+        around = self.scope.around
+        return around.slot(f"{self.scope.number}/{self.scope.step}/{self.key}/{own}") if around else (own, self)
 
     def write(self, chunk: Any) -> None:
         self.spoke = time.monotonic()

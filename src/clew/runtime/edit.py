@@ -9,13 +9,13 @@ from clew.constants import END, START
 from clew.engine import edit
 from clew.engine.snapshot import Place
 from clew.engine.start import begin, fork
-from clew.engine.stored import stored_checkpoint, stored_result
+from clew.engine.stored import stored_result
 from clew.engine.writes import prepared, read_input, read_return
 from clew.errors import InvalidUpdateError
-from clew.runtime.attempt import led
+from clew.runtime.attempt import Program, led
 from clew.runtime.context import Scope, TaskContext
+from clew.runtime.entrance import committed, warn_of_dropped
 from clew.runtime.host import Host
-from clew.runtime.loop import Program, warn_of_dropped
 from clew.runtime.settings import Settings
 from clew.types import Checkpoint, Result, Saved, StateUpdate, Task
 
@@ -72,7 +72,7 @@ async def _superstep(
             plan.check(after.values, {write.key for _, result in edits for write in result.writes})
         for name, result in edits:  # under a key that no task has: it stands beside them, for none of them ran
             journal.take(f"!{name}", Task("" if name == START else name), stored_result(plan, result))
-    return await journal.commit(stored_checkpoint(plan, after), program.keeps, settings.metadata)
+    return await committed(program, settings, journal, after)
 
 
 def _cleared(program: Program, saved: Saved | None, update: StateUpdate) -> Checkpoint:

@@ -9,7 +9,7 @@ from clew.engine import snapshot
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned
 from clew.ids import task_id
-from clew.types import Checkpoint, Outcome, Result, Saved, Task, Write
+from clew.types import Checkpoint, Interrupt, Outcome, Result, Saved, Task, Write
 
 if TYPE_CHECKING:
     from clew.runtime.context import Scope
@@ -123,6 +123,18 @@ class Feed:
             yield self._update(name, shown.writes, **({"__metadata__": {"cached": True}} if shown.cached else {}))
         if self.tasks and not shown.cached:
             yield from self._task("task_result", self._result(key, name, None, _by_key(shown.writes)))
+
+    def paused(self, before: Checkpoint, key: str, name: str, waiting: tuple[Interrupt, ...]) -> Iterator[Event]:
+        """What one task waits for, with the state as it was before its superstep."""
+        if self.updates:
+            yield self._event("updates", {"__interrupt__": waiting})
+        if self.values:
+            state = self.shown_state(before)
+            shown = cast("dict[str, Any]", state) if type(state) is dict else {}
+            yield self._event("values", {**shown, "__interrupt__": waiting})
+        if self.tasks:
+            asked = [{"value": w.value, "id": w.id, "response_schema": w.response_schema} for w in waiting]
+            yield from self._task("task_result", {**self._result(key, name, None, {}), "interrupts": asked})
 
     def failed(self, key: str, name: str, error: BaseException) -> Iterator[Event]:
         if self.tasks:

@@ -6,31 +6,30 @@ The loop alone owns what changes. Tasks are handed what they need and post one m
 import traceback
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clew.constants import START
-from clew.engine.apply import amend, apply, fold, task_key
-from clew.engine.plan import Plan
-from clew.engine.start import begin, fork, resume
-from clew.engine.stored import stored_checkpoint, stored_result
-from clew.engine.writes import Returned, prepared, read_input
+from clew.engine.answers import all_asked
+from clew.engine.apply import apply, fold, in_order, task_key
+from clew.engine.stored import stored_result
+from clew.engine.writes import Returned
 from clew.errors import (
-    DroppedWorkWarning,
-    EmptyInputError,
     GraphDrained,
+    GraphInterrupt,
     GraphRecursionError,
     PersistenceError,
+    UnkeptPause,
     UnstorableValue,
 )
-from clew.ids import task_id
-from clew.runtime.attempt import Node
+from clew.ids import interrupt_id, task_id
+from clew.runtime.attempt import Program
 from clew.runtime.context import Scope, TaskContext
+from clew.runtime.entrance import Entrance, committed, recorded
 from clew.runtime.events import Event, Feed
 from clew.runtime.host import Finished
 from clew.runtime.policy import run_task
-from clew.runtime.settings import Settings
-from clew.types import Checkpoint, Command, Failed, Outcome, Result, Saved
+from clew.types import Answer, Checkpoint, Failed, Interrupt, Outcome, Paused, Question, Result, Saved
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
     from clew.checkpoint.base import Saver
@@ -39,23 +38,16 @@ if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
 NONE: Mapping[str, Outcome] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A compiled graph as the loop runs it: the rules' plan and, by the same names, the nodes that do the work."""
-
-    plan: Plan
-    nodes: Mapping[str, Node]
-    keeps: Mapping[str, bool]
-
-
 class Run:
     """One run of one graph, on one thread where there is a saver.
 
     Attributes:
-        checkpoint: where the run stands. scope: what its tasks have in common.
+        checkpoint: where the run stands. scope: what its tasks have in common. interrupts: what it waits for, where it has
+            paused.
     """
 
-    __slots__ = ("_feed", "_held", "_host", "_journal", "_left", "_program", "_saver", "_settings", "checkpoint", "scope")
+    __slots__ = ("_answers", "_asked", "_feed", "_held", "_host", "_journal", "_left", "_program", "_saver", "_settings",
+                 "checkpoint", "interrupts", "scope")  # fmt: skip
 
     def __init__(
         self, program: Program, saver: "Saver | None", scope: Scope, output_keys: str | Sequence[str] | None = None
@@ -68,6 +60,9 @@ class Run:
         self._journal: Journal | None = None
         self._held: list[tuple[int, Returned]] = []
         self._left = scope.settings.recursion_limit
+        self._answers: Mapping[str, tuple[Answer, ...]] = {}
+        self._asked: dict[int, tuple[Question, ...]] = {}
+        self.interrupts: tuple[Interrupt, ...] = ()
         self.scope = scope
         self.checkpoint: Checkpoint = Checkpoint({})
 
@@ -98,16 +93,20 @@ class Run:
                 if not self.checkpoint.frontier:
                     break
                 self._may_go_on()
-                results = self._recorded(records)
+                results = recorded(self.checkpoint, records)
                 missing = [index for index, result in enumerate(results) if result is None]
-                for event in self._begun(results, missing) if feed else ():
+                for event in self._begun(results) if feed else ():
                     yield event
                 if len(missing) == 1 and not (feed and feed.beside and self._speaks(missing[0])):
                     results[missing[0]] = await self._alone(missing[0])
                 elif missing:
                     async for event in self._together(missing, results):
                         yield event
-                records = NONE
+                if self._asked:
+                    for event in await self._paused(results):
+                        yield event
+                    return
+                records, self._answers = NONE, {}
                 held = [event for index, shown in self._held for event in self._ended(index, shown)]
                 self._held.clear()
                 await self._advance([result for result in results if result is not None])
@@ -120,48 +119,13 @@ class Run:
         finally:
             await self._host.close()
 
-    # -- beginning --------------------------------------------------------------------------------------------------
-
     async def _start(self, given: Any) -> Mapping[str, Outcome]:
-        """Loads the thread and begins, resumes, amends or forks. Returns the outcomes that are on record."""
-        plan, settings, saver = self._program.plan, self._settings, self._saver
-        read = None if given is None else read_input(plan, given)
-        if read is not None:
-            read = read._replace(writes=prepared(plan, read.writes))
-        saved = None
-        if saver is not None and settings.thread is not None:
-            self._journal = saver.journal(self._host, settings.thread, settings.ns)
-            saved = await self._journal.open(settings.checkpoint)
-        if read is not None:
-            if isinstance(given, Command) and (saved or read.targets):
-                return await self._amend(saved, read)
-            return await self._begin(saved, read)
-        if self._journal is None:
-            raise EmptyInputError("There is nothing to go on from, as the graph keeps no state: pass an input.")
-        if saved is None:
-            raise EmptyInputError(f"Thread {settings.thread!r} has nothing to go on from: pass an input, such as a dict.")
-        if not self._journal.at_head:
-            await self._commit(fork(plan, saved.checkpoint))
-            return NONE
-        self.checkpoint = resume(plan, saved.checkpoint)
-        return saved.records
-
-    async def _begin(self, saved: Saved | None, read: Returned) -> Mapping[str, Outcome]:
-        plan = self._program.plan
-        warn_of_dropped("new input", self._settings, saved)
-        after = begin(plan, saved.checkpoint if saved else None, read.writes)
-        if plan.check is not None:  # refused here, before anything of it is kept
-            plan.check(fold(plan, after.values, [(after.frontier[0], Result(read.writes))]), dict(read.writes))
-        await self._commit(after)
-        return NONE
-
-    async def _amend(self, saved: Saved | None, read: Returned) -> Mapping[str, Outcome]:
-        """`Command(update=, goto=)` as input: beside what is pending, of which what has run need not run again."""
-        plan = self._program.plan
-        self.checkpoint = resume(plan, saved.checkpoint) if saved else Checkpoint(plan.initial())
-        results = self._recorded(saved.records if saved else NONE)
-        await self._commit(amend(plan, self.checkpoint, results, Result(read.writes, read.targets)))
-        return NONE
+        """Loads the thread and goes in. Returns the outcomes that are on record."""
+        if self._saver is not None and self._settings.thread is not None:
+            self._journal = self._saver.journal(self._host, self._settings.thread, self._settings.ns)
+        entered = await Entrance(self._program, self._settings, self._journal).enter(given)
+        self.checkpoint, self._answers = entered.checkpoint, entered.answers
+        return entered.records
 
     def _entering(self) -> bool:
         """Whether START is what runs next."""
@@ -172,14 +136,6 @@ class Run:
         """Whether code of a user runs in this task, and so may have something to say while it does."""
         node = self._program.nodes[self.checkpoint.frontier[index].node]
         return node.action is not None or bool(node.routers)
-
-    def _recorded(self, records: Mapping[str, Outcome]) -> list[Result | None]:
-        """Per task its result, where one is on record."""
-        frontier = self.checkpoint.frontier
-        if not records:
-            return [None] * len(frontier)
-        found = [records.get(task_key(frontier, index)) for index in range(len(frontier))]
-        return [outcome if isinstance(outcome, Result) else None for outcome in found]
 
     def _saved(self) -> Saved | None:
         return self._journal.saved if self._journal else None
@@ -197,20 +153,18 @@ class Run:
 
     # -- one superstep ----------------------------------------------------------------------------------------------
 
-    def _begun(self, results: list[Result | None], missing: list[int]) -> Iterator[Event]:
+    def _begun(self, results: list[Result | None]) -> Iterator[Event]:
         """What readers are told before the tasks run: those that need not, and those that will."""
         feed, frontier = self._feed, self.checkpoint.frontier
         assert feed is not None
+        nodes = [self._program.nodes[task.node] for task in frontier]
+        if feed.tasks:
+            begun = [(task_key(frontier, i), frontier[i], node) for i, node in enumerate(nodes) if not node.hidden]
+            yield from feed.started(self.checkpoint, begun)
         if feed.updates:
-            for task, result in zip(frontier, results, strict=True):
-                if result and task.node != START:
+            for task, result, node in zip(frontier, results, nodes, strict=True):
+                if result and not node.hidden:
                     yield feed.cached(task, result)
-        if feed.tasks and frontier[0].node != START:
-            nodes = self._program.nodes
-            yield from feed.started(
-                self.checkpoint,
-                [(task_key(frontier, i), frontier[i], node) for i in missing if not (node := nodes[frontier[i].node]).hidden],
-            )
 
     def _ended(self, index: int, shown: Returned) -> Iterator[Event]:
         frontier = self.checkpoint.frontier
@@ -226,9 +180,11 @@ class Run:
         # the step that runs now has been counted already
         context = TaskContext(self.scope, task_key(frontier, index), node.name, self._left + 1, node.metadata)
         context.triggers = ("__pregel_push",) if task.sent else node.triggers
+        if self._answers:
+            context.answers = {answer.slot: answer for answer in self._answers.get(context.key, ())}
         return context
 
-    async def _alone(self, index: int) -> Result:
+    async def _alone(self, index: int) -> Result | None:
         """The superstep's only task: run here, without a hop; its result is kept by the commit that follows."""
         checkpoint, program = self.checkpoint, self._program
         task = checkpoint.frontier[index]
@@ -238,6 +194,9 @@ class Run:
             result, shown = await run_task(program.plan, node, self._host, task, checkpoint.values, context)
             if self._journal:
                 self._journal.take(context.key, task, stored_result(program.plan, result))
+        except GraphInterrupt as pause:
+            self._asked[index] = pause.questions
+            return None
         except Exception as error:
             await self._failed([index], error)
             raise
@@ -264,6 +223,9 @@ class Run:
                 yield message
                 continue
             running -= 1
+            if isinstance(message.error, GraphInterrupt):  # the others go on: whatever they ask is asked together
+                self._asked[message.index] = message.error.questions
+                continue
             error = message.error or self._taken(message)
             if error is not None:
                 if isinstance(error, Exception):
@@ -285,6 +247,46 @@ class Run:
                 yield event
         if first is not None:
             raise first
+
+    async def _paused(self, results: Sequence[Result | None]) -> list[Event]:
+        """Keeps what is asked and what has finished; what readers are told. A graph within a task hands its questions up."""
+        frontier, asked, journal = self.checkpoint.frontier, sorted(self._asked.items()), self._journal
+        if self.scope.nested:
+            raise GraphInterrupt(*[question for _, questions in asked for question in questions])
+        keys = [(task_key(frontier, index), Paused(questions)) for index, questions in asked]
+        if journal:
+            for key, paused in keys:
+                journal.pause(key, all_asked(journal.saved, key, paused))
+            await journal.keep()
+        else:
+            warnings.warn(
+                "The run waits for an answer, and the graph keeps nothing that it could be given to later: compile it with a "
+                "checkpointer, as in `builder.compile(checkpointer=InMemorySaver())`.",
+                UnkeptPause,
+                stacklevel=2,
+            )
+        anchor = self.scope.anchor
+        waiting = {
+            key: tuple(Interrupt(q.value, interrupt_id(anchor, key, q.slot), q.schema) for q in paused.questions)
+            for key, paused in keys
+        }
+        self.interrupts = tuple(found for interrupts in waiting.values() for found in interrupts)
+        before = self.checkpoint
+        done = [(task, result) for task, result in zip(frontier, results, strict=True) if result is not None]
+        if done:  # callers see what has finished, as `get_state` shows it
+            values = fold(self._program.plan, before.values, in_order([t for t, _ in done], [r for _, r in done]))
+            self.checkpoint = replace(before, values=values)
+        feed = self._feed
+        if feed is None:
+            return []
+        names = {key: self._program.nodes[frontier[index].node].name for (key, _), (index, _) in zip(keys, asked, strict=True)}
+        events = [event for key, found in waiting.items() for event in feed.paused(before, key, names[key], found)]
+        events += [
+            event
+            for index, shown in self._held
+            for event in feed.ended(task_key(frontier, index), self._program.nodes[frontier[index].node].name, shown)
+        ]
+        return [*events, feed.state(self.checkpoint)] if done and feed.values else events
 
     def _taken(self, message: Finished) -> UnstorableValue | None:
         """Takes a task's result, to be kept; what stands in the way of that, if something does."""
@@ -333,8 +335,7 @@ class Run:
 
     async def _commit(self, checkpoint: Checkpoint) -> None:
         if self._journal:
-            kept = stored_checkpoint(self._program.plan, checkpoint)
-            await self._journal.commit(kept, self._program.keeps, self._settings.metadata)
+            await committed(self._program, self._settings, self._journal, checkpoint)
         self.checkpoint = checkpoint
 
     # -- failing ----------------------------------------------------------------------------------------------------
@@ -349,8 +350,13 @@ class Run:
             error.add_note(f"During task with name {frontier[indexes[0]].node!r}{task}")
         if journal is None or saved is None:
             return
-        text = "".join(traceback.format_exception(error))
-        journal.fail(keys, Failed(type(error).__name__, str(error), text))
+        if len(keys) == 1 and (question := self.scope.rejected.pop(keys[0], None)):  # it can be answered anew
+            given = [answer for answer in self._answers.get(keys[0], ()) if answer.slot != question.slot]
+            journal.pause(keys[0], all_asked(saved, keys[0], Paused((question,))))
+            journal.answer(keys[0], given)
+        else:
+            text = "".join(traceback.format_exception(error))
+            journal.fail(keys, Failed(type(error).__name__, str(error), text))
         await journal.keep()
 
     def _exhausted(self) -> str:
@@ -361,16 +367,4 @@ class Run:
         return (
             f"The run took {self._settings.recursion_limit} supersteps and is not at its end; {names} would run next{inside}. "
             'Does a loop have no way out? Otherwise allow more: `config={"recursion_limit": 1000}`.' + thread
-        )
-
-
-def warn_of_dropped(what: str, settings: Settings, saved: Saved | None) -> None:
-    """Warns where `what` drops finished tasks of a superstep that has not ended."""
-    done = sorted(key for key, outcome in saved.records.items() if isinstance(outcome, Result)) if saved else ()
-    if done:
-        warnings.warn(
-            f"The {what} drops what {done} had done in a superstep of thread {settings.thread!r} that had not ended; it stays "
-            "in the thread's history. To end that superstep first, call `invoke(None, config)`.",
-            DroppedWorkWarning,
-            stacklevel=2,
         )

@@ -1,0 +1,99 @@
+"""Questions and answers: which are open on a checkpoint, and which of them an answer is for. Pure (DESIGN §5, Interrupts)."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+from clew.errors import UnknownInterrupt
+from clew.ids import interrupt_id
+from clew.types import Answer, Interrupt, Paused, Question, Saved
+
+
+class Open(NamedTuple):
+    """A question without an answer: the key of the task that asks, and the id that callers know it by."""
+
+    key: str
+    question: Question
+    id: str
+
+
+def open_questions(saved: Saved) -> list[Open]:
+    """What the tasks of a checkpoint wait for, in the order of their keys."""
+    found: list[Open] = []
+    for key, outcome in sorted(saved.records.items()):
+        if isinstance(outcome, Paused):
+            given = {answer.slot for answer in saved.answers.get(key, ())}
+            found += [Open(key, q, interrupt_id(saved.id, key, q.slot)) for q in outcome.questions if q.slot not in given]
+    return found
+
+
+def all_asked(saved: Saved | None, key: str, paused: Paused) -> Paused:
+    """What a task asks, with what it had asked before: history shows questions that were answered, too."""
+    before = saved.records.get(key) if saved else None
+    if not isinstance(before, Paused):
+        return paused
+    slots = {question.slot for question in paused.questions}
+    return Paused((*[question for question in before.questions if question.slot not in slots], *paused.questions))
+
+
+def shown(questions: Iterable[Open]) -> tuple[Interrupt, ...]:
+    return tuple(Interrupt(found.question.value, found.id, found.question.schema) for found in questions)
+
+
+def answered(saved: Saved, resume: Any, *, anew: bool = False) -> dict[str, tuple[Answer, ...]]:
+    """Per task key all answers it has by now, where `resume` is one more: `{id: answer}`, or any value for the only question.
+
+    `anew` is for an older checkpoint, whose questions may have been answered since: the last one of each task is open again,
+    and what was answered after it is forgotten.
+
+    Raises:
+        UnknownInterrupt: an id that is not open, or a bare answer where several questions are.
+    """
+    waiting = open_questions(saved)
+    if anew:
+        waiting = waiting or _last_questions(saved)
+    by_id = {found.id: found for found in waiting}
+    if _names_questions(resume):
+        given = cast("Mapping[str, Any]", resume)
+        if wrong := [name for name in given if name not in by_id]:
+            raise UnknownInterrupt(
+                f"{wrong} are not waiting for an answer (any more). Open are {_listed(waiting)}. An answer is used once.",
+                "not_pending",
+                list(given),
+                list(by_id),
+            )
+        pairs = [(by_id[name], value) for name, value in given.items()]
+    elif len(waiting) > 1:
+        raise UnknownInterrupt(
+            "When there are multiple pending interrupts, you must specify the interrupt id when resuming: "
+            f"`Command(resume={{id: answer}})`. Open are {_listed(waiting)}.",
+            "ambiguous",
+            [],
+            list(by_id),
+        )
+    else:
+        pairs = [(found, resume) for found in waiting]
+    answers = dict(saved.answers)
+    for found, value in pairs:
+        question = found.question
+        answer = Answer(question.slot, value, question.asked, question.code)
+        before = itertools.takewhile(lambda one: one.slot != answer.slot, answers.get(found.key, ()))  # noqa: B023  (used at once)
+        answers[found.key] = (*before, answer)
+    return answers
+
+
+def _last_questions(saved: Saved) -> list[Open]:
+    paused = [(key, outcome) for key, outcome in sorted(saved.records.items()) if isinstance(outcome, Paused)]
+    last = [(key, outcome.questions[-1]) for key, outcome in paused]
+    return [Open(key, question, interrupt_id(saved.id, key, question.slot)) for key, question in last]
+
+
+def _names_questions(resume: Any) -> bool:
+    if type(resume) is not dict or not resume:
+        return False
+    keys = list(cast("dict[Any, Any]", resume))
+    return all(isinstance(key, str) and len(key) == 32 and not set(key) - set("0123456789abcdef") for key in keys)
+
+
+def _listed(waiting: Iterable[Open]) -> str:
+    return "{" + ", ".join(f"{found.id!r}: {found.question.value!r}" for found in waiting) + "}"
