@@ -4,6 +4,7 @@ import asyncio
 import operator
 import types
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from support.faces import SYNC, Face
 
 from clew.checkpoint.base import Saver
+from clew.checkpoint.memory import MemoryStorage
 from clew.errors import (
     EmptyInputError,
     InterruptMismatch,
@@ -23,6 +25,7 @@ from clew.errors import (
 )
 from clew.graph import START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
+from clew.testing.crash import Crash, CrashingStorage
 from clew.types import Command, RetryPolicy, Send, interrupt
 
 Config = dict[str, Any]
@@ -316,3 +319,44 @@ def test_an_answer_in_the_name_of_a_parent_is_refused(face: Face, saver: Saver, 
     face.invoke(graph, {}, thread)
     with pytest.raises(InvalidUpdateError, match="there is no parent graph"):
         face.invoke(graph, Command(resume=1, graph=Command.PARENT), thread)
+
+
+# -- crashes --------------------------------------------------------------------------------------------------------
+
+
+def pair(saver: Saver) -> CompiledStateGraph:
+    """Two that ask side by side, one of them twice, and one that follows."""
+
+    def twice(state: Log) -> Log:
+        return {"log": [interrupt("first?"), interrupt("second?")]}
+
+    builder = StateGraph(Log).add_node("ask", ask).add_node("twice", twice).add_node("last", lambda _state: {"n": 1})
+    return builder.add_edge(START, "ask").add_edge(START, "twice").add_edge(["ask", "twice"], "last").compile(saver)
+
+
+def to_the_end(graph: CompiledStateGraph, thread: Config) -> dict[str, Any]:
+    """What a caller does who reads the thread and goes on, answering what is asked, until nothing is left to do."""
+    for _ in range(9):
+        state = graph.get_state(thread)
+        if state.metadata is None:
+            graph.invoke({}, thread)
+        elif state.interrupts:
+            graph.invoke(Command(resume={found.id: f"to {found.value}" for found in state.interrupts}), thread)
+        elif state.next:
+            graph.invoke(None, thread)
+        else:
+            return state.values
+    raise AssertionError("it does not end")
+
+
+def test_a_crash_at_any_storage_call_loses_no_answer() -> None:
+    thread = {"configurable": {"thread_id": "1"}}
+    calm = CrashingStorage(MemoryStorage())
+    expected = to_the_end(pair(Saver(calm)), thread)
+    assert expected == {"log": ["to ?", "to first?", "to second?"], "n": 1}
+    for crash_at in range(calm.calls):
+        for done in (False, True):
+            crashing = CrashingStorage(MemoryStorage(), crash_at, done=done)
+            with suppress(Crash):
+                to_the_end(pair(Saver(crashing)), thread)
+            assert to_the_end(pair(Saver(crashing.storage)), thread) == expected, f"crashed at call {crash_at}"
