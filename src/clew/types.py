@@ -326,7 +326,7 @@ class Saved:
         id: 16 bytes. seq: its number in the thread, counted by the store; the order of a thread.
         parent: the id it grew from, or None.
         records: outcomes of its tasks that were kept while its superstep was open, by task key. answers: those that its tasks
-            were given, likewise.
+            were given, likewise. stopped: a run has stopped here at a breakpoint.
         metadata: what the caller asked to keep with it.
     """
 
@@ -337,6 +337,7 @@ class Saved:
     records: Mapping[str, Outcome] = field(default_factory=dict[str, Outcome])
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     answers: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict[str, tuple[Answer, ...]])
+    stopped: bool = False
 
 
 class PregelTask(NamedTuple):

@@ -190,3 +190,48 @@ def history_of_a_question(face: Face) -> Any:
     return [
         [[found.next, found.interrupts, [task.result for task in found.tasks]] for found in part] for part in (before, after)
     ]
+
+
+def line(**options: Any) -> Any:
+    builder = StateGraph(Log).add_sequence([("a", says("a")), ("b", says("b")), ("c", says("c"))]).add_edge(START, "a")
+    return builder.compile(checkpointer=InMemorySaver(), **options)
+
+
+@example("§2.5 breakpoints before and after, as compiled and at a call")
+def breakpoints(face: Face) -> Any:
+    found = {}
+    for name, compiled, called in (
+        ("before", {"interrupt_before": ["b"]}, {}),
+        ("after", {"interrupt_after": ["b"]}, {}),
+        ("every", {"interrupt_before": "*"}, {}),
+        ("at a call", {}, {"interrupt_before": ["c"]}),
+        ("in place of its own", {"interrupt_before": ["b"]}, {"interrupt_before": ["c"]}),
+    ):
+        graph = line(**compiled)
+        runs = [face.stream(graph, {"n": 1}, ONE, stream_mode=["values", "updates"], **called)]
+        while face.get_state(graph, ONE).next:
+            runs.append([face.get_state(graph, ONE).next, face.invoke(graph, None, ONE, **called)])
+        found[name] = runs
+    return found
+
+
+@example("§5.3 edit the state at a breakpoint, and go on")
+def edited_at_a_breakpoint(face: Face) -> Any:
+    graph = line(interrupt_before=["b"])
+    face.invoke(graph, {"n": 1}, ONE)
+    graph.update_state(ONE, {"log": ["by hand"]})
+    return {"next": face.get_state(graph, ONE).next, "done": face.invoke(graph, None, ONE)}
+
+
+@example("§3.6 an answer passes a breakpoint as well; a loop stops at each visit")
+def breakpoints_passed(face: Face) -> Any:
+    graph = line(interrupt_before=["b"])
+    face.invoke(graph, {"n": 1}, ONE)
+    passed = face.invoke(graph, Command(resume="unused"), ONE)
+    builder = StateGraph(Log).add_node("a", says("a")).add_edge(START, "a")
+    builder.add_conditional_edges("a", lambda state: "a" if len(state["log"]) < 3 else "__end__", ["a", "__end__"])
+    loop = builder.compile(checkpointer=InMemorySaver(), interrupt_before=["a"])
+    visits = [face.invoke(loop, {"n": 1}, ONE)]
+    while face.get_state(loop, ONE).next:
+        visits.append(face.invoke(loop, None, ONE))
+    return {"passed": passed, "visits": visits}

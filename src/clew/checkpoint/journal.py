@@ -31,6 +31,7 @@ from clew.ids import id_text, new_checkpoint_id, stamped
 from clew.types import Answer, Checkpoint, Failed, Outcome, Paused, Result, Saved, Task
 
 BATCH: Final = 50
+STOP: Final = "!stop"  # no task's key: a run has stopped here at a breakpoint
 ANSWERS: Final = "?"  # before a task's key: the answers that it has been given
 
 
@@ -110,7 +111,7 @@ class Journal:
         ledger = self._ledger
         if self.saved is None or self.saved.id != found.row.id or ledger.pending or ledger.logs() != found.logs:
             await self._read(found, found.row)
-        elif self.saved.records or self.saved.answers or found.kept:
+        elif self.saved.records or self.saved.answers or self.saved.stopped or found.kept:
             await self._read_records(found, self.saved)
         return self.saved
 
@@ -156,7 +157,8 @@ class Journal:
                 for index, write in enumerate(outcome.writes):
                     self._keys.add(write.key)
                     self._ledger.note(write.value, places[index] if places else ())
-        self.saved = Saved(saved.checkpoint, saved.id, saved.seq, saved.parent, records, saved.metadata, answers)
+        stopped = any(kept.task == STOP for kept in found.kept)
+        self.saved = Saved(saved.checkpoint, saved.id, saved.seq, saved.parent, records, saved.metadata, answers, stopped)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -189,6 +191,10 @@ class Journal:
     def answer(self, key: str, answers: Sequence[Answer]) -> None:
         """Notes all answers that a task has been given; kept by the next `keep`. Raises UnstorableValue."""
         self._outcomes.append((ANSWERS + key, write_answers(answers)))
+
+    def stop(self) -> None:
+        """Notes that a run stops here at a breakpoint; kept by the next `keep`."""
+        self._outcomes.append((STOP, []))
 
     async def keep(self) -> None:
         """Keeps the outcomes taken so far while the superstep goes on. Raises ThreadConflict."""

@@ -23,7 +23,8 @@ class Call:
         config: as given, laid over the one that was bound to the graph. modes: those that the caller reads. printed: those that
             are printed. tagged: chunks carry their mode, as a list of modes was given. subgraphs: events of the graphs inside
             nodes are read as well. version: of the chunks' shape.
-        build: makes the state's class out of a dict, for `values` in version 2.
+        before, after: the nodes to stop at, `"*"` for all. build: makes the state's class out of a dict, for `values` in
+            version 2.
     """
 
     config: Any = None
@@ -36,6 +37,8 @@ class Call:
     context: Any = None
     control: RunControl | None = None
     build: Callable[..., Any] | None = None
+    before: str | Sequence[str] = ()
+    after: str | Sequence[str] = ()
 
     def shown(self, event: Event) -> Any:
         """A chunk in the shape that was asked for: `data`, `(mode, data)`, `(ns, data)` or `(ns, mode, data)`; in v2 a dict."""
@@ -69,6 +72,8 @@ def read_call(
     output_keys: str | Sequence[str] | None = None,
     context: Any = None,
     control: RunControl | None = None,
+    interrupt_before: str | Sequence[str] | None = None,
+    interrupt_after: str | Sequence[str] | None = None,
 ) -> Call:
     """Raises ValueError for a mode or a version that there is none of."""
     modes, tagged = read_modes(stream_mode)
@@ -85,6 +90,8 @@ def read_call(
         output_keys,
         context,
         control,
+        before=interrupt_before or (),
+        after=interrupt_after or (),
     )
 
 

@@ -8,13 +8,14 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, cast, overload
 
-from clew.errors import ClewError
+from clew.errors import ClewError, GraphError
 from clew.graph.call import Call, as_context, chunks, finish, read_call, scope_of, surrounding
 from clew.graph.editing import Editing
 from clew.graph.reading import tasks
 from clew.graph.structure import Structure
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
-from clew.runtime.attempt import Program
+from clew.graph.validate import stopping_at
+from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import RunControl
 from clew.runtime.drive import drive, iterate
 from clew.runtime.host import Host
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from clew.graph.state import StateGraph
 
 OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-OPTIONS: Final = {"context", "control", "debug", "output_keys", "print_mode", "subgraphs", "version"}
+OPTIONS: Final = {
+    "context", "control", "debug", "interrupt_after", "interrupt_before", "output_keys", "print_mode", "subgraphs", "version",
+}  # fmt: skip
 Modes = str | Sequence[str]
 
 
@@ -58,6 +61,8 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         cache: BaseCache[Any] | None = None,
         name: str = "LangGraph",
         debug: bool = False,
+        interrupt_before: str | Sequence[str] = (),
+        interrupt_after: str | Sequence[str] = (),
     ) -> None:
         self.checkpointer = checkpointer
         self.store = store
@@ -66,6 +71,8 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         self.name = name
         self.program = program
         self.debug = debug
+        self.interrupt_before = interrupt_before
+        self.interrupt_after = interrupt_after
         self.config: Config | None = None
 
     def get_name(self) -> str:
@@ -186,6 +193,8 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         control: RunControl | None = None,
         debug: bool | None = None,
         version: Literal["v1", "v2"] = "v1",
+        interrupt_before: str | Sequence[str] | None = None,
+        interrupt_after: str | Sequence[str] | None = None,
     ) -> Iterator[Any]:
         """Runs, yielding as it goes; input, config and errors as for `invoke`.
 
@@ -199,12 +208,14 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
             subgraphs: events of graphs inside nodes as well; every chunk begins with the namespace, `()` for this graph.
             print_mode: modes to print as well; `debug=True` prints updates and values. control: to stop the run from outside.
             version: `"v2"` yields dicts `{"type", "ns", "data"}` whatever else is asked for.
+            interrupt_before, interrupt_after: names of nodes to stop at, or `"*"`; `invoke(None, config)` goes on.
 
         Every chunk is yielded once what it shows is kept (custom ones at once). Tasks wait where the reader is slow. Closing
         the iterator half-way leaves the thread at its last commit.
         """
         options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
         options |= {"control": control, "debug": debug, "version": version}
+        options |= {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
         try:
             call = self._call(stream_mode, config, options)
             yield from iterate(chunks(self._run(call, Threads()), call, input))
@@ -224,10 +235,13 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         control: RunControl | None = None,
         debug: bool | None = None,
         version: Literal["v1", "v2"] = "v1",
+        interrupt_before: str | Sequence[str] | None = None,
+        interrupt_after: str | Sequence[str] | None = None,
     ) -> AsyncIterator[Any]:
         """`stream`, as an async iterator."""
         options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
         options |= {"control": control, "debug": debug, "version": version}
+        options |= {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
         call = self._call(stream_mode, config, options)
         found = chunks(self._run(call, _tasks(call)), call, input)
         try:
@@ -316,7 +330,18 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
                 )
         if keys is None and scope.nested and not shown.root:
             keys = shown.keys
-        return Run(self.program, saver, scope, keys)
+        return Run(self.program, saver, scope, keys, self._stops(call, nested=scope.nested))
+
+    def _stops(self, call: Call, *, nested: bool) -> Stops | None:
+        """The breakpoints of a call, in place of the graph's own where it names some."""
+        before, after = call.before or self.interrupt_before, call.after or self.interrupt_after
+        if not before and not after:
+            return None
+        if nested:
+            raise GraphError(
+                "Breakpoints in a graph that runs within another are not there yet: ask with `interrupt()` in a node instead."
+            )
+        return Stops(stopping_at(self.builder.nodes, before), stopping_at(self.builder.nodes, after))
 
     def _output(self, state: Any, call: Call, interrupts: tuple[Interrupt, ...]) -> Any:
         if call.output_keys is not None:

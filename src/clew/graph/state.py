@@ -20,7 +20,7 @@ from clew.graph.node import (
     name_of,
 )
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
-from clew.graph.validate import check_graph, check_source, check_target
+from clew.graph.validate import check_graph, check_source, check_target, stopping_at
 from clew.runtime.attempt import Router
 from clew.runtime.host import limit_of
 from clew.schema import Schema, read_schema
@@ -286,6 +286,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         *,
         cache: "BaseCache[Any] | None" = None,
         store: Any = None,
+        interrupt_before: str | Sequence[str] | None = None,
+        interrupt_after: str | Sequence[str] | None = None,
         debug: bool = False,
         name: str | None = None,
     ) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
@@ -294,6 +296,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         Args:
             checkpointer: keeps threads; without one, or with False, nothing is remembered from one call to the next.
             cache: holds results of nodes with a `cache_policy`. store: what nodes find as `store`.
+            interrupt_before, interrupt_after: names of nodes at which every run stops, or `"*"`; see `stream`.
             debug: prints updates and values of every run.
             name: what the graph is called; default `"LangGraph"`, which existing front ends look for.
 
@@ -302,6 +305,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             TypeError: the checkpointer is none.
         """
         self.validate()
+        for names in (interrupt_before or (), interrupt_after or ()):
+            stopping_at(self.nodes, names)
         saver = None if checkpointer is False or checkpointer is None else self._keep_with(checkpointer)
         if saver is not None or cache is not None:
             from clew.checkpoint.codec import register_schema  # late: as above
@@ -316,6 +321,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             cache=cache,
             name=name or "LangGraph",
             debug=debug,
+            interrupt_before=interrupt_before or (),
+            interrupt_after=interrupt_after or (),
         )
 
     def _as_it_is(self) -> Self:

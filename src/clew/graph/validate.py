@@ -1,6 +1,6 @@
 """Whether a drawing makes a graph. Every error says what was found, what there is, and how to mend it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clew.constants import END, START
@@ -49,6 +49,16 @@ def check_graph(
             "Graph must have an entrypoint: add at least one edge from START to another node, as in "
             f"`builder.add_edge(START, {next(iter(sorted(known)), 'my_node')!r})`."
         )
+
+
+def stopping_at(nodes: Mapping[str, Any], names: str | Sequence[str]) -> frozenset[str]:
+    """The nodes of a breakpoint. Raises GraphError where one of them is none."""
+    if names == "*":
+        return frozenset(nodes)
+    found = frozenset((names,) if isinstance(names, str) else names)
+    for name in sorted(found - nodes.keys()):
+        raise GraphError(f"A breakpoint names {name!r}, which is not a node: name some of {sorted(nodes)}, or '*' for all.")
+    return found
 
 
 def _known(name: str, known: set[str], what: str, how: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 from clew.channels import own
+from clew.constants import START
 from clew.engine.apply import fold
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned, prepared, read_return, targets_of
@@ -15,7 +16,7 @@ from clew.errors import GraphBubbleUp, GraphInterrupt, InvalidUpdateError, Paren
 from clew.runtime.context import TaskContext
 from clew.runtime.host import Action, Host, Limit
 from clew.schema import View
-from clew.types import CachePolicy, Result, RetryPolicy, Send, Task, Values
+from clew.types import CachePolicy, Checkpoint, Result, RetryPolicy, Send, Task, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,22 @@ class Node:
     metadata: Mapping[str, Any] | None = None
     triggers: tuple[str, ...] = ()
     hidden: bool = False
+
+
+class Stops(NamedTuple):
+    """Breakpoints: the nodes before which, and after which, a run stops."""
+
+    before: frozenset[str] = frozenset()
+    after: frozenset[str] = frozenset()
+
+    def hit(self, checkpoint: Checkpoint, *, entered: bool) -> bool:
+        """Whether a run stops at this checkpoint; `entered` says that it has just gone in there, and ran nothing before."""
+        frontier = checkpoint.frontier
+        if not frontier or frontier[0].node == START:
+            return False
+        return any(task.node in self.before for task in frontier) or (
+            not entered and not self.after.isdisjoint(checkpoint.acted)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,12 @@ async def update_state(
     _check(supersteps)
     journal = saver.journal(host, settings.thread or "", settings.ns)
     saved = await journal.open(settings.checkpoint)
+    stopped = saved is not None and saved.stopped
     for updates in supersteps:
         saved = await _superstep(program, host, settings, journal, saved, updates)
+    if stopped:  # whoever stopped there has edited it: the run that goes on need not stop for that again
+        journal.stop()
+        await journal.keep()
     saver.release(journal)
     assert saved is not None
     return Place(settings.thread or "", settings.ns).config(saved.id)

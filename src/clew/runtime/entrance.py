@@ -24,11 +24,12 @@ Answers = Mapping[str, tuple[Answer, ...]]
 
 
 class Entered(NamedTuple):
-    """Where a run begins: the checkpoint, and by task key what is on record there."""
+    """Where a run begins: the checkpoint, by task key what is on record there, and whether a run has stopped there before."""
 
     checkpoint: Checkpoint
     records: Mapping[str, Outcome]
     answers: Answers
+    stopped: bool = False
 
 
 class Entrance:
@@ -66,8 +67,8 @@ class Entrance:
         if answer is not Nothing.GIVEN:
             return await self._answered(self._journal, saved, answer, read)
         if not self._journal.at_head:
-            return Entered(await self._commit(fork(self._plan, saved.checkpoint)), {}, {})
-        return Entered(resume(self._plan, saved.checkpoint), saved.records, saved.answers)
+            return Entered(await self._commit(fork(self._plan, saved.checkpoint)), {}, {}, saved.stopped)
+        return Entered(resume(self._plan, saved.checkpoint), saved.records, saved.answers, saved.stopped)
 
     async def _begun(self, saved: Saved | None, read: Returned) -> Entered:
         plan = self._plan
@@ -82,19 +83,19 @@ class Entrance:
         parent = resume(self._plan, saved.checkpoint) if saved else Checkpoint(self._plan.initial())
         results = recorded(parent, saved.records if saved else {})
         after = amend(self._plan, parent, results, Result(read.writes, read.targets))
-        return Entered(await self._commit(after), {}, {})
+        return Entered(await self._commit(after), {}, {}, saved is not None and saved.stopped)
 
     async def _answered(self, journal: "Journal", saved: Saved, answer: Any, read: Returned | None) -> Entered:
         """`Command(resume=)` as input: the answer is kept before anything runs; on an older checkpoint it opens a branch."""
         answers: Answers = answered(saved, answer, anew=not journal.at_head)
-        entered = Entered(resume(self._plan, saved.checkpoint), saved.records, answers)
+        entered = Entered(resume(self._plan, saved.checkpoint), saved.records, answers, saved.stopped)
         if not journal.at_head:
-            entered = Entered(await self._commit(fork(self._plan, saved.checkpoint)), {}, answers)
+            entered = Entered(await self._commit(fork(self._plan, saved.checkpoint)), {}, answers, saved.stopped)
         if read is not None and (read.writes or read.targets):
             before = entered.checkpoint
             done = recorded(before, entered.records)
             after = await self._commit(amend(self._plan, before, done, Result(read.writes, read.targets)))
-            entered = Entered(after, {}, _moved(before, after, done, answers))
+            entered = Entered(after, {}, _moved(before, after, done, answers), saved.stopped)
         for key, given in entered.answers.items():
             journal.answer(key, given)
         if entered.answers:

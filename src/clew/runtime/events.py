@@ -136,6 +136,10 @@ class Feed:
             asked = [{"value": w.value, "id": w.id, "response_schema": w.response_schema} for w in waiting]
             yield from self._task("task_result", {**self._result(key, name, None, {}), "interrupts": asked})
 
+    def stopped(self) -> Event:
+        """A breakpoint was reached: nobody asks anything."""
+        return self._event("updates", {"__interrupt__": ()})
+
     def failed(self, key: str, name: str, error: BaseException) -> Iterator[Event]:
         if self.tasks:
             yield from self._task("task_result", self._result(key, name, error, {}))

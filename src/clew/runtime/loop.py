@@ -23,7 +23,7 @@ from clew.errors import (
     UnstorableValue,
 )
 from clew.ids import interrupt_id, task_id
-from clew.runtime.attempt import Program
+from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import Scope, TaskContext
 from clew.runtime.entrance import Entrance, committed, recorded
 from clew.runtime.events import Event, Feed
@@ -46,11 +46,16 @@ class Run:
             paused.
     """
 
-    __slots__ = ("_answers", "_asked", "_feed", "_held", "_host", "_journal", "_left", "_program", "_saver", "_settings",
-                 "checkpoint", "interrupts", "scope")  # fmt: skip
+    __slots__ = ("_answers", "_asked", "_feed", "_held", "_host", "_journal", "_left", "_passed", "_program", "_saver",
+                 "_settings", "_stops", "checkpoint", "interrupts", "scope")  # fmt: skip
 
     def __init__(
-        self, program: Program, saver: "Saver | None", scope: Scope, output_keys: str | Sequence[str] | None = None
+        self,
+        program: Program,
+        saver: "Saver | None",
+        scope: Scope,
+        output_keys: str | Sequence[str] | None = None,
+        stops: Stops | None = None,
     ) -> None:
         self._program = program
         self._host = scope.host
@@ -63,6 +68,8 @@ class Run:
         self._answers: Mapping[str, tuple[Answer, ...]] = {}
         self._asked: dict[int, tuple[Question, ...]] = {}
         self.interrupts: tuple[Interrupt, ...] = ()
+        self._stops = stops
+        self._passed: Checkpoint | None = None
         self.scope = scope
         self.checkpoint: Checkpoint = Checkpoint({})
 
@@ -83,6 +90,7 @@ class Run:
         feed = self._feed
         try:
             records = await self._start(given)
+            entered = self.checkpoint
             if feed and feed.values and (given is None or not self._entering()):
                 yield feed.state(self.checkpoint)
             while True:
@@ -92,6 +100,14 @@ class Run:
                         yield event
                 if not self.checkpoint.frontier:
                     break
+                stopped = self.checkpoint is not self._passed and self._stops
+                if stopped and stopped.hit(self.checkpoint, entered=self.checkpoint is entered):
+                    if self._journal:
+                        self._journal.stop()
+                        await self._journal.keep()
+                    if feed and feed.updates:
+                        yield feed.stopped()
+                    return
                 self._may_go_on()
                 results = recorded(self.checkpoint, records)
                 missing = [index for index, result in enumerate(results) if result is None]
@@ -125,6 +141,7 @@ class Run:
             self._journal = self._saver.journal(self._host, self._settings.thread, self._settings.ns)
         entered = await Entrance(self._program, self._settings, self._journal).enter(given)
         self.checkpoint, self._answers = entered.checkpoint, entered.answers
+        self._passed = entered.checkpoint if entered.stopped else None
         return entered.records
 
     def _entering(self) -> bool:
