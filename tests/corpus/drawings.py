@@ -56,6 +56,13 @@ def an_entry(face: Face) -> Any:
     return shown(builder)
 
 
+@example("§4.8 breakpoints", faces=(SYNC,))
+def stops(face: Face) -> Any:
+    builder = StateGraph(State).add_node("a", nothing).add_node("b", nothing).add_edge(START, "a").add_edge("a", "b")
+    graph = builder.compile(interrupt_before=["b"], interrupt_after=["a", "b"])
+    return graph.get_graph().draw_mermaid().splitlines()
+
+
 @example("§4.8 graphs that are nodes, seen from the inside", faces=(SYNC,))
 def an_xray(face: Face) -> Any:
     deep = StateGraph(State).add_node("a", nothing).add_node("b", nothing).add_edge(START, "a").add_edge("a", "b").compile()

@@ -204,6 +204,9 @@ def read_plan(graph: Structure) -> Plan:
     parts = dict[str, Part]()
     for name, spec in builder.nodes.items():
         metadata = {**(spec.metadata or {}), **({"defer": True} if spec.defer else {})}
+        stops = {"before": graph.interrupt_before, "after": graph.interrupt_after}
+        if pauses := [when for when, names in stops.items() if names != "*" and name in names]:
+            metadata["__interrupt"] = ",".join(pauses)
         declared = spec.destinations or ()
         targets = declared if isinstance(declared, Mapping) else dict.fromkeys(declared, "")
         labels = {target: str(label or target) for target, label in targets.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ class Structure:
     """What `CompiledStateGraph` can say about itself."""
 
     builder: StateGraph[Any, Any, Any, Any]
+    interrupt_before: str | Sequence[str]
+    interrupt_after: str | Sequence[str]
 
     def get_subgraphs(self, *, namespace: str | None = None, recurse: bool = False) -> Iterator[tuple[str, Structure]]:
         """The graphs that are nodes of this one, by name; with `recurse` those within them too, as `outer|inner`.
