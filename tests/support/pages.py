@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import builtins
 import inspect
 import re
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def run(page: Path) -> dict[str, Any]:
     Raises:
         AssertionError: a block prints something else than the page shows.
     """
-    names: dict[str, Any] = {"__name__": "page"}
+    names: dict[str, Any] = {"__name__": "page", "__builtins__": builtins}
 
     async def all_cells() -> None:
         for line, text, shown in cells(page):

@@ -10,6 +10,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import fsum  # `sum` of floats differs between versions of Python, and drawings with it
 from typing import Final
 
 SWEEPS: Final = 24
@@ -154,7 +155,7 @@ def settle(spots: Mapping[str, Spot], rows: Sequence[Sequence[str]], links: Sequ
         if SETTLINGS // 2 <= time <= SETTLINGS * 3 // 4:  # from now on a long link is moved as a whole, and then not at all
             weight = 2 * STIFF if time < SETTLINGS * 3 // 4 else PINNED
             for chain in chains:
-                mean = sum(spot.x for spot in chain) / len(chain)
+                mean = fsum(spot.x for spot in chain) / len(chain)
                 rigid |= {id(spot): (mean, weight) for spot in chain}
         for row in rows if time % 2 else reversed(rows):
             wanted = [rigid.get(id(spots[name])) or _wanted(spots, name, pulls.get(name, ())) for name in row]
@@ -208,7 +209,7 @@ def _by_neighbours(fixed: Sequence[str], moved: list[str], towards: Mapping[str,
     means = dict[str, float]()
     for place, name in enumerate(moved):
         near = [at[other] for other in towards.get(name, ()) if other in at]
-        means[name] = sum(near) / len(near) if near else float(place)
+        means[name] = fsum(near) / len(near) if near else float(place)
     if mirror:  # what is as near on both sides changes sides
         moved.reverse()
     moved.sort(key=means.__getitem__)
@@ -249,8 +250,8 @@ def _wanted(spots: Mapping[str, Spot], name: str, pulls: Sequence[tuple[str, flo
     """Where a spot would stand if it were alone in its rank, and how much it minds standing elsewhere."""
     if not pulls:
         return spots[name].x, 0.01
-    weight = sum(each for _, _, each in pulls)
-    return sum((spots[other].x + offset) * each for other, offset, each in pulls) / weight, weight
+    weight = fsum(each for _, _, each in pulls)
+    return fsum((spots[other].x + offset) * each for other, offset, each in pulls) / weight, weight
 
 
 def _settle_row(row: Sequence[Spot], wanted: Sequence[tuple[float, float]], gap: float) -> None:
@@ -284,7 +285,7 @@ def _straighten(spots: Mapping[str, Spot], rows: Sequence[Sequence[str]], link: 
             high = min(high, spots[row[place + 1]].x - spots[row[place + 1]].left - gap - spot.right)
     if not link.bends or low > high:
         return
-    mean = sum(spots[name].x for name in link.bends) / len(link.bends)
+    mean = fsum(spots[name].x for name in link.bends) / len(link.bends)
     ends = (spots[link.upper].x + link.dx[0], spots[link.lower].x + link.dx[1])
     x = min(max(mean, low), high)
     near = [end for end in ends if low <= end <= high and abs(end - x) < gap / 2]

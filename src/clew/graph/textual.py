@@ -63,7 +63,7 @@ class _Page:
         self.places = {name: place for place, row in enumerate(rows) for name in row}
         left = min(spot.x - spot.left for spot in spots.values())
         for spot in spots.values():
-            spot.x = round(spot.x - left)
+            spot.x = round(round(spot.x - left, 6))  # whatever an iteration leaves behind must not tip a half
         self.bands: list[tuple[int, int]] = []
 
     def text(self) -> str:
