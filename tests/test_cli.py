@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from support.pages import ROOT
 
+from clew.checkpoint.sqlite import SqliteSaver
 from clew.cli.models import scripted
+from clew.graph import START, StateGraph
+from clew.types import interrupt
 
 
 def clew(*arguments: str, given: str = "", cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -76,6 +79,22 @@ def test_threads_history_and_show(chatted: Path) -> None:
     by_id = re.search(r"checkpoint ([\w-]{36})", second)
     assert by_id
     assert clew("show", "1", by_id[1], cwd=chatted).stdout == second
+
+
+def test_a_question_that_waits_is_shown_as_one(tmp_path: Path) -> None:
+    class Order(TypedDict, total=False):
+        amount: int
+        said: str
+
+    def approve(state: Order) -> Order:
+        return {"said": interrupt({"may I pay": state.get("amount")})}
+
+    with SqliteSaver(tmp_path / "clew.db") as saver:
+        graph = StateGraph(Order).add_node(approve).add_edge(START, "approve").compile(saver)
+        graph.invoke({"amount": 7}, {"configurable": {"thread_id": "1"}})
+    for shown in (clew("history", "1", cwd=tmp_path).stdout, clew("show", "1", cwd=tmp_path).stdout):
+        assert "? {'may I pay': 7}" in shown
+        assert "✗" not in shown
 
 
 @pytest.mark.parametrize(

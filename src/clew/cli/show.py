@@ -14,7 +14,7 @@ from rich.table import Table
 from clew.checkpoint.storage import ThreadRow
 from clew.constants import START
 from clew.ids import created_ms, id_text
-from clew.types import Outcome, Result, Saved
+from clew.types import Outcome, Paused, Result, Saved
 
 OUT: Final = Console()
 ERRORS: Final = Console(stderr=True)
@@ -90,6 +90,8 @@ def wrote(saved: Saved, results: Mapping[str, Outcome]) -> str:
     for outcome in results.values():
         if isinstance(outcome, Result):
             parts += [f"{key}: {brief(value)}" for key, value in outcome.writes]
+        elif isinstance(outcome, Paused):
+            parts += [f"? {brief(question.value)}" for question in outcome.questions]
         else:
             parts.append(f"✗ {outcome}")
     return "\n".join(parts)
