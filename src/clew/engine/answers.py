@@ -23,8 +23,13 @@ def open_questions(saved: Saved) -> list[Open]:
     for key, outcome in sorted(saved.records.items()):
         if isinstance(outcome, Paused):
             given = {answer.slot for answer in saved.answers.get(key, ())}
-            found += [Open(key, q, interrupt_id(saved.id, key, q.slot)) for q in outcome.questions if q.slot not in given]
+            found += [one for one in opened(saved.id, key, outcome.questions) if one.question.slot not in given]
     return found
+
+
+def opened(checkpoint_id: bytes, key: str, questions: Iterable[Question]) -> list[Open]:
+    """The questions of one task of a checkpoint, with their ids."""
+    return [Open(key, question, interrupt_id(checkpoint_id, key, question.slot)) for question in questions]
 
 
 def all_asked(saved: Saved | None, key: str, paused: Paused) -> Paused:
@@ -84,8 +89,7 @@ def answered(saved: Saved, resume: Any, *, anew: bool = False) -> dict[str, tupl
 
 def _last_questions(saved: Saved) -> list[Open]:
     paused = [(key, outcome) for key, outcome in sorted(saved.records.items()) if isinstance(outcome, Paused)]
-    last = [(key, outcome.questions[-1]) for key, outcome in paused]
-    return [Open(key, question, interrupt_id(saved.id, key, question.slot)) for key, question in last]
+    return [found for key, outcome in paused for found in opened(saved.id, key, outcome.questions[-1:])]
 
 
 def _names_questions(resume: Any) -> bool:

@@ -11,7 +11,7 @@ from clew.channels import MISSING, own
 from clew.constants import START
 from clew.engine.plan import Plan
 from clew.errors import InvalidUpdateError
-from clew.types import Checkpoint, Join, Overwrite, Result, Send, Task, Values
+from clew.types import Checkpoint, Join, Outcome, Overwrite, Result, Send, Task, Values
 
 
 def task_key(frontier: Sequence[Task], index: int) -> str:
@@ -23,12 +23,12 @@ def task_key(frontier: Sequence[Task], index: int) -> str:
     return f"{index}:{task.node}" if task.sent else task.node
 
 
-def in_order(frontier: Sequence[Task], results: Sequence[Result]) -> list[tuple[Task, Result]]:
-    """Tasks in the order their writes are applied: nodes by name, then Sends by number."""
-    pairs = list(zip(frontier, results, strict=True))
+def in_order(frontier: Sequence[Task], results: Sequence[Result | None]) -> list[tuple[Task, Result]]:
+    """The tasks that have a result, in the order their writes are applied: nodes by name, then Sends by number."""
+    pairs = [(task, result) for task, result in zip(frontier, results, strict=True) if result is not None]
     if len(pairs) <= 1 or not pairs[0][0].sent:
         return pairs
-    sends = sum(task.sent for task in frontier)
+    sends = sum(task.sent for task, _ in pairs)
     return pairs[sends:] + pairs[:sends]
 
 
@@ -67,6 +67,15 @@ def _folded(plan: Plan, key: str, current: Any, writes: list[Any]) -> Any:
     return own(given[0])
 
 
+def recorded(checkpoint: Checkpoint, records: Mapping[str, Outcome]) -> list[Result | None]:
+    """Per task of the frontier its result, where one is on record."""
+    frontier = checkpoint.frontier
+    if not records:
+        return [None] * len(frontier)
+    found = [records.get(task_key(frontier, index)) for index in range(len(frontier))]
+    return [outcome if isinstance(outcome, Result) else None for outcome in found]
+
+
 def full(joins: Mapping[Join, frozenset[str]]) -> list[Join]:
     return [join for join, arrived in joins.items() if len(arrived) == len(join[0])]
 
@@ -95,18 +104,15 @@ def amend(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result | None], 
     Tasks that have a result have run; the others stay in the frontier. (LangGraph adds it to the checkpoint that is there and
     shows neither; this one is a checkpoint of its own.)
     """
-    pairs = list(zip(checkpoint.frontier, results, strict=True))
-    done = [(task, result) for task, result in pairs if result is not None]
-    ordered = in_order([task for task, _ in done], [result for _, result in done])
-    left = [task for task, result in pairs if result is None]
-    after = stepped(plan, checkpoint, [*ordered, (Task(START), added)], left)
+    left = [task for task, result in zip(checkpoint.frontier, results, strict=True) if result is None]
+    after = stepped(plan, checkpoint, [*in_order(checkpoint.frontier, results), (Task(START), added)], left)
     return replace(after, source="update", acted=checkpoint.acted)
 
 
 def stepped(plan: Plan, checkpoint: Checkpoint, ordered: Sequence[tuple[Task, Result]], left: Sequence[Task]) -> Checkpoint:
     """The next frontier is the Sends in order, then by name the nodes reached and those whose join is complete; where that is
     empty, the deferred nodes that wait. `left` has not run and stays."""
-    spent = {_name(plan, task) for task, _ in ordered if not task.sent}
+    spent = {plan.current(task.node) for task, _ in ordered if not task.sent}
     joins = spend(checkpoint.joins, spent) if checkpoint.joins else {}
     waiting = set(checkpoint.waiting - spent)
     sends: list[Task] = [task for task in left if task.sent]
@@ -120,7 +126,7 @@ def stepped(plan: Plan, checkpoint: Checkpoint, ordered: Sequence[tuple[Task, Re
             else:
                 reached.add(target)
         for join in plan.stations[task.node].joins:
-            joins[join] = joins.get(join, frozenset()) | {_name(plan, task)}
+            joins[join] = joins.get(join, frozenset()) | {plan.current(task.node)}
     for _, target in full(joins) if joins else ():
         (waiting if target in plan.deferred else reached).add(target)
     if waiting and not reached and not sends:
@@ -130,11 +136,7 @@ def stepped(plan: Plan, checkpoint: Checkpoint, ordered: Sequence[tuple[Task, Re
         (*sends, *[Task(name) for name in sorted(reached)]),
         joins,
         frozenset(waiting),
-        tuple(sorted({_name(plan, task) for task, _ in ordered})),
+        tuple(sorted({plan.current(task.node) for task, _ in ordered})),
         checkpoint.step + 1,
         "loop",
     )
-
-
-def _name(plan: Plan, task: Task) -> str:
-    return plan.aliases.get(task.node, task.node) if plan.aliases else task.node

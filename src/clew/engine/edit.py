@@ -4,14 +4,15 @@ update   as if a node had just run and written; it is the whole superstep, and d
 clear    what had finished counts, what had not is dropped
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from clew.constants import START
-from clew.engine.apply import faded, in_order, spend, stepped, task_key
+from clew.engine.apply import faded, in_order, stepped
 from clew.engine.plan import Plan
+from clew.engine.start import dropped
 from clew.errors import InvalidUpdateError
-from clew.types import Checkpoint, Outcome, Result, Task
+from clew.types import Checkpoint, Result, Task
 
 
 def stand_in(plan: Plan, parent: Checkpoint | None) -> str:
@@ -24,7 +25,7 @@ def stand_in(plan: Plan, parent: Checkpoint | None) -> str:
     nodes = [name for name in plan.stations if name != START and name not in plan.aliases]
     if len(nodes) == 1:
         return nodes[0]
-    acted = [plan.aliases.get(name, name) for name in parent.acted] if parent else []
+    acted = [plan.current(name) for name in parent.acted] if parent else []
     if len(acted) > 1:
         raise InvalidUpdateError(
             f"Ambiguous update, specify as_node: {acted} ran last. Say whose update it is, as in "
@@ -35,23 +36,14 @@ def stand_in(plan: Plan, parent: Checkpoint | None) -> str:
 
 def update(plan: Plan, parent: Checkpoint | None, edits: Sequence[tuple[str, Result]]) -> Checkpoint:
     """As if these nodes had just run, in one superstep. Tasks that were pending are dropped, their triggers spent."""
-    base = _without_frontier(plan, parent or Checkpoint(plan.initial()))
+    base = dropped(plan, parent or Checkpoint(plan.initial()))
     ordered = sorted(((Task(node), result) for node, result in edits), key=lambda pair: pair[0].node)
     after = stepped(plan, base, ordered, ())
     return replace(faded(plan, after, [result for _, result in edits]), source="update")
 
 
-def clear(plan: Plan, parent: Checkpoint, records: Mapping[str, Outcome]) -> Checkpoint:
+def clear(plan: Plan, parent: Checkpoint, results: Sequence[Result | None]) -> Checkpoint:
     """Nothing is pending any more; what finished tasks of the open superstep wrote is applied, and they lead on."""
-    frontier = parent.frontier
-    found = [(task, records.get(task_key(frontier, index))) for index, task in enumerate(frontier)]
-    done = [(task, outcome) for task, outcome in found if isinstance(outcome, Result)]
-    ordered = in_order([task for task, _ in done], [result for _, result in done])
-    after = stepped(plan, _without_frontier(plan, parent), ordered, ())
-    return replace(after, source="update", acted=after.acted or parent.acted)
-
-
-def _without_frontier(plan: Plan, parent: Checkpoint) -> Checkpoint:
-    spent = {plan.aliases.get(task.node, task.node) for task in parent.frontier if not task.sent}
-    values = plan.completed(parent.values)
-    return replace(parent, values=values, joins=spend(parent.joins, spent), waiting=parent.waiting - spent)
+    base = dropped(plan, parent)
+    after = stepped(plan, base, in_order(parent.frontier, results), ())
+    return replace(after, source="update", acted=after.acted or base.acted)

@@ -87,6 +87,10 @@ class Plan:
         """What a node is called now. Raises UnknownNode where nothing of that name exists, naming what does."""
         if name not in self.stations:
             raise UnknownNode(f"{source!r} leads to {name!r}, which is not a node of this graph. {self.known()}")
+        return self.current(name)
+
+    def current(self, name: str) -> str:
+        """What a node that may be known by an old name is called now."""
         return self.aliases.get(name, name)
 
     def known(self) -> str:

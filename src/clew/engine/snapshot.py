@@ -1,13 +1,13 @@
 """A saved checkpoint as users read it. Pure: what is shown is worked out from what was kept, nothing runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clew.constants import START
-from clew.engine.answers import open_questions
+from clew.engine.answers import Open, open_questions
 from clew.engine.answers import shown as asked
-from clew.engine.apply import fold, in_order, task_key
+from clew.engine.apply import fold, in_order, recorded, task_key
 from clew.engine.plan import Plan
 from clew.ids import created_ms, id_text, task_id
 from clew.types import Failed, Outcome, PregelTask, Result, Saved, StateSnapshot, Task, Values, Write
@@ -32,46 +32,38 @@ def empty(configurable: Mapping[str, Any]) -> StateSnapshot:
 
 def live(plan: Plan, place: Place, saved: Saved) -> StateSnapshot:
     """The newest checkpoint as it stands: what finished tasks wrote is in the values, and they do not run next."""
-    frontier, records = saved.checkpoint.frontier, saved.records
-    keys = [task_key(frontier, index) for index in range(len(frontier))]
-    keyed = list(zip(frontier, keys, strict=True))
-    done = [(task, outcome) for task, key in keyed if isinstance(outcome := records.get(key), Result)]
-    left = [task for task, key in keyed if not isinstance(records.get(key), Result)]
-    return _shown(plan, place, saved, _with_finished(plan, saved, done), keyed, records)._replace(next=_names(left))
+    results = recorded(saved.checkpoint, saved.records)
+    left = [task for task, result in zip(saved.checkpoint.frontier, results, strict=True) if result is None]
+    return _shown(plan, place, saved, _with_finished(plan, saved, results), saved.records)._replace(next=_names(left))
 
 
 def record(plan: Plan, place: Place, saved: Saved, results: Mapping[str, Outcome]) -> StateSnapshot:
     """A checkpoint as it stood at the start of its superstep: all its tasks, each with what it came to write."""
-    frontier = saved.checkpoint.frontier
-    keyed = [(task, task_key(frontier, index)) for index, task in enumerate(frontier)]
-    return _shown(plan, place, saved, saved.checkpoint.values, keyed, {**saved.records, **results})
+    return _shown(plan, place, saved, saved.checkpoint.values, {**saved.records, **results})
 
 
-def _with_finished(plan: Plan, saved: Saved, done: list[tuple[Task, Result]]) -> Values:
+def _with_finished(plan: Plan, saved: Saved, results: Sequence[Result | None]) -> Values:
     values = plan.completed(saved.checkpoint.values)
-    if not done:
-        return values
     try:
-        return fold(plan, values, in_order([t for t, _ in done], [r for _, r in done]))
+        return fold(plan, values, in_order(saved.checkpoint.frontier, results))
     except Exception:  # reading always works: writes that cannot be folded are left to the run, which raises for them
         return values
 
 
-def _shown(
-    plan: Plan, place: Place, saved: Saved, values: Values, keyed: list[tuple[Task, str]], outcomes: Mapping[str, Outcome]
-) -> StateSnapshot:
+def _shown(plan: Plan, place: Place, saved: Saved, values: Values, outcomes: Mapping[str, Outcome]) -> StateSnapshot:
     from datetime import UTC, datetime  # late: a run that nobody looks at needs no calendar
 
-    checkpoint = saved.checkpoint
+    checkpoint, waiting = saved.checkpoint, open_questions(saved)
+    keyed = [(task, task_key(checkpoint.frontier, index)) for index, task in enumerate(checkpoint.frontier)]
     shown = [(task, Result(task.arg) if task.node == START else outcomes.get(key), key) for task, key in keyed]
     return StateSnapshot(
         plan.values(values),
-        _names(task for task, _ in keyed),
+        _names(checkpoint.frontier),
         place.config(saved.id),
         {"source": checkpoint.source, "step": checkpoint.step, "parents": {}, **saved.metadata},
         datetime.fromtimestamp(created_ms(saved.id) / 1000, UTC).isoformat(),
         place.config(saved.parent) if saved.parent else None,
-        tasks := tuple(_task(saved, task, key, outcome) for task, outcome, key in shown),
+        tasks := tuple(_task(saved, task, key, outcome, waiting) for task, outcome, key in shown),
         tuple(found for task in tasks for found in task.interrupts),
     )
 
@@ -80,7 +72,7 @@ def _names(tasks: Iterable[Task]) -> tuple[str, ...]:
     return tuple(task.node for task in tasks)
 
 
-def _task(saved: Saved, task: Task, key: str, outcome: Outcome | None) -> PregelTask:
+def _task(saved: Saved, task: Task, key: str, outcome: Outcome | None, waiting: Sequence[Open]) -> PregelTask:
     index = int(key.partition(":")[0]) if task.sent else None
     path = ("__pregel_pull", task.node) if index is None else ("__pregel_push", index)
     return PregelTask(
@@ -88,7 +80,7 @@ def _task(saved: Saved, task: Task, key: str, outcome: Outcome | None) -> Pregel
         task.node,
         path,
         outcome if isinstance(outcome, Failed) else None,
-        asked(found for found in open_questions(saved) if found.key == key) if saved.records else (),
+        asked(found for found in waiting if found.key == key),
         result=update_shown(outcome.writes) if isinstance(outcome, Result) else None,
     )
 

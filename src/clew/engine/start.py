@@ -5,7 +5,7 @@ resume   the newest checkpoint as it stands (no rule needed: a run simply goes o
 fork     an older checkpoint again: the same frontier, nothing of it done
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from clew.constants import START
@@ -18,20 +18,23 @@ from clew.types import Checkpoint, Join, Task, Write
 def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Checkpoint:
     """The checkpoint of a new input: its only task is `(START, given)`.
 
-    The parent's frontier is dropped and its triggers are spent; joins half arrived and deferred nodes that wait stay.
+    The parent's frontier is dropped; see `dropped`.
     """
-    parent = parent or Checkpoint(plan.initial())
+    parent = dropped(plan, parent or Checkpoint(plan.initial()))
+    return replace(parent, frontier=(Task(START, given),), step=parent.step + 1, source="input")
+
+
+def dropped(plan: Plan, parent: Checkpoint) -> Checkpoint:
+    """A checkpoint without what is pending, whose triggers are spent; joins half arrived and deferred nodes that wait stay."""
     if plan.aliases:
-        parent = _renamed(plan.aliases, parent)
-    spent = {plan.aliases.get(task.node, task.node) for task in parent.frontier if not task.sent}
-    return Checkpoint(
-        plan.completed(parent.values),
-        (Task(START, given),),
-        spend(parent.joins, spent),
-        parent.waiting - spent,
-        parent.acted,
-        parent.step + 1,
-        "input",
+        parent = _renamed(plan, parent)
+    spent = {plan.current(task.node) for task in parent.frontier if not task.sent}
+    return replace(
+        parent,
+        values=plan.completed(parent.values),
+        frontier=(),
+        joins=spend(parent.joins, spent),
+        waiting=parent.waiting - spent,
     )
 
 
@@ -48,18 +51,18 @@ def resume(plan: Plan, parent: Checkpoint) -> Checkpoint:
                 f"node that replaces it the old name as well, `add_node(…, aliases=[{task.node!r}])`, or begin anew."
             )
     if plan.aliases:
-        parent = _renamed(plan.aliases, parent)
+        parent = _renamed(plan, parent)
     return replace(parent, values=plan.completed(parent.values))
 
 
-def _renamed(aliases: Mapping[str, str], parent: Checkpoint) -> Checkpoint:
+def _renamed(plan: Plan, parent: Checkpoint) -> Checkpoint:
     """With the names that nodes have now, but for the frontier: its tasks are known by the names they were stored under."""
 
     def now(names: Iterable[str]) -> list[str]:
-        return [aliases.get(name, name) for name in names]
+        return [plan.current(name) for name in names]
 
     joins: dict[Join, frozenset[str]] = {
-        (tuple(sorted(now(sources))), aliases.get(target, target)): frozenset(now(arrived))
+        (tuple(sorted(now(sources))), plan.current(target)): frozenset(now(arrived))
         for (sources, target), arrived in parent.joins.items()
     }
     return replace(parent, joins=joins, waiting=frozenset(now(parent.waiting)), acted=tuple(now(parent.acted)))

@@ -7,6 +7,7 @@ from clew.checkpoint.base import Saver
 from clew.checkpoint.journal import Journal
 from clew.constants import END, START
 from clew.engine import edit
+from clew.engine.apply import recorded
 from clew.engine.snapshot import Place
 from clew.engine.start import begin, fork
 from clew.engine.stored import stored_result
@@ -84,7 +85,7 @@ def _cleared(program: Program, saved: Saved | None, update: StateUpdate) -> Chec
         raise InvalidUpdateError(f"Cannot apply updates when clearing state: as_node=END takes None, got {update.values!r}.")
     if saved is None:
         raise InvalidUpdateError("The thread has nothing that could be cleared: it has no checkpoint.")
-    return edit.clear(program.plan, saved.checkpoint, saved.records)
+    return edit.clear(program.plan, saved.checkpoint, recorded(saved.checkpoint, saved.records))
 
 
 async def _edit(
@@ -92,7 +93,7 @@ async def _edit(
 ) -> tuple[str, Result]:
     """What the node would have produced, had it returned `update.values`: its writes, and where it leads."""
     plan = program.plan
-    name = edit.stand_in(plan, parent) if update.as_node is None else plan.aliases.get(update.as_node, update.as_node)
+    name = edit.stand_in(plan, parent) if update.as_node is None else plan.current(update.as_node)
     if name not in program.nodes:
         raise InvalidUpdateError(f"Node {update.as_node!r} does not exist. {plan.known()}")
     node = program.nodes[name]

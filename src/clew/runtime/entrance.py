@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clew.engine.answers import answered
-from clew.engine.apply import amend, fold, task_key
+from clew.engine.apply import amend, fold, recorded, task_key
 from clew.engine.start import begin, fork, resume
 from clew.engine.stored import stored_checkpoint
 from clew.engine.writes import Returned, prepared, read_input
@@ -111,15 +111,6 @@ class Entrance:
 async def committed(program: Program, settings: Settings, journal: "Journal", checkpoint: Checkpoint) -> Saved:
     """Commits a checkpoint of a run. Raises ThreadConflict, UnstorableValue."""
     return await journal.commit(stored_checkpoint(program.plan, checkpoint), program.keeps, settings.metadata)
-
-
-def recorded(checkpoint: Checkpoint, records: Mapping[str, Outcome]) -> list[Result | None]:
-    """Per task of the frontier its result, where one is on record."""
-    frontier = checkpoint.frontier
-    if not records:
-        return [None] * len(frontier)
-    found = [records.get(task_key(frontier, index)) for index in range(len(frontier))]
-    return [outcome if isinstance(outcome, Result) else None for outcome in found]
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None], answers: Answers) -> Answers:

@@ -93,7 +93,7 @@ class Feed:
 
     def cached(self, task: Task, result: Result) -> Event:
         """What a task wrote that need not run again."""
-        return self._update(self._plan.aliases.get(task.node, task.node), result.writes, __metadata__={"cached": True})
+        return self._update(self._plan.current(task.node), result.writes, __metadata__={"cached": True})
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clew.constants import START
-from clew.engine.answers import all_asked
-from clew.engine.apply import apply, fold, in_order, task_key
+from clew.engine.answers import all_asked, opened, shown
+from clew.engine.apply import apply, fold, in_order, recorded, task_key
 from clew.engine.stored import stored_result
 from clew.engine.writes import Returned
 from clew.errors import (
@@ -22,10 +22,10 @@ from clew.errors import (
     UnkeptPause,
     UnstorableValue,
 )
-from clew.ids import interrupt_id, task_id
+from clew.ids import task_id
 from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import Scope, TaskContext
-from clew.runtime.entrance import Entrance, committed, recorded
+from clew.runtime.entrance import Entrance, committed
 from clew.runtime.events import Event, Feed
 from clew.runtime.host import Finished
 from clew.runtime.policy import run_task
@@ -270,10 +270,10 @@ class Run:
         frontier, asked, journal = self.checkpoint.frontier, sorted(self._asked.items()), self._journal
         if self.scope.nested:
             raise GraphInterrupt(*[question for _, questions in asked for question in questions])
-        keys = [(task_key(frontier, index), Paused(questions)) for index, questions in asked]
         if journal:
-            for key, paused in keys:
-                journal.pause(key, all_asked(journal.saved, key, paused))
+            for index, questions in asked:
+                key = task_key(frontier, index)
+                journal.pause(key, all_asked(journal.saved, key, Paused(questions)))
             await journal.keep()
         else:
             warnings.warn(
@@ -282,28 +282,17 @@ class Run:
                 UnkeptPause,
                 stacklevel=2,
             )
-        anchor = self.scope.anchor
-        waiting = {
-            key: tuple(Interrupt(q.value, interrupt_id(anchor, key, q.slot), q.schema) for q in paused.questions)
-            for key, paused in keys
-        }
-        self.interrupts = tuple(found for interrupts in waiting.values() for found in interrupts)
-        before = self.checkpoint
-        done = [(task, result) for task, result in zip(frontier, results, strict=True) if result is not None]
-        if done:  # callers see what has finished, as `get_state` shows it
-            values = fold(self._program.plan, before.values, in_order([t for t, _ in done], [r for _, r in done]))
-            self.checkpoint = replace(before, values=values)
-        feed = self._feed
-        if feed is None:
-            return []
-        names = {key: self._program.nodes[frontier[index].node].name for (key, _), (index, _) in zip(keys, asked, strict=True)}
-        events = [event for key, found in waiting.items() for event in feed.paused(before, key, names[key], found)]
-        events += [
-            event
-            for index, shown in self._held
-            for event in feed.ended(task_key(frontier, index), self._program.nodes[frontier[index].node].name, shown)
-        ]
-        return [*events, feed.state(self.checkpoint)] if done and feed.values else events
+        feed, before, events = self._feed, self.checkpoint, list[Event]()
+        for index, questions in asked:
+            key = task_key(frontier, index)
+            waiting = shown(opened(self.scope.anchor, key, questions))
+            self.interrupts += waiting
+            if feed:
+                events += feed.paused(before, key, self._program.nodes[frontier[index].node].name, waiting)
+        events += [event for index, returned in self._held for event in self._ended(index, returned)]
+        if done := in_order(frontier, results):  # callers see what has finished, as `get_state` shows it
+            self.checkpoint = replace(before, values=fold(self._program.plan, before.values, done))
+        return [*events, feed.state(self.checkpoint)] if done and feed and feed.values else events
 
     def _taken(self, message: Finished) -> UnstorableValue | None:
         """Takes a task's result, to be kept; what stands in the way of that, if something does."""
