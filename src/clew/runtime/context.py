@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from clew.ids import id_text, new_checkpoint_id, task_id
 from clew.runtime.events import Event
+from clew.runtime.notes import Notes
 from clew.runtime.settings import Settings
 from clew.types import Answer, Question
 
@@ -95,7 +96,8 @@ class Scope:
         ns: the namespace, one segment for each graph around this one. around: the task that this graph runs in, None for the
             outermost. number: which of that task's graphs it is.
         anchor: id of the checkpoint that the superstep belongs to; made up where none is kept, when somebody asks.
-        step: the superstep's number. rejected: per task key the question whose answer did not fit.
+        step: the superstep's number. rejected: per task key the question whose answer did not fit. notes: what its tasks keep
+        beside their outcomes.
     """
 
     __slots__ = (
@@ -107,6 +109,7 @@ class Scope:
         "control",
         "host",
         "modes",
+        "notes",
         "ns",
         "number",
         "rejected",
@@ -142,6 +145,7 @@ class Scope:
         self.control = control
         self.step = 0
         self.rejected: dict[str, Question] = {}
+        self.notes = Notes()
         self._anchor: bytes | None = None
 
     @property
@@ -150,6 +154,7 @@ class Scope:
 
     def begin(self, step: int, anchor: bytes | None) -> None:
         self.step = step
+        self.notes = Notes()
         self._anchor = anchor
 
     @property
@@ -231,6 +236,13 @@ class TaskContext:
         """What a question is told by, and the outermost task: a question within it is told by the whole way there."""
         around = self.scope.around
         return around.slot(f"{self.scope.number}/{self.scope.step}/{self.key}/{own}") if around else (own, self)
+
+    def keeping(self, own: str) -> "tuple[str, Notes]":
+        """Where this task keeps a note of its own: the key, and the notes of the nearest graph that keeps them."""
+        around = self.scope.around
+        if around is None or self.scope.notes.kept:
+            return f"{self.key}|{own}", self.scope.notes
+        return around.keeping(f"{self.scope.number}/{self.scope.step}/{self.key}/{own}")
 
     def write(self, chunk: Any) -> None:
         self.spoke = time.monotonic()
