@@ -14,7 +14,7 @@ from clew.graph.compiled import CompiledStateGraph
 Config = dict[str, Any]
 
 
-def line(saver: Saver | None, **options: Any) -> CompiledStateGraph:
+def line(saver: Saver | bool | None, **options: Any) -> CompiledStateGraph:
     builder = StateGraph(Log).add_sequence([(name, says(name)) for name in ("a", "b", "c")]).add_edge(START, "a")
     return builder.compile(saver, **options)
 
@@ -73,7 +73,26 @@ def test_a_breakpoint_at_no_node_is_refused_naming_those_there_are(face: Face, o
         face.invoke(line(None), {}, **{option: ["z"]})
 
 
-def test_within_another_graph_breakpoints_are_refused_until_children_keep_checkpoints(face: Face, saver: Saver) -> None:
-    graph = StateGraph(Log).add_node("inner", line(None, interrupt_before=["b"])).add_edge(START, "inner").compile()
-    with pytest.raises(GraphError, match=r"Breakpoints in a graph that runs within another.*`interrupt\(\)`"):
-        face.invoke(graph, {"log": []})
+def within(child: CompiledStateGraph, saver: Saver | None) -> CompiledStateGraph:
+    return StateGraph(Log).add_node("inner", child).add_edge(START, "inner").compile(saver)
+
+
+@pytest.mark.parametrize("remembers", [None, True])
+def test_a_breakpoint_in_a_graph_within_stops_those_around_it_and_is_passed_once(
+    face: Face, saver: Saver, thread: Config, remembers: bool | None
+) -> None:
+    graph = within(line(remembers, interrupt_before=["b"]), saver)
+    face.invoke(graph, {"log": []}, thread)
+    state = face.get_state(graph, thread, subgraphs=True)
+    assert (state.next, state.interrupts, state.tasks[0].state.next) == (("inner",), (), ("b",))
+    assert face.invoke(graph, None, thread)["log"] == ["a", "b", "c"]
+
+
+def test_a_breakpoint_in_a_graph_within_ends_a_run_that_is_not_kept(face: Face) -> None:
+    assert face.invoke(within(line(None, interrupt_before=["b"]), None), {"log": []}) == {"log": []}
+
+
+def test_a_breakpoint_in_a_graph_within_that_keeps_nothing_is_refused(face: Face, saver: Saver, thread: Config) -> None:
+    graph = within(line(False, interrupt_before=["b"]), saver)
+    with pytest.raises(GraphError, match=r"has to be kept.*`checkpointer=False`"):
+        face.invoke(graph, {"log": []}, thread)

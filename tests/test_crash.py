@@ -66,7 +66,7 @@ def test_a_crash_at_any_storage_call_costs_nothing_that_was_kept(kind: str, run:
 
 def test_crash_everywhere_finds_a_storage_that_loses_what_it_kept() -> None:
     class Forgetful(MemoryStorage):
-        def commit(self, batch: Batch) -> int:
+        def commit(self, batch: Batch) -> bool:
             if batch.row is None:
                 batch.kept = []
             return super().commit(batch)
@@ -133,7 +133,7 @@ def test_any_graph_survives_a_crash_anywhere(drawing: Drawing) -> None:
 
 
 def _storage(graph: CompiledStateGraph) -> Storage:
-    assert graph.checkpointer is not None
+    assert isinstance(graph.checkpointer, Saver)
     return graph.checkpointer.storage
 
 
@@ -236,10 +236,11 @@ def sleeps(state):
 builder = StateGraph(State).add_node("sleeps", sleeps).add_edge(START, "sleeps")
 if sys.argv[3] == "parallel":
     builder.add_node("sibling", lambda state: {"y": "sibling"}).add_edge(START, "sibling")
-graph = builder.compile(SqliteSaver(sys.argv[1]))
+graph = builder.compile(SqliteSaver(sys.argv[1], lease=0.5))
 try:
     # one at a time, so that the sibling is kept and no lock is held when this process is put to sleep
-    graph.invoke({"x": sys.argv[2]}, {"configurable": {"thread_id": "1"}, "max_concurrency": 1})
+    config = {"configurable": {"thread_id": "1"}, "max_concurrency": 1}
+    graph.invoke({"x": sys.argv[2]}, config, on_busy="enqueue")  # the other waits until the sleeper's lease has ended
 except ThreadConflict:
     sys.exit(42)
 """

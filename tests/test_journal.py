@@ -6,10 +6,11 @@ from typing import Any, TypedDict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.graphs import Adding, of
+from support.graphs import Adding, elsewhere, of
 from support.storages import CountingStorage
 
 from clew.checkpoint.base import Saver
+from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
 from clew.checkpoint.storage import Waiting, at_once
@@ -29,7 +30,7 @@ class Kept:
     def __init__(self, *, keeps_elements: bool) -> None:
         self.storage = CountingStorage()
         self.keeps = {"x": keeps_elements}
-        self.journal = Journal(Waiting(self.storage, at_once), "1")
+        self.journal = Journal(Waiting(self.storage, at_once), Hold(self.storage, "1"))
         drive(self.journal.open())
         self.step = -2
 
@@ -38,7 +39,7 @@ class Kept:
         self.step += 1
         self.journal._keys.add("x")  # pyright: ignore[reportPrivateUsage]  (as taking a result that writes it would)
         drive(self.journal.commit(Checkpoint({"x": value}, step=self.step, source="loop"), self.keeps))
-        saved = drive(Journal(Waiting(self.storage, at_once), "1").open())
+        saved = drive(Journal(Waiting(self.storage, at_once), Hold(self.storage, "1")).open())
         assert saved is not None
         return saved.checkpoint.values["x"]
 
@@ -205,7 +206,7 @@ def test_a_superstep_is_one_commit(thread: Config) -> None:
 def test_what_two_runs_began_only_one_can_commit(saver: Saver, thread: Config) -> None:
     def other_first(state: Adding) -> Adding:
         if state.get("y") == "outer":
-            graph.invoke({"y": "inner"}, thread)
+            elsewhere(lambda: graph.invoke({"y": "inner"}, thread, on_busy="rollback"))
         return {"x": [state.get("y")]}
 
     graph = of(Adding, other_first)(saver)
@@ -224,7 +225,7 @@ def test_of_two_that_resume_one_step_only_one_can_keep(saver: Saver, thread: Con
             raise OSError("once")
         if state.get("y") == 1 and not resumed:
             resumed.append(True)
-            graph.invoke(None, thread)
+            elsewhere(lambda: graph.invoke(None, thread, on_busy="rollback"))
         return {"x": ["fragile"]}
 
     resumed: list[bool] = []

@@ -1,6 +1,6 @@
-"""The size gate: no function over 60 lines (its docstring not counted), no file over 400, the core within 3,000 of code.
+"""The size gate: no function over 60 lines (its docstring not counted), no file over 400, the core within 3,600 of code.
 
-The core is everything below `graph/` (DESIGN §2); its docstrings, comments and blank lines are not counted (ADR 7).
+The core is everything below `graph/` (DESIGN §2); its docstrings, comments and blank lines are not counted (ADRs 7 and 9).
 
 A comment `# size: why` on the line of the `def`, or on the first line of a file, waives it; the reason is the point.
 """
@@ -12,7 +12,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-FUNCTION, FILE, CORE = 60, 400, 3000
+FUNCTION, FILE, CORE = 60, 400, 3600
 CORE_FILES = ("types", "constants", "errors", "ids", "channels", "schema", "managed", "config", "engine/*", "runtime/*")
 BLANK = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -9,6 +9,7 @@
     ├── GraphRecursionError (RecursionError) out of supersteps; the thread can go on
     ├── NodeTimeoutError (TimeoutError)      a node took longer than its TimeoutPolicy allows
     ├── NodeCancelledError                   a node raised CancelledError, and nobody had cancelled the run
+    ├── MultipleSubgraphs                    two graphs inside tasks want the same memory at the same time
     ├── GraphDrained                         the run was asked to stop between two supersteps; the thread can go on
     ├── WrongFace (TypeError)                async code was reached from the sync face
     ├── MissingDependency (ImportError)      an optional package is not installed
@@ -26,7 +27,8 @@
 
     ClewWarning (UserWarning)
     ├── QuestionChanged                      a question was answered and reads differently by now
-    ├── UnkeptPause                          a task waits for an answer in a graph that keeps nothing
+    ├── UnkeptWarning                        something was asked for that only a graph with a checkpointer can do
+    │   └── UnkeptPause                      a task waits for an answer in a graph that keeps nothing
     ├── UnknownKeyWarning                    an update names a key that the state does not have
     ├── CacheWarning                         a cache cannot be used; the run goes on without it
     └── DroppedWorkWarning                   a new input dropped what tasks of an open superstep had done
@@ -97,6 +99,10 @@ class NodeError:
 
 class NodeCancelledError(ClewError):
     """A node raised CancelledError itself: nobody had cancelled the run."""
+
+
+class MultipleSubgraphs(ClewError):
+    """Two graphs inside tasks want the same memory at the same time."""
 
 
 class GraphDrained(ClewError):
@@ -190,7 +196,11 @@ class QuestionChanged(ClewWarning):
     """A question was answered and reads differently by now; the answer was delivered, as the same code asks it."""
 
 
-class UnkeptPause(ClewWarning):
+class UnkeptWarning(ClewWarning):
+    """Something was asked for that only a graph with a checkpointer can do."""
+
+
+class UnkeptPause(UnkeptWarning):
     """A task waits for an answer, and the graph keeps nothing that it could be given to later."""
 
 

@@ -21,6 +21,14 @@ StreamMode: TypeAlias = Literal["values", "updates", "custom", "tasks", "checkpo
 """What a stream yields: the whole state after each superstep; what each task wrote as it finishes; what nodes hand to their
 stream writer; tasks as they start and end; checkpoints; the last two wrapped with step and time."""
 
+Durability: TypeAlias = Literal["sync", "async", "exit"]
+"""When a superstep is kept, and so what may be repeated after a crash: before the next one starts; while the next one runs;
+all at once when the run ends, however it does."""
+
+OnBusy: TypeAlias = Literal["reject", "enqueue", "interrupt", "rollback"]
+"""What a run does whose thread is being run already: raises `ThreadConflict`; waits until it is free; asks the other run to
+stop after its superstep, and waits for that; or takes the thread from where the other began, whose work becomes a branch."""
+
 StreamWriter: TypeAlias = Callable[[Any], None]
 """Hands a chunk to the readers of `stream_mode="custom"`, at once; does nothing where nobody reads."""
 
@@ -228,10 +236,14 @@ class Write(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished task: what it writes, and where it leads (names and Sends, in the order they were given)."""
+    """A finished task: what it writes, and where it leads (names and Sends, in the order they were given).
+
+    `children` has, by their namespaces, the newest checkpoints of the graphs with a memory of their own that it ran.
+    """
 
     writes: tuple[Write, ...] = ()
     targets: tuple[str | Send, ...] = ()
+    children: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +319,7 @@ class Checkpoint:
         acted: the nodes of the last superstep.
         step: -1 for a thread's first input, then one more each time.
         source: `input`, `loop`, `update` or `fork`.
+        children: by their namespaces, the newest checkpoints of graphs inside nodes that have a memory of their own.
     """
 
     values: Values
@@ -316,6 +329,17 @@ class Checkpoint:
     acted: tuple[str, ...] = ()
     step: int = -2
     source: str = ""
+    children: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+
+
+class Link(NamedTuple):
+    """One level of what began a run of a graph inside a task: the namespace and the checkpoint of the graph around it, the key
+    of the task there, and which of that task's graphs it is, from 1."""
+
+    ns: str
+    checkpoint: bytes
+    task: str
+    call: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +352,7 @@ class Saved:
         records: outcomes of its tasks that were kept while its superstep was open, by task key. answers: those that its tasks
             were given, likewise. stopped: a run has stopped here at a breakpoint.
         metadata: what the caller asked to keep with it.
+        begun: what began a graph inside a task, the outermost first; empty for an outermost graph.
     """
 
     checkpoint: Checkpoint
@@ -338,6 +363,7 @@ class Saved:
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     answers: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict[str, tuple[Answer, ...]])
     stopped: bool = False
+    begun: tuple[Link, ...] = ()
 
 
 class PregelTask(NamedTuple):

@@ -12,7 +12,7 @@ class Face(Protocol):
     def invoke(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> Any: ...
     def stream(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> list[Any]: ...
     def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]: ...
-    def get_state(self, graph: CompiledStateGraph, config: Any) -> StateSnapshot: ...
+    def get_state(self, graph: CompiledStateGraph, config: Any, **options: Any) -> StateSnapshot: ...
     def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]: ...
     def update(self, graph: CompiledStateGraph, config: Any, values: Any, as_node: str | None = None) -> dict[str, Any]: ...
     def bulk_update(self, graph: CompiledStateGraph, config: Any, supersteps: Any) -> dict[str, Any]: ...
@@ -28,8 +28,8 @@ class Sync:
     def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]:
         return graph.batch(inputs, config, **options)
 
-    def get_state(self, graph: CompiledStateGraph, config: Any) -> StateSnapshot:
-        return graph.get_state(config)
+    def get_state(self, graph: CompiledStateGraph, config: Any, **options: Any) -> StateSnapshot:
+        return graph.get_state(config, **options)
 
     def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]:
         return list(graph.get_state_history(config, **options))
@@ -55,8 +55,8 @@ class Async:
     def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]:
         return asyncio.run(graph.abatch(inputs, config, **options))
 
-    def get_state(self, graph: CompiledStateGraph, config: Any) -> StateSnapshot:
-        return asyncio.run(graph.aget_state(config))
+    def get_state(self, graph: CompiledStateGraph, config: Any, **options: Any) -> StateSnapshot:
+        return asyncio.run(graph.aget_state(config, **options))
 
     def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]:
         return asyncio.run(_all(graph.aget_state_history(config, **options)))

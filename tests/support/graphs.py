@@ -2,12 +2,15 @@
 
 import operator
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict, TypeVar
 
 from clew.checkpoint.base import Saver
 from clew.graph import END, START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
+
+T = TypeVar("T")
 
 
 class Log(TypedDict, total=False):
@@ -58,3 +61,9 @@ def of(schema: Any, node: Callable[[Any], Any]) -> Callable[[Saver], CompiledSta
         return StateGraph(schema).add_node("node", node).add_edge(START, "node").compile(saver)
 
     return build
+
+
+def elsewhere(job: Callable[[], T]) -> T:
+    """Does something in a thread of its own, as another part of the program would: outside of the run it is called in."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(job).result()

@@ -14,7 +14,7 @@ class CountingStorage(MemoryStorage):
         self.row_bytes = 0
         self.commits = 0
 
-    def commit(self, batch: Batch) -> int:
+    def commit(self, batch: Batch) -> bool:
         self.commits += 1
         self.items_written += len(batch.items)
         self.item_bytes += sum(len(data) for _, _, data in batch.items)

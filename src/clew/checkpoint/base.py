@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal, history
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
 from clew.types import Outcome, Saved
 
 HOT: Final = 32
+LEASE: Final = 30.0
 
 
 class Waiter(Protocol):
-    """What a saver needs of a host: how to wait for a blocking call."""
+    """What a saver needs of a host: how to wait for a blocking call, and how to have one made beside the run."""
 
     @property
     def blocking(self) -> Waits: ...
+    @property
+    def aside(self) -> Callable[[Callable[[], None]], None]: ...
 
 
 class Saver:
@@ -27,16 +31,23 @@ class Saver:
 
     It keeps the newest state of the threads used last, so that the next turn need not read it again; that is only used while
     the stored head is still the one it was made from.
+
+    Args:
+        lease: seconds for which a run that begins has its thread to itself (`on_busy`); renewed while it runs. That a run's
+            process has died on this machine is seen at once; elsewhere, once its lease has ended.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, *, lease: float = LEASE) -> None:
+        if not lease > 0:
+            raise ValueError(f"The lease is {lease!r}: expected seconds above 0, for how long a run has its thread to itself.")
         self.storage = storage
+        self.lease = lease
         self._hot: OrderedDict[tuple[str, str], Journal] = OrderedDict()
         self._lock = threading.Lock()
 
     def on(self, host: Waiter) -> Waiting:
         """The storage as this host's face waits for it."""
-        return Waiting(self.storage, host.blocking)
+        return Waiting(self.storage, host.blocking, host.aside)
 
     # -- for the engine ---------------------------------------------------------------------------------------------
 
@@ -45,8 +56,8 @@ class Saver:
         with self._lock:
             found = self._hot.pop((thread, ns), None)
         if found is None:
-            return Journal(self.on(host), thread, ns)
-        found.storage = self.on(host)
+            return Journal(self.on(host), Hold(self.storage, thread, self.lease), ns)
+        found.begin(self.on(host))
         return found
 
     def release(self, journal: Journal) -> None:

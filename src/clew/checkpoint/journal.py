@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import ormsgpack
 
+from clew.checkpoint.hold import Hold
 from clew.checkpoint.ledger import KINDS, Entry, KeptValue, Ledger
 from clew.checkpoint.manifest import (
     Body,
@@ -23,16 +24,17 @@ from clew.checkpoint.manifest import (
     write_body,
     write_outcome,
 )
-from clew.checkpoint.storage import Batch, Found, Kept, Row, Waiting
+from clew.checkpoint.storage import Batch, Flight, Found, Kept, Row, Waiting
 from clew.constants import START
 from clew.engine.apply import task_key
 from clew.errors import CheckpointNotFound, UnstorableValue
-from clew.ids import id_text, new_checkpoint_id, stamped
-from clew.types import Answer, Checkpoint, Failed, Outcome, Paused, Result, Saved, Task
+from clew.ids import id_text, new_checkpoint_id, stamp_of, stamped
+from clew.types import Answer, Checkpoint, Failed, Link, Outcome, Paused, Result, Saved, Task
 
 BATCH: Final = 50
-STOP: Final = "!stop"  # no task's key: a run has stopped here at a breakpoint
-ANSWERS: Final = "?"  # before a task's key: the answers that it has been given
+STOP: Final = "!|stop"  # no task's key, for no node's name has a bar: a run has stopped here at a breakpoint
+ANSWERS: Final = "?|"  # before a task's key: the answers that it has been given
+NOTE: Final = "#|"  # before a note's: see `clew.runtime.notes`
 
 
 class Journal:
@@ -40,54 +42,56 @@ class Journal:
 
     Attributes:
         saved: the checkpoint last opened or committed; None on an empty thread.
+        begun: what began the run, where it is of a graph inside a task; kept with each checkpoint.
+        late: nothing is written before `flush` (durability `"exit"`). aside: commits are written while the run goes on.
+        leasing: the first write takes the thread's lease, the last one gives it back.
+        notes: those kept beside `saved`, by their keys.
         sound: no write of this journal has failed, so what it remembers is what is stored.
     """
 
-    __slots__ = (
-        "_base",
-        "_changed",
-        "_claimed",
-        "_entries",
-        "_epoch",
-        "_head",
-        "_keys",
-        "_ledger",
-        "_number",
-        "_outcomes",
-        "_spent",
-        "ns",
-        "saved",
-        "sound",
-        "storage",
-        "thread",
-    )
+    __slots__ = ("_base", "_changed", "_entries", "_head", "_keeps", "_keys", "_ledger", "_number", "_outcomes", "_spent",
+                 "_stored", "aside", "begun", "hold", "late", "leasing", "notes", "ns", "saved", "sound",
+                 "storage")  # fmt: skip
 
-    def __init__(self, storage: Waiting, thread: str, ns: str = "") -> None:
-        self.storage = storage
-        self.thread = thread
+    def __init__(self, storage: Waiting, hold: Hold, ns: str = "") -> None:
+        self.hold = hold
         self.ns = ns
         self.sound = True
+        self.begun: tuple[Link, ...] = ()
+        self.storage = storage
+        self.late = self.aside = self.leasing = False
         self._forget(Found())
         self._stand(Found())
+
+    def begin(self, storage: Waiting) -> None:
+        """Another run begins, which may know what was kept before."""
+        self.storage = storage
+        self.late = self.aside = self.leasing = False
+        self.hold.begin()
+
+    @property
+    def thread(self) -> str:
+        return self.hold.thread
 
     def _forget(self, found: Found) -> None:
         """Remembers nothing of what was kept, as on a thread that is empty."""
         self.saved: Saved | None = None
-        self._ledger = Ledger(found.number, found.logs)
+        self._stored: Saved | None = None
+        self._ledger = Ledger(found.number or 0, found.logs, self.hold.known)
         self._entries: dict[str, Entry] = {}
+        self._keeps: Mapping[str, bool] = {}
         self._base: int | None = None
         self._changed: set[str] = set()
         self._spent = 0
 
     def _stand(self, found: Found) -> None:
         """Takes what the store has as what the next write is conditional on."""
-        self._epoch = found.epoch
         self._head = found.head
-        self._number = found.number
-        self._claimed = False
+        self._number = found.number or 0
         self._ledger.closed()
         self._outcomes: list[tuple[str, list[Any]]] = []
         self._keys: set[str] = set()
+        self.notes: dict[str, bytes] = {}
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -104,21 +108,59 @@ class Journal:
                 f"Thread {self.thread!r} has no checkpoint {id_text(checkpoint_id)!r}. Leave `checkpoint_id` out to go on from "
                 "the newest one; `get_state_history` lists them all."
             )
+        if not self.hold.claimed:
+            self.hold.stand(found)
+        if found.number is None:
+            found.number = self.hold.next_space()
         self._stand(found)
         if found.row is None:
+            self._know_nothing()
             self._forget(found)
             return None
         ledger = self._ledger
         if self.saved is None or self.saved.id != found.row.id or ledger.pending or ledger.logs() != found.logs:
+            self._know_nothing()
             await self._read(found, found.row)
         elif self.saved.records or self.saved.answers or self.saved.stopped or found.kept:
             await self._read_records(found, self.saved)
+        self._stored = self.saved
         return self.saved
+
+    def _know_nothing(self) -> None:
+        """Others have written meanwhile, or deleted. What this very run has learnt holds."""
+        if not self.hold.claimed:
+            self.hold.known.clear()
+
+    async def begun_by(self, begun: tuple[Link, ...]) -> bytes | None:
+        """The newest checkpoint of what was begun by just this, None where there is none. It stands after what began it."""
+        before = None
+        while rows := await self.storage.scan(self.thread, self.ns, before, BATCH):
+            for found in rows:
+                if found.row is None or found.row.seq < stamp_of(begun[-1].checkpoint):
+                    return None
+                if read_body(found.row.body).begun == begun:
+                    return found.row.id
+                before = found.row.seq
+        return None
+
+    async def move(self, ns: str, begun: tuple[Link, ...]) -> None:
+        """Stands in another namespace with what is saved here: the next checkpoint there grows from it."""
+        found = await self.storage.load(self.thread, ns, None)
+        self.ns, self.begun, self._head = ns, begun, found.head
+        self._number = self.hold.next_space() if found.number is None else found.number
+        self._ledger.move(self._number, found.logs)
+
+    async def leave(self) -> None:
+        """Stands where nothing was ever kept, beside what is: the next checkpoint grows from none."""
+        found = await self.storage.load(self.thread, self.ns, None)
+        found.number = self._number if found.number is None else found.number
+        self._forget(found)
+        self._stand(found)
 
     @property
     def at_head(self) -> bool:
         """Whether `saved` is the newest checkpoint."""
-        return self.saved is not None and self.saved.seq == self._head
+        return self.saved is not None and (self.saved is not self._stored or self.saved.seq == self._head)
 
     async def _read(self, found: Found, row: Row) -> None:
         body = read_body(row.body)
@@ -126,6 +168,7 @@ class Journal:
         self._forget(found)
         ledger = self._ledger
         self._entries = {**(base.entries if base else {}), **body.entries}
+        self.begun = body.begun
         self._base = found.base.seq if found.base else row.seq
         self._changed = set(body.entries) if base else set()
         self._spent = len(self._changed)
@@ -146,9 +189,12 @@ class Journal:
         tasks = {task_key(frontier, index): task for index, task in enumerate(frontier)}
         records: dict[str, Outcome] = {}
         answers: dict[str, tuple[Answer, ...]] = {}
+        self.notes = {}
         for kept in found.kept:
-            if kept.task[:1] == ANSWERS:
-                answers[kept.task[1:]] = read_answers(kept.body)
+            if kept.task.startswith(ANSWERS):
+                answers[kept.task.removeprefix(ANSWERS)] = read_answers(kept.body)
+            if kept.task.startswith(NOTE):
+                self.notes[kept.task.removeprefix(NOTE)] = kept.body
             if (task := tasks.get(kept.task)) is None:
                 continue
             outcome, places = await reader.outcome(task, unpacked(kept.body))
@@ -158,9 +204,9 @@ class Journal:
                     self._keys.add(write.key)
                     self._ledger.note(write.value, places[index] if places else ())
         stopped = any(kept.task == STOP for kept in found.kept)
-        self.saved = Saved(saved.checkpoint, saved.id, saved.seq, saved.parent, records, saved.metadata, answers, stopped)
+        self.saved = replace(saved, records=records, answers=answers, stopped=stopped)
 
-    # -- writing ----------------------------------------------------------------------------------------------------
+    # -- taking: what the next write keeps --------------------------------------------------------------------------
 
     def take(self, key: str, task: Task, result: Result) -> None:
         """Encodes what a task wrote; kept by the next `keep` or `commit`.
@@ -196,41 +242,100 @@ class Journal:
         """Notes that a run stops here at a breakpoint; kept by the next `keep`."""
         self._outcomes.append((STOP, []))
 
-    async def keep(self) -> None:
-        """Keeps the outcomes taken so far while the superstep goes on. Raises ThreadConflict."""
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def note(self, key: str, body: bytes) -> None:
+        """Keeps a note beside the checkpoint at once, from whatever thread; it blocks. Raises ThreadConflict."""
         assert self.saved is not None
-        seq = self.saved.seq
-        await self._write(None, [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in self._outcomes])
+        if not self.late:
+            self.hold.note(self.saved.seq, NOTE + key, body)
+        self.notes[key] = body
+
+    async def keep(self, *, last: bool = False) -> None:
+        """Keeps the outcomes taken so far while the superstep goes on; after the `last` one the lease is given back.
+
+        Raises:
+            ThreadConflict: another run owns the thread by now.
+        """
+        if not self.late:
+            await self._write(None, self._kept(), last=last)
+
+    async def claim(self) -> None:
+        """Takes the thread for this run, where none of its writes has. Raises ThreadConflict."""
+        if not self.hold.claimed:
+            await self._write(None, [])
+
+    async def flush(self) -> None:
+        """The run is over: what has not been written yet is, and the lease is given back. Raises ThreadConflict."""
+        await self._landed()
+        kept = self._kept() if self.late else []
+        if self.late and self.saved is not None and self.saved is not self._stored:
+            kept += [Kept(self.saved.seq, NOTE + key, body) for key, body in self.notes.items()]
+            await self._write_row(self.saved, kept, last=True)
+        elif kept or self.hold.leased:
+            await self._write(None, kept, last=True)
+
+    def _kept(self) -> list[Kept]:
+        seq = self.saved.seq if self.saved else 0
+        return [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in self._outcomes]
 
     async def commit(
-        self, checkpoint: Checkpoint, keeps: Mapping[str, bool], metadata: Mapping[str, Any] | None = None
+        self,
+        checkpoint: Checkpoint,
+        keeps: Mapping[str, bool],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        last: bool = False,
+        aside: bool = False,
+        named: tuple[int, bytes] | None = None,
     ) -> Saved:
         """Commits a checkpoint that grows from `saved`, with all outcomes taken since. One transaction.
 
         Args:
             keeps: the keys of the state, each with whether its channel `keeps_elements`.
             metadata: what to keep with it beside source and step.
+            last: the lease is given back with it. aside: it may be written while the run goes on, where `self.aside` says so.
+            named: the seq and id that it is to have (`new_id`); default: the next.
 
         Raises:
             ThreadConflict: another run has moved the thread on; nothing was written.
             UnstorableValue: a value that cannot be stored; nothing was written.
         """
+        seq, id_ = named or self.new_id()
+        stored = self._stored.id if self._stored else None
+        saved = Saved(checkpoint, id_, seq, stored, {}, dict(metadata or {}), begun=self.begun)
+        self._keeps = keeps
+        if self.late:
+            self._ledger.dropped()
+            self._outcomes = []
+        else:
+            await self._write_row(saved, [], last=last, aside=aside and self.aside)
+        self.saved = saved
+        self.notes = {}
+        return saved
+
+    def new_id(self) -> tuple[int, bytes]:
+        """The seq and id of a checkpoint that is yet to be committed."""
+        seq = self.hold.next_seq()
+        return seq, stamped(new_checkpoint_id(), seq)
+
+    async def _write_row(self, saved: Saved, kept: list[Kept], *, last: bool, aside: bool = False) -> None:
+        """Writes a checkpoint; what its tasks came to stands beside it, and what those of the one before came to in it."""
         sound, self.sound = self.sound, False  # until it is written, what the ledger holds is not what is stored
-        delta, base = self._delta(checkpoint, keeps)
-        outcomes = [[key, *over(fields)] for key, fields in self._outcomes if key != START]
-        body = write_body(self._ledger, checkpoint, delta, outcomes, dict(metadata or {}))
-        parent = self.saved
-        row = Row(0, new_checkpoint_id(), parent.seq if parent else None, base, body)
-        self._head = seq = await self._write(row, [])
+        delta, base = self._delta(saved.checkpoint)
+        outcomes = [[key, *over(fields)] for key, fields in self._outcomes if key != START] if not self.late else []
+        body = write_body(self._ledger, saved.checkpoint, delta, outcomes, saved.metadata, self.begun)
+        row = Row(saved.seq, saved.id, self._stored.seq if self._stored else None, base, body)
+        await self._write(row, kept, last=last, aside=aside)
+        self._head = saved.seq
         self.sound = sound
         if base is None:
-            self._base, self._changed, self._spent = seq, set(), 0
+            self._base, self._changed, self._spent = saved.seq, set(), 0
         self._ledger.closed()
         self._keys.clear()
-        self.saved = Saved(checkpoint, stamped(row.id, seq), seq, parent.id if parent else None, {}, dict(metadata or {}))
-        return self.saved
+        self._stored = saved
 
-    def _delta(self, checkpoint: Checkpoint, keeps: Mapping[str, bool]) -> tuple[dict[str, Entry], int | None]:
+    def _delta(self, checkpoint: Checkpoint) -> tuple[dict[str, Entry], int | None]:
         """The entries to be written and the row they add to: those changed since a whole manifest, or all of them.
 
         A whole one is written again when the partial ones since have named as many entries as it would: reading takes two
@@ -242,7 +347,7 @@ class Journal:
         mark = len(ledger.pending)
         for key in keys:
             try:
-                self._entries[key] = ledger.value(key, values[key], keeps.get(key, False))
+                self._entries[key] = ledger.value(key, values[key], self._keeps.get(key, False))
             except UnstorableValue as error:
                 ledger.undo(mark)
                 raise UnstorableValue(f"the reducer produced {error.reason}", f"{key}{error.path}") from None
@@ -252,22 +357,38 @@ class Journal:
             return self._entries, None
         return {key: entry for key, entry in self._entries.items() if key in self._changed}, self._base
 
-    async def _write(self, row: Row | None, kept: list[Kept]) -> int:
-        ledger = self._ledger
-        items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in ledger.pending]
-        claim = not self._claimed
-        batch = Batch(self.thread, self.ns, self._number, self._head, self._epoch, claim, ledger.logs(), items, kept, row)
+    async def _write(self, row: Row | None, kept: list[Kept], *, last: bool = False, aside: bool = False) -> None:
+        await self._landed()
+        ledger, hold = self._ledger, self.hold
+        sent = ledger.sent()
+        items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent]
+        logs = ledger.logs() if items or row else None
+        batch = Batch(self.thread, self.ns, self._number, self._head, hold.epoch, logs=logs, items=items, kept=kept, row=row)
+        hold.dress(batch, leasing=self.leasing, release=last and self.leasing)
+        self._outcomes = []
+
+        def write() -> None:
+            hold.written(batch, stop=self.storage.storage.commit(batch))
+            ledger.stored(sent)
+
+        if aside and self.storage.aside:
+            hold.flight = Flight(write)
+            self.storage.aside(hold.flight.run)
+            return
         try:
-            seq = await self.storage.commit(batch)
+            await self.storage.wait(write)
         except BaseException:
             self.sound = False
             raise
-        if claim:
-            self._claimed = True
-            self._epoch += 1
-        ledger.pending.clear()
-        self._outcomes = []
-        return seq
+
+    async def _landed(self) -> None:
+        """Waits for the write that is on its way."""
+        flight = self.hold.flight
+        if flight is not None and not flight.landed:
+            self.sound, sound = False, self.sound
+            await self.storage.wait(flight.wait)
+            self.sound = sound
+        self.hold.flight = None
 
 
 async def history(
@@ -319,8 +440,9 @@ async def _saved(reader: Reader, found: Found, row: Row, body: Body, values: dic
         tuple(body.acted),
         body.step,
         body.source,
+        body.children,
     )
-    return Saved(checkpoint, row.id, row.seq, found.parent_id, {}, body.metadata)
+    return Saved(checkpoint, row.id, row.seq, found.parent_id, {}, body.metadata, begun=body.begun)
 
 
 def _kept_value(value: Any, places: list[int]) -> KeptValue:

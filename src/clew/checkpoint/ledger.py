@@ -91,19 +91,27 @@ class Ledger:
         kept: per key of the state, what its last commit kept; values that stand in the manifest have none.
         pending: items not yet stored, `(place, digest, bytes)`.
         written: identities of everything mutable among this superstep's writes; these are never passed over unseen.
+
+    `known` has the places of what is stored, by digest, over all namespaces of the run.
     """
 
-    __slots__ = ("_digests", "_ends", "_known", "_number", "_placed", "kept", "pending", "written")
+    __slots__ = ("_digests", "_ends", "_fresh", "_known", "_number", "_placed", "kept", "pending", "written")
 
-    def __init__(self, number: int = 0, logs: bytes = b"") -> None:
+    def __init__(self, number: int = 0, logs: bytes = b"", known: dict[bytes, int] | None = None) -> None:
         self.kept: dict[str, KeptValue] = {}
         self.pending: list[tuple[int, bytes, bytes]] = []
         self.written: set[int] = set()
         self._number = number
         self._ends: dict[str, int] = ormsgpack.unpackb(logs) if logs else {}
-        self._known: dict[bytes, int] = {}
+        self._known = known if known is not None else {}
+        self._fresh: dict[bytes, int] = {}
         self._digests: dict[int, bytes] = {}
         self._placed: dict[int, list[int]] = {}
+
+    def move(self, number: int, logs: bytes) -> None:
+        """New items go to the logs of another namespace; what is known of those that are stored holds."""
+        self._number = number
+        self._ends = ormsgpack.unpackb(logs) if logs else {}
 
     def logs(self) -> bytes:
         return ormsgpack.packb(self._ends)
@@ -120,9 +128,25 @@ class Ledger:
         while len(self.pending) > mark:
             place, digest, _ = self.pending.pop()
             self._digests.pop(place)
-            if self._known.get(digest) == place:
-                del self._known[digest]
+            if self._fresh.get(digest) == place:
+                del self._fresh[digest]
             self._ends[logs[(place >> 40) & 0xFFFF]] = place & 0xFF_FFFF_FFFF
+
+    def sent(self) -> list[tuple[int, bytes, bytes]]:
+        """What is pending, to be written now."""
+        sent, self.pending = self.pending, []
+        return sent
+
+    def stored(self, sent: Iterable[tuple[int, bytes, bytes]]) -> None:
+        """These have been written: whoever shares `known` may name them from now on."""
+        for place, digest, _ in sent:
+            self._known[digest] = place
+            self._fresh.pop(digest, None)
+
+    def dropped(self) -> None:
+        """What is pending will never be written; its elements count as written by this superstep all the same."""
+        self.undo(0)
+        self._placed.clear()
 
     def closed(self) -> None:
         """The superstep is over: its writes are an element like any other from now on."""
@@ -303,14 +327,15 @@ class Ledger:
         for place in near:
             if self._digests.get(place) == digest:
                 return place
-        if (place := self._known.get(digest)) is not None and (reuse or len(data) >= SMALL):
+        place = self._fresh.get(digest, self._known.get(digest))
+        if place is not None and (reuse or len(data) >= SMALL):
             return place
         if log not in self._ends:
             self._ends[log] = 0
         number = self._ends[log]
         self._ends[log] = number + 1
         place = place_of(self._number << 16 | list(self._ends).index(log), number)
-        self._known[digest] = place
+        self._fresh[digest] = place
         self._digests[place] = digest
         self.pending.append((place, digest, data))
         return place

@@ -16,7 +16,7 @@ from clew.checkpoint.ledger import DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SE
 from clew.checkpoint.storage import Waiting
 from clew.constants import START
 from clew.errors import CheckpointGone, DatabaseError, UnstorableValue
-from clew.types import Answer, Checkpoint, Failed, Outcome, Paused, Question, Result, Send, Task, Write
+from clew.types import Answer, Checkpoint, Failed, Link, Outcome, Paused, Question, Result, Send, Task, Write
 
 SENDS: Final = "\0sends"
 SOURCES: Final = ("input", "loop", "update", "fork")
@@ -44,10 +44,17 @@ class Body:
     acted: list[str]
     outcomes: list[Any]
     metadata: dict[str, Any]
+    children: dict[str, bytes]
+    begun: tuple[Link, ...]
 
 
 def write_body(
-    ledger: Ledger, checkpoint: Checkpoint, entries: Mapping[str, Entry], outcomes: list[Any], metadata: Mapping[str, Any]
+    ledger: Ledger,
+    checkpoint: Checkpoint,
+    entries: Mapping[str, Entry],
+    outcomes: list[Any],
+    metadata: Mapping[str, Any],
+    begun: Sequence[Link] = (),
 ) -> bytes:
     joins = [[list(sources), target, sorted(arrived)] for (sources, target), arrived in checkpoint.joins.items()]
     fields: list[Any] = [
@@ -60,6 +67,8 @@ def write_body(
         [_short(name) for name in checkpoint.acted],
         outcomes,
         encode(metadata) if metadata else b"",
+        dict(checkpoint.children),
+        [list(link) for link in begun],
     ]
     while not fields[-1]:
         fields.pop()
@@ -68,11 +77,12 @@ def write_body(
 
 def read_body(data: bytes) -> Body:
     fields: list[Any] = unpacked(data)
-    empty: list[Any] = [-2, 0, {}, [], [], [], [], [], b""]
+    empty: list[Any] = [-2, 0, {}, [], [], [], [], [], b"", {}, []]
     whole: list[Any] = [*fields, *empty[len(fields) :]]
     source: int = whole[1]
     body = Body(whole[0], SOURCES[source], *whole[2:])
-    body.metadata = decode(whole[-1]) if whole[-1] else {}
+    body.metadata = decode(cast("bytes", body.metadata)) if body.metadata else {}
+    body.begun = tuple(Link(*link) for link in cast("list[Any]", body.begun))
     body.acted = [_long(name) for name in cast("list[Any]", body.acted)]
     return body
 
@@ -100,7 +110,8 @@ def write_outcome(ledger: Ledger, task: Task, outcome: Outcome) -> list[Any]:
         return [PAUSED, encode([[q.slot, q.value, q.asked, q.code, q.schema] for q in outcome.questions])]
     entries = [[key, _write_value(ledger, key, key, value)] for key, value in outcome.writes]
     written = [] if task.node == START else entries
-    return [0, written, [_write_target(ledger, target) for target in outcome.targets]]
+    fields = [0, written, [_write_target(ledger, target) for target in outcome.targets]]
+    return [*fields, dict(outcome.children)] if outcome.children else fields
 
 
 def write_answers(answers: Sequence[Answer]) -> list[Any]:
@@ -177,7 +188,8 @@ class Reader:
         writes, places = await self.writes(fields[1])
         targets = fields[2] if len(fields) > 2 else ()
         written = task.arg if task.node == START else writes
-        return Result(written, tuple([await self._target(target) for target in targets])), places
+        children: dict[str, bytes] = fields[3] if len(fields) > 3 else {}
+        return Result(written, tuple([await self._target(target) for target in targets]), children), places
 
     async def task(self, fields: Any) -> Task:
         if isinstance(fields, str):

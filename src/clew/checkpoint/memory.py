@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from clew.checkpoint.base import Saver, Waiter
-from clew.checkpoint.storage import Batch, Found, Kept, Row, ThreadRow, Waiting, at_once, conflict
-from clew.ids import stamp_of, stamped
+from clew.checkpoint.base import LEASE, Saver, Waiter
+from clew.checkpoint.storage import Batch, Found, Kept, Lease, Row, ThreadRow, Waiting, at_once, conflict
+from clew.ids import stamp_of
 
 
 @dataclass(slots=True)
 class Namespace:
     """One namespace of a thread: its number there, the seq of its head, the ends of its logs."""
 
-    number: int
+    number: int | None = None
     head: int | None = None
     logs: bytes = b""
 
 
 @dataclass(slots=True)
 class Thread:
-    """All that is kept of one thread; rows and outcomes are found by seq, items by log and number."""
+    """All that is kept of one thread; rows and outcomes are found by seq, items by log and number.
+
+    `until` is when the lease ends, and `waiting` when each of those who wait will not any more, by the monotonic clock.
+    """
 
     epoch: int = 0
     seq: int = 0
+    lease: Lease | None = None
+    until: float = 0.0
+    stop: bool = False
+    waiting: dict[bytes, float] = field(default_factory=dict[bytes, float])
     namespaces: dict[str, Namespace] = field(default_factory=dict[str, Namespace])
     rows: dict[int, tuple[str, Row]] = field(default_factory=dict[int, tuple[str, Row]])
     items: dict[tuple[int, int], bytes] = field(default_factory=dict[tuple[int, int], bytes])
@@ -44,14 +52,16 @@ class MemoryStorage:
             kept = self._threads.get(thread)
             if kept is None:
                 return Found()
-            space = kept.namespaces.get(ns) or Namespace(len(kept.namespaces))
+            space = kept.namespaces.get(ns) or Namespace()
             if checkpoint_id is None:
                 return self._found(kept, ns, space, space.head)
             found = self._found(kept, ns, space, stamp_of(checkpoint_id))
             return found if found.row and found.row.id == checkpoint_id else self._found(kept, ns, space, None)
 
     def _found(self, kept: Thread, ns: str, space: Namespace, seq: int | None) -> Found:
-        found = Found(kept.epoch, space.head, space.number, space.logs)
+        spaces = max((other.number or 0 for other in kept.namespaces.values()), default=-1) + 1
+        lease = kept.lease._replace(seconds=kept.until - time.monotonic()) if kept.lease else None
+        found = Found(kept.epoch, kept.seq, spaces, space.head, space.number, space.logs, lease)
         if seq is None or seq not in kept.rows or kept.rows[seq][0] != ns:
             return found
         row = found.row = kept.rows[seq][1]
@@ -59,7 +69,7 @@ class MemoryStorage:
             found.base = kept.rows[row.base][1]
         if row.parent is not None:
             found.parent_id = kept.rows[row.parent][1].id
-        found.next = next((other for at, (_, other) in kept.rows.items() if at > seq and other.parent == seq), None)
+        found.next = min((o for space, o in kept.rows.values() if o.parent == seq and space == ns), default=None)
         found.kept = list(kept.kept.get(seq, {}).values())
         return found
 
@@ -69,32 +79,60 @@ class MemoryStorage:
             items = kept.items if kept else {}
             return [items[log, n] for log, lo, hi in ranges for n in range(lo, hi) if (log, n) in items]
 
-    def commit(self, batch: Batch) -> int:
+    def commit(self, batch: Batch) -> bool:
         with self._lock:
             kept = self._threads.get(batch.thread) or Thread()
-            space = kept.namespaces.get(batch.ns) or Namespace(len(kept.namespaces))
-            if space.head != batch.head or kept.epoch != batch.epoch or space.number != batch.number:
+            if kept.epoch != batch.epoch:
                 raise conflict(batch.thread)
+            if batch.logs is not None:
+                self._move(kept, batch, batch.logs)
             self._threads[batch.thread] = kept
-            kept.namespaces[batch.ns] = space
             kept.epoch += batch.claim
-            space.logs = batch.logs
-            for log, number, data in batch.items:
-                kept.items[log, number] = data
             for outcome in batch.kept:
                 kept.kept.setdefault(outcome.seq, {})[outcome.task] = outcome
-            if batch.row is not None:
-                kept.seq = space.head = kept.seq + 1
-                row = batch.row._replace(seq=kept.seq, id=stamped(batch.row.id, kept.seq))
-                kept.rows[kept.seq] = batch.ns, row
-            return space.head or 0
+            if batch.claim or batch.release or batch.lease:
+                kept.lease = batch.lease
+                kept.until = time.monotonic() + batch.lease.seconds if batch.lease else 0.0
+            if batch.claim:
+                kept.stop = False
+                kept.waiting.pop(batch.lease.run if batch.lease else b"", None)
+            return kept.stop
+
+    def _move(self, kept: Thread, batch: Batch, logs: bytes) -> None:
+        space = kept.namespaces.get(batch.ns) or Namespace(batch.number)
+        if space.head != batch.head or space.number != batch.number:
+            raise conflict(batch.thread)
+        kept.namespaces[batch.ns] = space
+        space.logs = logs
+        for log, number, data in batch.items:
+            kept.items[log, number] = data
+        if batch.row is not None:
+            kept.seq = max(kept.seq, batch.row.seq)
+            space.head = batch.row.seq
+            kept.rows[batch.row.seq] = batch.ns, batch.row
+
+    def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
+        with self._lock:
+            kept = self._threads.get(thread)
+            if kept is None:
+                return True
+            now = time.monotonic()
+            kept.waiting = {other: until for other, until in kept.waiting.items() if until > now or other == run}
+            kept.waiting[run] = now + seconds
+            kept.stop = kept.stop or stop
+            return next(iter(kept.waiting)) == run
+
+    def leave(self, thread: str, run: bytes) -> None:
+        with self._lock:
+            if thread in self._threads:
+                self._threads[thread].waiting.pop(run, None)
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         with self._lock:
             kept = self._threads.get(thread)
             if kept is None or ns not in kept.namespaces:
                 return []
-            seqs = [seq for seq, (space, _) in kept.rows.items() if space == ns and (before is None or seq < before)]
+            seqs = sorted(seq for seq, (space, _) in kept.rows.items() if space == ns and (before is None or seq < before))
             return [self._found(kept, ns, kept.namespaces[ns], seq) for seq in reversed(seqs[-limit:] if limit else [])]
 
     def threads(self) -> list[ThreadRow]:
@@ -102,6 +140,7 @@ class MemoryStorage:
             rows = [
                 ThreadRow(name, len(kept.rows), kept.rows[kept.seq][1].id, sum(map(len, kept.items.values())) + _rows(kept))
                 for name, kept in self._threads.items()
+                if kept.rows
             ]
         return sorted(rows, key=lambda row: row.newest, reverse=True)
 
@@ -120,8 +159,8 @@ def _rows(kept: Thread) -> int:
 class InMemorySaver(Saver):
     """Keeps threads for as long as the process lives."""
 
-    def __init__(self) -> None:
-        super().__init__(MemoryStorage())
+    def __init__(self, *, lease: float = LEASE) -> None:
+        super().__init__(MemoryStorage(), lease=lease)
 
     def on(self, host: Waiter) -> Waiting:
         return Waiting(self.storage, at_once)

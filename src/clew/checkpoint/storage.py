@@ -4,6 +4,7 @@ A storage is written once, as plain blocking methods (`Storage`). `on` turns it 
 and the savers see: on the sync face they return without ever suspending, on the async one they are awaited (DESIGN §3).
 """
 
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -16,9 +17,9 @@ T = TypeVar("T")
 class Row(NamedTuple):
     """One checkpoint.
 
-    `seq` is counted by the store, from 1, over all namespaces of a thread; a row to be committed has 0, and an id into which
-    the store puts its seq (`ids.stamped`). `parent` is the seq it grew from. `base` is the seq of the row whose manifest it
-    adds to, or None where its own is whole.
+    `seq` counts over all namespaces of a thread, from 1, with gaps: the run that owns the thread hands the numbers out, and
+    nobody else can write meanwhile. Its `id` ends in it (`ids.stamped`). `parent` is the seq it grew from. `base` is the seq of
+    the row whose manifest it adds to, or None where its own is whole.
     """
 
     seq: int
@@ -36,15 +37,32 @@ class Kept(NamedTuple):
     body: bytes
 
 
+class Lease(NamedTuple):
+    """Who runs a thread: a courtesy to whoever comes by meanwhile; what keeps a thread safe is its epoch.
+
+    Attributes:
+        run: the run's id. owner: the process it is in (`lease.this_process`). base: id of the outermost head when it began,
+            None where there was none.
+        seconds: how long the lease is good for, from now on by the store's clock; below zero where it has ended.
+    """
+
+    run: bytes
+    owner: str
+    base: bytes | None
+    seconds: float
+
+
 @dataclass(slots=True)
 class Found:
     """What is stored of one namespace of a thread.
 
     Attributes:
         epoch: the thread's; 0 where there is no thread yet.
+        seq: the highest that a checkpoint of the thread has. spaces: the first number that no namespace of it has.
         head: seq of the newest committed checkpoint, None where there is none.
-        number: of the namespace within its thread; for a new one the next that is free.
+        number: of the namespace within its thread, None for a new one.
         logs: ends of the logs, as the journal wrote them.
+        lease: of the run that owns the thread, None where none does.
         row: the checkpoint asked for, None where there is none.
         base: the row its manifest adds to, None where its own is whole.
         parent_id: id of its parent.
@@ -53,9 +71,12 @@ class Found:
     """
 
     epoch: int = 0
+    seq: int = 0
+    spaces: int = 0
     head: int | None = None
-    number: int = 0
+    number: int | None = None
     logs: bytes = b""
+    lease: Lease | None = None
     row: Row | None = None
     base: Row | None = None
     parent_id: bytes | None = None
@@ -67,12 +88,14 @@ class Found:
 class Batch:
     """What is written at once: with a `row` the head moves to it, without one only outcomes and items are kept.
 
-    Conditional on both `head` and `epoch` being what the store has; otherwise nothing of it is written and `ThreadConflict`
-    is raised. `claim` raises the epoch by one, so that no other run can write under the same one.
+    Conditional on the thread's `epoch`, and where a row or items are written on the namespace's `head`, being what the store
+    has; otherwise nothing of it is written and `ThreadConflict` is raised. `claim` raises the epoch by one, so that no other
+    run can write under the same one, and ends whatever lease there was.
 
     Attributes:
+        logs: ends of the logs with these items, for the head row; None leaves them, and the head, as they are.
         items: (log, number, bytes), numbers at or above the ends that the head row had.
-        logs: ends of the logs with these items, for the head row.
+        lease: takes or renews the thread's lease. release: gives it back.
     """
 
     thread: str
@@ -80,11 +103,13 @@ class Batch:
     number: int
     head: int | None
     epoch: int
-    claim: bool
-    logs: bytes
+    claim: bool = False
+    logs: bytes | None = None
     items: list[tuple[int, int, bytes]] = field(default_factory=list[tuple[int, int, bytes]])
     kept: list[Kept] = field(default_factory=list[Kept])
     row: Row | None = None
+    lease: Lease | None = None
+    release: bool = False
 
 
 class ThreadRow(NamedTuple):
@@ -107,14 +132,27 @@ class Storage(Protocol):
         """The items of `(log, from, to)` ranges, in that order; those that are not there are left out."""
         ...
 
-    def commit(self, batch: Batch) -> int:
+    def commit(self, batch: Batch) -> bool:
         """Writes a batch whole or not at all.
 
-        Returns the new row's seq, or the head's where there was no row.
+        Returns whether somebody who waits for the thread asks the run that owns it to stop.
 
         Raises:
             ThreadConflict: head or epoch are not what the batch expects.
         """
+        ...
+
+    def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
+        """Stands in the queue of those who wait for the thread, for so many seconds; again keeps the place. `stop` asks the
+        run that owns the thread to stop.
+
+        Returns whether nobody stands before this run. The one whose lease is taken leaves the queue; none is kept for a thread
+        that is not there.
+        """
+        ...
+
+    def leave(self, thread: str, run: bytes) -> None:
+        """Leaves the queue; nothing where it does not stand there."""
         ...
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
@@ -138,19 +176,43 @@ class Waits(Protocol):
     def __call__(self, fn: Callable[..., T], /, *args: Any) -> Awaitable[T]: ...
 
 
-async def at_once(fn: Callable[..., T], /, *args: Any) -> T:
-    """Waits by calling: for what never takes long."""
-    return fn(*args)
+class Flight:
+    """A write that goes on while its run does. Whoever waits for it hears of its failure, from whatever thread."""
+
+    __slots__ = ("_done", "_error", "_write")
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self._write = write
+        self._done = threading.Event()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._write()
+        except BaseException as error:  # handed to whoever waits
+            self._error = error
+        finally:
+            self._done.set()
+
+    @property
+    def landed(self) -> bool:
+        return self._done.is_set() and self._error is None
+
+    def wait(self) -> None:
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
 
 
 class Waiting:
-    """A storage whose verbs are awaited."""
+    """A storage whose verbs are awaited. `aside` runs a job beside the run, None where nothing is gained by that."""
 
-    __slots__ = ("storage", "wait")
+    __slots__ = ("aside", "storage", "wait")
 
-    def __init__(self, storage: Storage, wait: Waits) -> None:
+    def __init__(self, storage: Storage, wait: Waits, aside: Callable[[Callable[[], None]], None] | None = None) -> None:
         self.storage = storage
         self.wait = wait
+        self.aside = aside
 
     async def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         return await self.wait(self.storage.load, thread, ns, checkpoint_id)
@@ -158,17 +220,16 @@ class Waiting:
     async def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
         return await self.wait(self.storage.items, thread, ranges)
 
-    async def commit(self, batch: Batch) -> int:
+    async def commit(self, batch: Batch) -> bool:
         return await self.wait(self.storage.commit, batch)
 
     async def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         return await self.wait(self.storage.scan, thread, ns, before, limit)
 
-    async def threads(self) -> list[ThreadRow]:
-        return await self.wait(self.storage.threads)
 
-    async def drop(self, thread: str) -> None:
-        await self.wait(self.storage.drop, thread)
+async def at_once(fn: Callable[..., T], /, *args: Any) -> T:
+    """Waits by calling: for what never takes long."""
+    return fn(*args)
 
 
 def conflict(thread: str) -> ThreadConflict:

@@ -23,8 +23,16 @@ def open_questions(saved: Saved) -> list[Open]:
     for key, outcome in sorted(saved.records.items()):
         if isinstance(outcome, Paused):
             given = {answer.slot for answer in saved.answers.get(key, ())}
-            found += [one for one in opened(saved.id, key, outcome.questions) if one.question.slot not in given]
+            found += [one for one in _opened(saved, key, outcome.questions) if one.question.slot not in given]
     return found
+
+
+def _opened(saved: Saved, key: str, questions: Iterable[Question]) -> list[Open]:
+    """The questions of a task. Within a graph inside a task they are known by the outermost task, which is answered."""
+    if not saved.begun:
+        return opened(saved.id, key, questions)
+    outermost = saved.begun[0]
+    return [one._replace(key=key) for one in opened(outermost.checkpoint, outermost.task, questions)]
 
 
 def opened(checkpoint_id: bytes, key: str, questions: Iterable[Question]) -> list[Open]:

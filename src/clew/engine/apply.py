@@ -139,4 +139,10 @@ def stepped(plan: Plan, checkpoint: Checkpoint, ordered: Sequence[tuple[Task, Re
         tuple(sorted({plan.current(task.node) for task, _ in ordered})),
         checkpoint.step + 1,
         "loop",
+        _with_children(checkpoint.children, ordered),
     )
+
+
+def _with_children(before: Mapping[str, bytes], ordered: Sequence[tuple[Task, Result]]) -> Mapping[str, bytes]:
+    found = [result.children for _, result in ordered if result.children]
+    return dict(before, **{ns: id_ for children in found for ns, id_ in children.items()}) if found else before

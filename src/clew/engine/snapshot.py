@@ -54,13 +54,14 @@ def _shown(plan: Plan, place: Place, saved: Saved, values: Values, outcomes: Map
     from datetime import UTC, datetime  # late: a run that nobody looks at needs no calendar
 
     checkpoint, waiting = saved.checkpoint, open_questions(saved)
+    parents = {link.ns: id_text(link.checkpoint) for link in saved.begun}
     keyed = [(task, task_key(checkpoint.frontier, index)) for index, task in enumerate(checkpoint.frontier)]
     shown = [(task, Result(task.arg) if task.node == START else outcomes.get(key), key) for task, key in keyed]
     return StateSnapshot(
         plan.values(values),
         _names(checkpoint.frontier),
         place.config(saved.id),
-        {"source": checkpoint.source, "step": checkpoint.step, "parents": {}, **saved.metadata},
+        {"source": checkpoint.source, "step": checkpoint.step, "parents": parents, **saved.metadata},
         datetime.fromtimestamp(created_ms(saved.id) / 1000, UTC).isoformat(),
         place.config(saved.parent) if saved.parent else None,
         tasks := tuple(_task(saved, task, key, outcome, waiting) for task, outcome, key in shown),

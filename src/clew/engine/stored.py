@@ -13,7 +13,7 @@ def stored_result(plan: Plan, result: Result) -> Result:
     if not plan.unstored:
         return result
     targets = [replace(t, arg=_without(plan, t.arg)) if isinstance(t, Send) else t for t in result.targets]
-    return Result(_writes(plan, result.writes), tuple(targets))
+    return replace(result, writes=_writes(plan, result.writes), targets=tuple(targets))
 
 
 def stored_checkpoint(plan: Plan, checkpoint: Checkpoint) -> Checkpoint:

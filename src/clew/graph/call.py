@@ -10,8 +10,10 @@ from clew.runtime.host import Host
 from clew.runtime.loop import Run
 from clew.runtime.settings import Settings, merged, read_settings
 from clew.schema import is_annotated_class
-from clew.types import RUNNING
+from clew.types import RUNNING, Durability, OnBusy
 
+DURABILITIES: Final = ("sync", "async", "exit")
+ON_BUSY: Final = ("reject", "enqueue", "interrupt", "rollback")
 NESTED: Final = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
@@ -39,6 +41,8 @@ class Call:
     build: Callable[..., Any] | None = None
     before: str | Sequence[str] = ()
     after: str | Sequence[str] = ()
+    durability: Durability | None = None
+    on_busy: OnBusy = "reject"
 
     def shown(self, event: Event) -> Any:
         """A chunk in the shape that was asked for: `data`, `(mode, data)`, `(ns, data)` or `(ns, mode, data)`; in v2 a dict."""
@@ -74,8 +78,13 @@ def read_call(
     control: RunControl | None = None,
     interrupt_before: str | Sequence[str] | None = None,
     interrupt_after: str | Sequence[str] | None = None,
+    durability: Durability | None = None,
+    on_busy: OnBusy = "reject",
 ) -> Call:
-    """Raises ValueError for a mode or a version that there is none of."""
+    """Raises ValueError for a mode, a version, a durability or an `on_busy` that there is none of."""
+    for name, value, known in (("durability", durability, (None, *DURABILITIES)), ("on_busy", on_busy, ON_BUSY)):
+        if value not in known:
+            raise ValueError(f"There is no {name}={value!r}: expected one of {[one for one in known if one]}.")
     modes, tagged = read_modes(stream_mode)
     if version not in ("v1", "v2"):
         raise ValueError(f"There is no version {version!r} of stream chunks: expected 'v1' or 'v2'.")
@@ -92,6 +101,8 @@ def read_call(
         control,
         before=interrupt_before or (),
         after=interrupt_after or (),
+        durability=durability,
+        on_busy=on_busy,
     )
 
 
@@ -127,14 +138,17 @@ def _configurable(config: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", config).get("configurable") or {} if isinstance(config, dict) else {}
 
 
-def scope_of(call: Call, host: Host, *, kept: bool, context: Any, store: Any, cache: Any) -> Scope:
-    """What all tasks of the run that is called for have in common."""
+def scope_of(
+    call: Call, host: Host, *, kept: bool, context: Any, store: Any, cache: Any, remembers: bool = False, name: str = ""
+) -> Scope:
+    """What all tasks of the run that is called for have in common. `remembers` and `name` are the graph's."""
     parent = surrounding(call.config)
     read = call.modes | call.printed
     if parent is None:
         settings = read_settings(_of_its_own(call.config), kept=kept)
         below: frozenset[str] = read if call.subgraphs else frozenset()
-        return Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control)
+        return Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control,
+                     durability=call.durability or "sync")  # fmt: skip
     around = parent.scope
     below = around.below | read if call.subgraphs else around.below
     return Scope(
@@ -142,12 +156,14 @@ def scope_of(call: Call, host: Host, *, kept: bool, context: Any, store: Any, ca
         _within(around.settings, call.config),
         read | around.below,
         below,
-        ns=parent.child_ns(),
+        ns=parent.child_ns(remembers=remembers, name=name),
         around=parent,
         context=context if context is not None else around.context,
         store=around.store if around.store is not None else store,
         cache=around.cache if around.cache is not None else cache,
         control=around.control,
+        durability=call.durability or around.durability,
+        remembers=remembers,
     )
 
 

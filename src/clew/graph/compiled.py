@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os.path
+import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, cast, overload
 
-from clew.errors import ClewError, GraphError
+from clew.errors import ClewError, GraphError, UnkeptWarning
 from clew.graph.call import Call, as_context, chunks, finish, read_call, scope_of, surrounding
 from clew.graph.editing import Editing
 from clew.graph.reading import tasks
@@ -16,22 +17,24 @@ from clew.graph.structure import Structure
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
 from clew.graph.validate import stopping_at
 from clew.runtime.attempt import Program, Stops
-from clew.runtime.context import RunControl
+from clew.runtime.context import RunControl, TaskContext
 from clew.runtime.drive import drive, iterate
 from clew.runtime.host import Host
 from clew.runtime.loop import Run
 from clew.runtime.settings import merged, read_settings
 from clew.runtime.threads import Threads, in_parallel
-from clew.types import Command, Config, GraphOutput, Interrupt
+from clew.types import Command, Config, Durability, GraphOutput, Interrupt, OnBusy
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
     from clew.checkpoint.base import Saver
     from clew.graph.state import StateGraph
 
+NAMELESS: Final = "LangGraph"
 OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 OPTIONS: Final = {
-    "context", "control", "debug", "interrupt_after", "interrupt_before", "output_keys", "print_mode", "subgraphs", "version",
+    "context", "control", "debug", "durability", "interrupt_after", "interrupt_before", "on_busy", "output_keys", "print_mode",
+    "subgraphs", "version",
 }  # fmt: skip
 Modes = str | Sequence[str]
 
@@ -47,7 +50,7 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
     events seen there (`subgraphs=True`), and what it keeps left to it; unless the config names a thread of its own.
 
     Attributes:
-        checkpointer: the saver, or None. store, cache: as given to `compile`. builder: what it was compiled from.
+        checkpointer: as given to `compile`. store, cache: as given to `compile`. builder: what it was compiled from.
         name: as given to `compile`. program: what runs. config: what `with_config` bound.
     """
 
@@ -56,10 +59,10 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         program: Program,
         builder: StateGraph[StateT, ContextT, InputT, OutputT],
         *,
-        checkpointer: Saver | None = None,
+        checkpointer: Saver | bool | None = None,
         store: Any = None,
         cache: BaseCache[Any] | None = None,
-        name: str = "LangGraph",
+        name: str = NAMELESS,
         debug: bool = False,
         interrupt_before: str | Sequence[str] = (),
         interrupt_after: str | Sequence[str] = (),
@@ -74,6 +77,12 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         self.interrupt_before = interrupt_before
         self.interrupt_after = interrupt_after
         self.config: Config | None = None
+        self._registered = False
+
+    @property
+    def own_name(self) -> str:
+        """What a memory of its own is told by; "" where it has no name, or one that a namespace cannot have."""
+        return "" if self.name == NAMELESS or not self.name.isidentifier() else self.name
 
     def get_name(self) -> str:
         """What the graph is called as a node that is given no name."""
@@ -195,6 +204,8 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         version: Literal["v1", "v2"] = "v1",
         interrupt_before: str | Sequence[str] | None = None,
         interrupt_after: str | Sequence[str] | None = None,
+        durability: Durability | None = None,
+        on_busy: OnBusy = "reject",
     ) -> Iterator[Any]:
         """Runs, yielding as it goes; input, config and errors as for `invoke`.
 
@@ -209,6 +220,11 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
             print_mode: modes to print as well; `debug=True` prints updates and values. control: to stop the run from outside.
             version: `"v2"` yields dicts `{"type", "ns", "data"}` whatever else is asked for.
             interrupt_before, interrupt_after: names of nodes to stop at, or `"*"`; `invoke(None, config)` goes on.
+            durability: when a superstep is kept: `"sync"` (default), before the next one starts; `"async"`, while the next one
+                runs; `"exit"`, all at once when the run ends. Graphs inside nodes have that of the graph around them.
+            on_busy: what to do where the thread is being run already: `"reject"` (default) raises ThreadConflict;
+                `"enqueue"` waits its turn; `"interrupt"` asks the other run to stop after its superstep and goes on from there;
+                `"rollback"` begins where the other run began, whose work becomes a branch.
 
         Every chunk is yielded once what it shows is kept (custom ones at once). Tasks wait where the reader is slow. Closing
         the iterator half-way leaves the thread at its last commit.
@@ -216,6 +232,7 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
         options |= {"control": control, "debug": debug, "version": version}
         options |= {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
+        options |= {"durability": durability, "on_busy": on_busy}
         try:
             call = self._call(stream_mode, config, options)
             yield from iterate(chunks(self._run(call, Threads()), call, input))
@@ -237,11 +254,14 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         version: Literal["v1", "v2"] = "v1",
         interrupt_before: str | Sequence[str] | None = None,
         interrupt_after: str | Sequence[str] | None = None,
+        durability: Durability | None = None,
+        on_busy: OnBusy = "reject",
     ) -> AsyncIterator[Any]:
         """`stream`, as an async iterator."""
         options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
         options |= {"control": control, "debug": debug, "version": version}
         options |= {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
+        options |= {"durability": durability, "on_busy": on_busy}
         call = self._call(stream_mode, config, options)
         found = chunks(self._run(call, _tasks(call)), call, input)
         try:
@@ -318,9 +338,19 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         return replace(read_call(modes, config=config, **options), build=self.builder.schema.build)
 
     def _run(self, call: Call, host: Host) -> Run:
-        saver = None if surrounding(call.config) else self.checkpointer
+        around = surrounding(call.config)
+        saver = self._saver(around)
         context = as_context(self.builder.context_schema, call.context)
-        scope = scope_of(call, host, kept=saver is not None, context=context, store=self.store, cache=self.cache)
+        remembers = self.checkpointer is True and saver is not None
+        scope = scope_of(call, host, kept=saver is not None and not around, context=context, store=self.store,
+                         cache=self.cache, remembers=remembers, name=self.own_name)  # fmt: skip
+        if call.durability and saver is None and not around:
+            warnings.warn(
+                f"durability={call.durability!r} says when to keep what a run does, and the graph keeps nothing: compile it "
+                "with a checkpointer.",
+                UnkeptWarning,
+                stacklevel=3,
+            )
         shown = self.program.plan.shown
         keys = call.output_keys
         for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
@@ -330,16 +360,40 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
                 )
         if keys is None and scope.nested and not shown.root:
             keys = shown.keys
-        return Run(self.program, saver, scope, keys, self._stops(call, nested=scope.nested))
+        return Run(self.program, saver, scope, keys, self._stops(call, forgets=scope.nested and saver is None), call.on_busy)
 
-    def _stops(self, call: Call, *, nested: bool) -> Stops | None:
+    def _saver(self, around: TaskContext | None) -> Saver | None:
+        """What keeps a run: the graph's own saver, or inside a task that of the graph around it.
+
+        Raises:
+            RuntimeError: an outermost graph is to have the memory of one around it.
+        """
+        own = self.checkpointer
+        if around is None:
+            if own is True:
+                raise RuntimeError(
+                    "checkpointer=True cannot be used for root graphs: it lets a graph inside another remember. Compile this "
+                    "one with a saver, as in `builder.compile(checkpointer=InMemorySaver())`."
+                )
+            return own or None
+        saver = None if own is False else around.scope.saver
+        if saver is not None and not self._registered:
+            from clew.checkpoint.codec import register_schema  # late: a graph that keeps nothing need not import what keeps
+
+            for source in self.builder.schemas:
+                register_schema(source)
+            self._registered = True
+        return saver
+
+    def _stops(self, call: Call, *, forgets: bool) -> Stops | None:
         """The breakpoints of a call, in place of the graph's own where it names some."""
         before, after = call.before or self.interrupt_before, call.after or self.interrupt_after
         if not before and not after:
             return None
-        if nested:
+        if forgets and (around := surrounding(call.config)) and around.scope.outermost.saver:
             raise GraphError(
-                "Breakpoints in a graph that runs within another are not there yet: ask with `interrupt()` in a node instead."
+                "A graph with breakpoints that runs within another has to be kept, or it would stop there for ever: compile it "
+                "without `checkpointer=False`."
             )
         return Stops(stopping_at(self.builder.nodes, before), stopping_at(self.builder.nodes, after))
 

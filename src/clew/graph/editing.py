@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from clew.graph.reading import Reading, tasks
+from clew.runtime.attempt import Program
 from clew.runtime.drive import drive
 from clew.runtime.threads import Threads
 from clew.types import StateUpdate
@@ -21,7 +22,8 @@ class Editing(Reading):
         config)` goes on from there.
 
         Args:
-            config: the thread; with a `checkpoint_id` the update grows from there, as a branch.
+            config: the thread; with a `checkpoint_id` the update grows from there, as a branch; with a `checkpoint_ns` it is of
+                the graph inside a task that is kept there.
             values: what a node may return, a `Command` too; None for nothing.
             as_node: default: the graph's only node, START on an empty thread, else the one that ran last. `END` with None drops
                 what is pending and keeps what had finished; `"__input__"` makes `values` a new input; `"__copy__"` copies the
@@ -49,16 +51,22 @@ class Editing(Reading):
         Raises:
             ValueError: no supersteps, or an empty one. InvalidUpdateError: several updates, and one does not say whose it is.
         """
-        edit, saver, settings = self._editing(config)
-        return drive(edit.update_state(self.program, saver, Threads(), settings, supersteps))
+        edit, program, saver, settings = self._editing(config)
+        return drive(edit.update_state(program, saver, Threads(), settings, supersteps))
 
     async def abulk_update_state(self, config: Any, supersteps: Sequence[Sequence[StateUpdate]]) -> dict[str, Any]:
         """`bulk_update_state`, awaited."""
-        edit, saver, settings = self._editing(config)
-        return await edit.update_state(self.program, saver, tasks(), settings, supersteps)
+        edit, program, saver, settings = self._editing(config)
+        return await edit.update_state(program, saver, tasks(), settings, supersteps)
 
-    def _editing(self, config: Any) -> tuple[Any, Any, Any]:
+    def _editing(self, config: Any) -> tuple[Any, Program, Any, Any]:
         from clew.runtime import edit  # late: a graph that keeps nothing has nothing to edit
 
         _, saver, settings = self._reading(config)
-        return edit, saver, settings
+        graph = self._at(settings.ns)
+        if graph is None:
+            raise ValueError(
+                f"Subgraph {settings.ns!r} not found: expected the `checkpoint_ns` of a task that is a graph, as in "
+                "`graph.get_state(config, subgraphs=True).tasks[0].state.config`."
+            )
+        return edit, graph.program, saver, settings

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from clew.errors import MissingCheckpointer
 from clew.runtime.attempt import Program
@@ -15,32 +15,44 @@ from clew.types import Config, StateSnapshot
 
 if TYPE_CHECKING:
     from clew.checkpoint.base import Saver
+    from clew.graph.compiled import CompiledStateGraph
 
 
 class Reading:
     """What `CompiledStateGraph` can say about its threads."""
 
-    checkpointer: Saver | None
+    checkpointer: Saver | bool | None
     program: Program
     config: Config | None
 
-    def get_state(self, config: Any) -> StateSnapshot:
+    def get_state(self, config: Any, *, subgraphs: bool = False) -> StateSnapshot:
         """The thread as it stands; with a `checkpoint_id` in the config, as it stood there.
 
         The newest checkpoint shows what finished tasks of an open superstep have written; `next` names the unfinished ones. One
         asked for by id shows the start of its superstep: all its tasks, each with its result. A thread that does not exist has
         an empty snapshot.
 
+        Args:
+            config: the thread; with a `checkpoint_ns`, the graph inside a task that is kept there.
+            subgraphs: show, as the `state` of each task that is a graph, its snapshot, and so on all the way in; otherwise the
+                config to ask for it with.
+
         Raises:
             MissingCheckpointer, MissingThreadId, CheckpointNotFound.
         """
-        inspect, saver, settings = self._reading(config)
-        return drive(inspect.get_state(self.program.plan, saver, Threads(), settings))
+        return drive(self._state(config, subgraphs, Threads()))
 
-    async def aget_state(self, config: Any) -> StateSnapshot:
+    async def aget_state(self, config: Any, *, subgraphs: bool = False) -> StateSnapshot:
         """`get_state`, awaited."""
+        return await self._state(config, subgraphs, tasks())
+
+    async def _state(self, config: Any, subgraphs: bool, host: Host) -> StateSnapshot:
+        from clew.graph.inside import with_places, with_states  # late: see `_reading`
+
         inspect, saver, settings = self._reading(config)
-        return await inspect.get_state(self.program.plan, saver, tasks(), settings)
+        graph = self._at(settings.ns) or cast("CompiledStateGraph", self)
+        found = await inspect.get_state(graph.program.plan, saver, host, settings)
+        return await with_states(graph, saver, host, settings, found) if subgraphs else with_places(graph, settings, found)
 
     def get_state_history(
         self, config: Any, *, filter: Mapping[str, Any] | None = None, before: Any = None, limit: int | None = None
@@ -54,20 +66,34 @@ class Reading:
         Raises:
             MissingCheckpointer, MissingThreadId; CheckpointNotFound where `before` names none.
         """
-        inspect, saver, settings = self._reading(config)
-        return iterate(inspect.get_state_history(self.program.plan, saver, Threads(), settings, filter, before, limit))
+        return iterate(self._history(config, Threads(), filter, before, limit))
 
     def aget_state_history(
         self, config: Any, *, filter: Mapping[str, Any] | None = None, before: Any = None, limit: int | None = None
     ) -> AsyncIterator[StateSnapshot]:
         """`get_state_history`, as an async iterator."""
+        return self._history(config, tasks(), filter, before, limit)
+
+    async def _history(
+        self, config: Any, host: Host, filter: Mapping[str, Any] | None, before: Any, limit: int | None
+    ) -> AsyncGenerator[StateSnapshot]:
+        from clew.graph.inside import with_places  # late: see `_reading`
+
         inspect, saver, settings = self._reading(config)
-        return inspect.get_state_history(self.program.plan, saver, tasks(), settings, filter, before, limit)
+        graph = self._at(settings.ns) or cast("CompiledStateGraph", self)
+        async for found in inspect.get_state_history(graph.program.plan, saver, host, settings, filter, before, limit):
+            yield with_places(graph, settings, found)
+
+    def _at(self, ns: str) -> CompiledStateGraph | None:
+        """The graph that is kept in a namespace of this one's threads; None where it is not known."""
+        from clew.graph.inside import graph_at  # late: see `_reading`
+
+        return graph_at(cast("CompiledStateGraph", self), ns)
 
     def _reading(self, config: Any) -> tuple[Any, Saver, Settings]:
         from clew.runtime import inspect  # late: a graph that keeps nothing has nothing to read
 
-        if self.checkpointer is None:
+        if self.checkpointer is None or isinstance(self.checkpointer, bool):
             raise MissingCheckpointer
         return inspect, self.checkpointer, read_settings(merged(self.config, config), kept=True)
 

@@ -8,7 +8,7 @@ from clew.channels import Channel, merged
 from clew.constants import END, START
 from clew.errors import GraphError
 from clew.graph.compile import program_of
-from clew.graph.compiled import CompiledStateGraph
+from clew.graph.compiled import NAMELESS, CompiledStateGraph
 from clew.graph.node import (
     Defaults,
     NodeSpec,
@@ -294,11 +294,14 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         """Makes a graph that runs. Nodes and edges added later do not change it.
 
         Args:
-            checkpointer: keeps threads; without one, or with False, nothing is remembered from one call to the next.
+            checkpointer: keeps threads; without one nothing is remembered from one call to the next. Of a graph inside another,
+                which is kept as that is: None (default) begins anew each time the node around it runs, and goes on after a
+                pause or a failure within; True remembers, as a thread does; False keeps nothing, and begins anew always.
             cache: holds results of nodes with a `cache_policy`. store: what nodes find as `store`.
             interrupt_before, interrupt_after: names of nodes at which every run stops, or `"*"`; see `stream`.
             debug: prints updates and values of every run.
-            name: what the graph is called; default `"LangGraph"`, which existing front ends look for.
+            name: what the graph is called, and its memory with `checkpointer=True`; default `"LangGraph"`, which existing front
+                ends look for.
 
         Raises:
             GraphError: the drawing is not one of a graph; says what to mend.
@@ -307,8 +310,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         self.validate()
         for names in (interrupt_before or (), interrupt_after or ()):
             stopping_at(self.nodes, names)
-        saver = None if checkpointer is False or checkpointer is None else self._keep_with(checkpointer)
-        if saver is not None or cache is not None:
+        saver = checkpointer if checkpointer is None or isinstance(checkpointer, bool) else self._keep_with(checkpointer)
+        if saver or cache is not None:
             from clew.checkpoint.codec import register_schema  # late: as above
 
             for source in self.schemas:
@@ -319,7 +322,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             checkpointer=saver,
             store=store,
             cache=cache,
-            name=name or "LangGraph",
+            name=name or NAMELESS,
             debug=debug,
             interrupt_before=interrupt_before or (),
             interrupt_after=interrupt_after or (),

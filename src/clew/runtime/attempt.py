@@ -128,9 +128,9 @@ def _on_its_way(raised: BaseExceptionGroup[BaseException]) -> ParentCommand:
     found = [error for error in _leaves(raised) if isinstance(error, GraphBubbleUp)]
     if len(found) < len(_leaves(raised)):
         raise raised  # something else has failed as well, which counts for more
-    questions = [question for error in found if isinstance(error, GraphInterrupt) for question in error.questions]
-    if questions:
-        raise GraphInterrupt(*questions) from None
+    pauses = [error for error in found if isinstance(error, GraphInterrupt)]
+    if pauses:
+        raise GraphInterrupt(*[question for pause in pauses for question in pause.questions]) from None
     return cast("ParentCommand", found[0])
 
 

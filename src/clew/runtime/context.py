@@ -12,11 +12,13 @@ from clew.ids import id_text, new_checkpoint_id, task_id
 from clew.runtime.events import Event
 from clew.runtime.notes import Notes
 from clew.runtime.settings import Settings
-from clew.types import Answer, Question
+from clew.types import Answer, Checkpoint, Durability, Link, Question
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from clew.checkpoint.base import Saver
+    from clew.checkpoint.journal import Journal
     from clew.runtime.host import Host
 
     ContextT = TypeVar("ContextT", default=None)
@@ -95,24 +97,31 @@ class Scope:
         modes: those in which somebody reads the run. below: those in which somebody reads the graphs inside its nodes.
         ns: the namespace, one segment for each graph around this one. around: the task that this graph runs in, None for the
             outermost. number: which of that task's graphs it is.
+        remembers: it has a memory of its own, which lasts from one call to the next (`checkpointer=True`).
+        saver, journal: what it is kept with, None where it is not. durability: when it is.
         anchor: id of the checkpoint that the superstep belongs to; made up where none is kept, when somebody asks.
-        step: the superstep's number. rejected: per task key the question whose answer did not fit. notes: what its tasks keep
-        beside their outcomes.
+        step: the superstep's number. children: see `Checkpoint.children`.
+        rejected: per task key the question whose answer did not fit.
     """
 
     __slots__ = (
         "_anchor",
+        "_notes",
         "around",
         "below",
         "cache",
+        "children",
         "context",
         "control",
+        "durability",
         "host",
+        "journal",
         "modes",
-        "notes",
         "ns",
         "number",
         "rejected",
+        "remembers",
+        "saver",
         "settings",
         "step",
         "store",
@@ -131,6 +140,8 @@ class Scope:
         store: Any = None,
         cache: Any = None,
         control: RunControl | None = None,
+        durability: Durability = "sync",
+        remembers: bool = False,
     ) -> None:
         self.host = host
         self.settings = settings
@@ -143,19 +154,50 @@ class Scope:
         self.store = store
         self.cache = cache
         self.control = control
+        self.durability: Durability = durability
+        self.remembers = remembers
+        self.saver: Saver | None = None
+        self.journal: Journal | None = None
         self.step = 0
+        self.children: Mapping[str, bytes] = {}
         self.rejected: dict[str, Question] = {}
-        self.notes = Notes()
+        self._notes: Notes | None = None
         self._anchor: bytes | None = None
+
+    @property
+    def outermost(self) -> "Scope":
+        return self.around.scope.outermost if self.around else self
 
     @property
     def nested(self) -> bool:
         return self.around is not None
 
-    def begin(self, step: int, anchor: bytes | None) -> None:
-        self.step = step
-        self.notes = Notes()
-        self._anchor = anchor
+    @property
+    def place(self) -> str:
+        """The namespace as it is stored."""
+        return "|".join(self.ns)
+
+    @property
+    def begun(self) -> tuple[Link, ...]:
+        """What began this run, the outermost first; nothing for an outermost one."""
+        around = self.around
+        if around is None:
+            return ()
+        return (*around.scope.begun, Link(around.scope.place, around.scope.anchor, around.key, self.number))
+
+    def begin(self, checkpoint: Checkpoint) -> None:
+        """A superstep begins: that of `checkpoint`, which is the one last kept where anything is."""
+        saved = self.journal.saved if self.journal else None
+        self.step, self.children = checkpoint.step, checkpoint.children
+        self._notes, self._anchor = None, saved.id if saved else None
+
+    @property
+    def notes(self) -> Notes:
+        """What the superstep's tasks keep beside their outcomes."""
+        if self._notes is None:
+            journal = self.journal
+            self._notes = Notes(journal.note, journal.notes) if journal else Notes()
+        return self._notes
 
     @property
     def anchor(self) -> bytes:
@@ -170,11 +212,12 @@ class TaskContext:
     Attributes:
         key: the task's key in its superstep. node: its name. attempt: which try this is, from 1. since: when the first began.
         left: how many supersteps the run may still take. over: nobody listens to it any more. beat, spoke: its last heartbeat
-        and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot.
+        and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot. heads: the
+        newest checkpoints of the graphs with a memory of their own that it ran, by their namespaces.
     """
 
-    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "error", "key", "left", "metadata", "node", "over", "scope",
-                 "since", "spoke", "triggers")  # fmt: skip
+    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "error", "heads", "key", "left", "metadata", "node", "over",
+                 "scope", "since", "spoke", "triggers")  # fmt: skip
 
     def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -186,6 +229,7 @@ class TaskContext:
         self.calls = 0
         self.asked = 0
         self.answers: Mapping[str, Answer] = {}
+        self.heads: dict[str, bytes] = {}
         self.over = False
         self.error: Any = None
         self.triggers: tuple[str, ...] = ()
@@ -198,6 +242,7 @@ class TaskContext:
         self.over = True
         other = TaskContext(self.scope, self.key, self.node, self.left, self.metadata)
         other.triggers, other.since, other.attempt, other.answers = self.triggers, self.since, self.attempt + 1, self.answers
+        other.heads = self.heads
         return other
 
     @property
@@ -213,10 +258,16 @@ class TaskContext:
         """The namespace of a graph that this task runs."""
         return "|".join((*self.scope.ns, self.segment))
 
-    def child_ns(self) -> tuple[str, ...]:
-        """The namespace of the next graph that this task runs: from the second on they are numbered."""
+    def child_ns(self, *, remembers: bool = False, name: str = "") -> tuple[str, ...]:
+        """The namespace of the next graph that this task runs: from the second on they are numbered.
+
+        One that `remembers` has the same in every superstep: told by its name where it has one, or else by its number.
+        """
         self.calls += 1
-        return (*self.scope.ns, self.segment, *((str(self.calls - 1),) if self.calls > 1 else ()))
+        first = self.node if remembers else self.segment
+        if remembers and name not in ("", self.node):
+            return (*self.scope.ns, first, name)
+        return (*self.scope.ns, first, *((str(self.calls - 1),) if self.calls > 1 else ()))
 
     def ask(self, value: Any, key: str | None, schema: Any, strict: bool, code: Any) -> Any:
         """`interrupt`, for this task; see `clew.types.interrupt`."""

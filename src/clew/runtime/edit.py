@@ -12,9 +12,10 @@ from clew.engine.snapshot import Place
 from clew.engine.start import begin, fork
 from clew.engine.stored import stored_result
 from clew.engine.writes import prepared, read_input, read_return
-from clew.errors import InvalidUpdateError
+from clew.errors import CheckpointNotFound, InvalidUpdateError
 from clew.runtime.attempt import Program, led
 from clew.runtime.context import Scope, TaskContext
+from clew.runtime.door import busy
 from clew.runtime.entrance import committed, warn_of_dropped
 from clew.runtime.host import Host
 from clew.runtime.settings import Settings
@@ -31,6 +32,13 @@ async def update_state(
     _check(supersteps)
     journal = saver.journal(host, settings.thread or "", settings.ns)
     saved = await journal.open(settings.checkpoint)
+    if journal.hold.busy:
+        raise busy(journal.thread)
+    if settings.ns and saved is None:
+        raise CheckpointNotFound(
+            f"Thread {settings.thread!r} has nothing in the namespace {settings.ns!r} that could be edited: pass the config of "
+            "a task's state, as in `graph.get_state(config, subgraphs=True).tasks[0].state.config`."
+        )
     stopped = saved is not None and saved.stopped
     for updates in supersteps:
         saved = await _superstep(program, host, settings, journal, saved, updates)
@@ -76,7 +84,7 @@ async def _superstep(
         if plan.check is not None:
             plan.check(after.values, {write.key for _, result in edits for write in result.writes})
         for name, result in edits:  # under a key that no task has: it stands beside them, for none of them ran
-            journal.take(f"!{name}", Task("" if name == START else name), stored_result(plan, result))
+            journal.take(f"!|{name}", Task("" if name == START else name), stored_result(plan, result))
     return await committed(program, settings, journal, after)
 
 
@@ -101,7 +109,7 @@ async def _edit(
     writes = prepared(plan, returned.writes)
     values = plan.completed(parent.values if parent else plan.initial())
     scope = Scope(host, settings)
-    scope.begin(parent.step if parent else -2, None)
+    scope.begin(parent or Checkpoint({}))
     context = TaskContext(scope, name, name, settings.recursion_limit, node.metadata)
     context.triggers = node.triggers
     return name, Result(writes, returned.targets + await led(plan, node, host, Task(name), values, context, writes))

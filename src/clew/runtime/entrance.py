@@ -5,6 +5,7 @@ Which of these it is stands in the input and the config; the rules are the engin
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clew.engine.answers import answered
@@ -12,13 +13,15 @@ from clew.engine.apply import amend, fold, recorded, task_key
 from clew.engine.start import begin, fork, resume
 from clew.engine.stored import stored_checkpoint
 from clew.engine.writes import Returned, prepared, read_input
-from clew.errors import DroppedWorkWarning, EmptyInputError
+from clew.errors import DroppedWorkWarning, EmptyInputError, ThreadConflict
 from clew.runtime.attempt import Program
+from clew.runtime.context import Scope
 from clew.runtime.settings import Settings
-from clew.types import Answer, Checkpoint, Command, Nothing, Outcome, Result, Saved
+from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Result, Saved
 
 if TYPE_CHECKING:
     from clew.checkpoint.journal import Journal
+    from clew.runtime.travel import Target
 
 Answers = Mapping[str, tuple[Answer, ...]]
 
@@ -35,26 +38,81 @@ class Entered(NamedTuple):
 class Entrance:
     """The way into one run; `journal` is None where nothing is kept."""
 
-    __slots__ = ("_journal", "_plan", "_program", "_settings")
+    __slots__ = ("_journal", "_plan", "_program", "_scope", "_settings", "_target")
 
-    def __init__(self, program: Program, settings: Settings, journal: "Journal | None") -> None:
+    def __init__(self, program: Program, settings: Settings, journal: "Journal | None", scope: Scope) -> None:
         self._program = program
         self._plan = program.plan
         self._settings = settings
         self._journal = journal
+        self._scope = scope
+        self._target: Target | None = None
 
-    async def enter(self, given: Any) -> Entered:
-        """Loads the thread and commits what the input makes of it.
+    async def go_in(self, given: Any, on_busy: OnBusy) -> Entered:
+        """Takes the thread and loads it, and commits what the input makes of it; what is entered is this run's alone.
 
         Raises:
             EmptyInputError: nothing to go on from. UnknownInterrupt: an answer that no open question fits.
             InvalidUpdateError, UnknownNode: input that is nonsense. CheckpointNotFound, ThreadConflict.
         """
+        journal = self._journal
+        if journal is None:
+            return await self._enter(given, None)
+        if self._scope.nested:
+            return await self._enter_inside(journal, given)
+        while True:
+            saved = await self._opened(journal, on_busy)
+            try:
+                entered = await self._enter(given, saved)
+                if entered.checkpoint.frontier:
+                    await journal.claim()
+                return entered
+            except ThreadConflict:
+                if on_busy == "reject":
+                    raise  # with the others somebody was quicker: it is waited for
+
+    async def _opened(self, journal: "Journal", on_busy: OnBusy) -> Saved | None:
+        from clew.runtime.door import free  # late: a graph that keeps nothing has no thread to take
+
+        asked = self._settings.checkpoint
+        if self._settings.ns:
+            from clew.runtime.travel import target_of
+
+            target = await target_of(journal, self._settings.ns, asked)
+            self._target = None if target.current else target
+            asked = None if target.current else target.begun[0].checkpoint
+        saved = await journal.open(asked)
+        back = await free(journal, self._scope, on_busy)
+        if back is not None:
+            saved = await journal.open(back) if back else await journal.leave()
+        elif journal.hold.run:  # somebody else had it meanwhile
+            saved = await journal.open(asked)
+        journal.hold.base = saved.id if saved else None
+        return saved
+
+    async def _enter_inside(self, journal: "Journal", given: Any) -> Entered:
+        """A graph inside a task. Begun by the same call before, it goes on, whatever it is given; or is at its end already.
+
+        Otherwise it begins, and where it has a memory of its own, from what that was at the checkpoint around it.
+        """
+        scope, begun = self._scope, self._scope.begun
+        saved = await journal.open()
+        if saved is not None and saved.begun != begun and (earlier := await journal.begun_by(begun)):
+            saved = await journal.open(earlier)
+        if saved is not None and saved.begun == begun:
+            return Entered(resume(self._plan, saved.checkpoint), saved.records, saved.answers, saved.stopped)
+        if saved is not None:
+            assert scope.around is not None
+            base = scope.around.heads.get(journal.ns) or scope.around.scope.children.get(journal.ns)
+            saved = await (journal.open(base) if base else journal.leave())
+        journal.begun = begun
+        return await self._enter(given, saved and replace(saved, records={}))
+
+    async def _enter(self, given: Any, saved: Saved | None) -> Entered:
         answer = given.resume if isinstance(given, Command) else Nothing.GIVEN
         read = None if given is None else read_input(self._plan, given)
         if read is not None:
             read = read._replace(writes=prepared(self._plan, read.writes))
-        saved = await self._journal.open(self._settings.checkpoint) if self._journal else None
         if read is not None and answer is Nothing.GIVEN:
             if isinstance(given, Command) and (saved or read.targets):
                 return await self._amended(saved, read)
@@ -66,8 +124,8 @@ class Entrance:
             raise EmptyInputError(f"Thread {thread!r} has nothing to go on from: pass an input, such as a dict.")
         if answer is not Nothing.GIVEN:
             return await self._answered(self._journal, saved, answer, read)
-        if not self._journal.at_head:
-            return Entered(await self._commit(fork(self._plan, saved.checkpoint)), {}, {}, saved.stopped)
+        if not self._journal.at_head or self._scope.nested:
+            return Entered(await self._fork(saved), {}, {}, saved.stopped)
         return Entered(resume(self._plan, saved.checkpoint), saved.records, saved.answers, saved.stopped)
 
     async def _begun(self, saved: Saved | None, read: Returned) -> Entered:
@@ -90,7 +148,7 @@ class Entrance:
         answers: Answers = answered(saved, answer, anew=not journal.at_head)
         entered = Entered(resume(self._plan, saved.checkpoint), saved.records, answers, saved.stopped)
         if not journal.at_head:
-            entered = Entered(await self._commit(fork(self._plan, saved.checkpoint)), {}, answers, saved.stopped)
+            entered = Entered(await self._fork(saved), {}, answers, saved.stopped)
         if read is not None and (read.writes or read.targets):
             before = entered.checkpoint
             done = recorded(before, entered.records)
@@ -102,15 +160,34 @@ class Entrance:
             await journal.keep()
         return entered
 
-    async def _commit(self, checkpoint: Checkpoint) -> Checkpoint:
+    async def _fork(self, saved: Saved) -> Checkpoint:
+        """The same frontier again as a branch, along with the graph inside a task that the config named."""
+        named = None
+        if self._target and self._journal:
+            from clew.runtime.travel import copied
+
+            named = await copied(self._journal, self._target, self._settings.metadata)
+        return await self._commit(fork(self._plan, saved.checkpoint), named)
+
+    async def _commit(self, checkpoint: Checkpoint, named: tuple[int, bytes] | None = None) -> Checkpoint:
         if self._journal:
-            await committed(self._program, self._settings, self._journal, checkpoint)
+            await committed(self._program, self._settings, self._journal, checkpoint, named=named)
         return checkpoint
 
 
-async def committed(program: Program, settings: Settings, journal: "Journal", checkpoint: Checkpoint) -> Saved:
-    """Commits a checkpoint of a run. Raises ThreadConflict, UnstorableValue."""
-    return await journal.commit(stored_checkpoint(program.plan, checkpoint), program.keeps, settings.metadata)
+async def committed(
+    program: Program,
+    settings: Settings,
+    journal: "Journal",
+    checkpoint: Checkpoint,
+    *,
+    last: bool = False,
+    aside: bool = False,
+    named: tuple[int, bytes] | None = None,
+) -> Saved:
+    """Commits a checkpoint of a run; see `Journal.commit`. Raises ThreadConflict, UnstorableValue."""
+    stored = stored_checkpoint(program.plan, checkpoint)
+    return await journal.commit(stored, program.keeps, settings.metadata, last=last, aside=aside, named=named)
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None], answers: Answers) -> Answers:

@@ -87,6 +87,11 @@ class Host(Protocol):
         ...
 
     @property
+    def aside(self) -> Callable[[Callable[[], None]], None]:
+        """Runs a job, which does not raise, beside the run, in a thread."""
+        ...
+
+    @property
     def driven(self) -> bool:
         """Whether its coroutines never suspend (`clew.runtime.drive`)."""
         ...

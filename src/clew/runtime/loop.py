@@ -18,6 +18,7 @@ from clew.errors import (
     GraphDrained,
     GraphInterrupt,
     GraphRecursionError,
+    MultipleSubgraphs,
     PersistenceError,
     UnkeptPause,
     UnstorableValue,
@@ -29,7 +30,7 @@ from clew.runtime.entrance import Entrance, committed
 from clew.runtime.events import Event, Feed
 from clew.runtime.host import Finished
 from clew.runtime.policy import run_task
-from clew.types import Answer, Checkpoint, Failed, Interrupt, Outcome, Paused, Question, Result, Saved
+from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result, Saved
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
     from clew.checkpoint.base import Saver
@@ -46,8 +47,8 @@ class Run:
             paused.
     """
 
-    __slots__ = ("_answers", "_asked", "_feed", "_held", "_host", "_journal", "_left", "_passed", "_program", "_saver",
-                 "_settings", "_stops", "checkpoint", "interrupts", "scope")  # fmt: skip
+    __slots__ = ("_answers", "_asked", "_feed", "_held", "_host", "_journal", "_left", "_on_busy", "_passed", "_program",
+                 "_saver", "_settings", "_stops", "checkpoint", "interrupts", "scope")  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Run:
         scope: Scope,
         output_keys: str | Sequence[str] | None = None,
         stops: Stops | None = None,
+        on_busy: OnBusy = "reject",
     ) -> None:
         self._program = program
         self._host = scope.host
@@ -70,6 +72,7 @@ class Run:
         self.interrupts: tuple[Interrupt, ...] = ()
         self._stops = stops
         self._passed: Checkpoint | None = None
+        self._on_busy: OnBusy = on_busy
         self.scope = scope
         self.checkpoint: Checkpoint = Checkpoint({})
 
@@ -87,26 +90,25 @@ class Run:
 
         Closing it between two events leaves the thread at its last commit, from where it can go on.
         """
-        feed = self._feed
+        feed, failed = self._feed, True
         try:
             records = await self._start(given)
             entered = self.checkpoint
             if feed and feed.values and (given is None or not self._entering()):
                 yield feed.state(self.checkpoint)
             while True:
-                self.scope.begin(self.checkpoint.step, saved.id if (saved := self._saved()) else None)
-                if feed and feed.checkpoints and saved:
+                self.scope.begin(self.checkpoint)
+                if feed and feed.checkpoints and (saved := self._saved()):
                     for event in feed.checkpoint(replace(saved, records={}), records):
                         yield event
                 if not self.checkpoint.frontier:
                     break
                 stopped = self.checkpoint is not self._passed and self._stops
                 if stopped and stopped.hit(self.checkpoint, entered=self.checkpoint is entered):
-                    if self._journal:
-                        self._journal.stop()
-                        await self._journal.keep()
+                    await self._stop()
                     if feed and feed.updates:
                         yield feed.stopped()
+                    failed = False
                     return
                 self._may_go_on()
                 results = recorded(self.checkpoint, records)
@@ -121,6 +123,7 @@ class Run:
                 if self._asked:
                     for event in await self._paused(results):
                         yield event
+                    failed = False
                     return
                 records, self._answers = NONE, {}
                 held = [event for index, shown in self._held for event in self._ended(index, shown)]
@@ -130,19 +133,50 @@ class Run:
                     yield event
                 if feed and feed.values and feed.wrote(results):
                     yield feed.state(self.checkpoint)
-            if self._saver and self._journal:  # after a failure it is let go: the elements it holds may have been changed
-                self._saver.release(self._journal)
+            failed = False
         finally:
             await self._host.close()
+            if self._journal:
+                await self._leave(self._journal, failed)
 
     async def _start(self, given: Any) -> Mapping[str, Outcome]:
         """Loads the thread and goes in. Returns the outcomes that are on record."""
-        if self._saver is not None and self._settings.thread is not None:
-            self._journal = self._saver.journal(self._host, self._settings.thread, self._settings.ns)
-        entered = await Entrance(self._program, self._settings, self._journal).enter(given)
+        scope, thread = self.scope, self._settings.thread
+        if self._saver is not None and thread is not None:
+            from clew.runtime.door import opened  # late: a graph that keeps nothing has no thread to take
+
+            self._journal = journal = opened(self._saver, scope, thread)
+            if journal.hold.live.setdefault(journal.ns, self) is not self:
+                self._journal = None
+                raise MultipleSubgraphs(
+                    f"Two graphs want the same memory, {journal.ns!r} of thread {thread!r}, at the same time: call one after "
+                    "the other, give each a name of its own (`compile(checkpointer=True, name=…)`), or let them have none."
+                )
+            scope.saver, scope.journal = self._saver, journal
+        entered = await Entrance(self._program, self._settings, self._journal, scope).go_in(given, self._on_busy)
         self.checkpoint, self._answers = entered.checkpoint, entered.answers
         self._passed = entered.checkpoint if entered.stopped else None
         return entered.records
+
+    async def _leave(self, journal: "Journal", failed: bool) -> None:
+        """The run is over, however it ended: what is left to be written is, and the thread is given back."""
+        scope, hold = self.scope, journal.hold
+        hold.live.pop(journal.ns, None)
+        try:
+            if failed or self._asked or scope.remembers or not scope.nested:
+                await journal.flush()
+        except Exception:
+            if not failed:
+                raise
+        finally:
+            if not scope.nested:
+                hold.let_go()
+        if failed or self._saver is None:  # after a failure it is let go: the elements it holds may have been changed
+            return
+        if not scope.nested:
+            self._saver.release(journal)
+        elif scope.around and scope.remembers and journal.saved:
+            scope.around.heads[journal.ns] = journal.saved.id
 
     def _entering(self) -> bool:
         """Whether START is what runs next."""
@@ -164,6 +198,8 @@ class Run:
         control = self.scope.control
         if control is not None and control.drain_requested:
             raise GraphDrained(control.drain_reason or "", kept=self._journal is not None)
+        if self._journal is not None and self._journal.hold.stop:
+            raise GraphDrained("another run wants the thread, with `on_busy='interrupt'`")
         if self._left <= 0:
             raise GraphRecursionError(self._exhausted())
         self._left -= 1
@@ -209,6 +245,7 @@ class Run:
         try:
             node = program.nodes[task.node]
             result, shown = await run_task(program.plan, node, self._host, task, checkpoint.values, context)
+            result = _with_heads(result, context)
             if self._journal:
                 self._journal.take(context.key, task, stored_result(program.plan, result))
         except GraphInterrupt as pause:
@@ -222,6 +259,14 @@ class Run:
         if self._feed:
             self._held.append((index, shown))
         return result
+
+    async def _stop(self) -> None:
+        """Notes that the run has stopped here at a breakpoint. A graph inside a task stops those around it as well."""
+        if self._journal:
+            self._journal.stop()
+            await self._journal.keep(last=not self.scope.nested)
+        if self.scope.nested:
+            raise GraphInterrupt
 
     async def _together(self, missing: list[int], results: list[Result | None]) -> AsyncIterator[Event]:
         """Runs several tasks beside one another. Each result is kept as it comes, so that a sibling's fall costs it nothing.
@@ -268,14 +313,14 @@ class Run:
     async def _paused(self, results: Sequence[Result | None]) -> list[Event]:
         """Keeps what is asked and what has finished; what readers are told. A graph within a task hands its questions up."""
         frontier, asked, journal = self.checkpoint.frontier, sorted(self._asked.items()), self._journal
-        if self.scope.nested:
-            raise GraphInterrupt(*[question for _, questions in asked for question in questions])
         if journal:
             for index, questions in asked:
                 key = task_key(frontier, index)
                 journal.pause(key, all_asked(journal.saved, key, Paused(questions)))
-            await journal.keep()
-        else:
+            await journal.keep(last=not self.scope.nested)
+        if self.scope.nested:
+            raise GraphInterrupt(*[question for _, questions in asked for question in questions])
+        if not journal and any(questions for _, questions in asked):
             warnings.warn(
                 "The run waits for an answer, and the graph keeps nothing that it could be given to later: compile it with a "
                 "checkpointer, as in `builder.compile(checkpointer=InMemorySaver())`.",
@@ -324,7 +369,7 @@ class Run:
                 return Finished(index, None, None, error)
             finally:
                 context.over = True
-            return Finished(index, result, shown, None)
+            return Finished(index, _with_heads(result, context), shown, None)
 
         host.start(body)
 
@@ -333,16 +378,14 @@ class Run:
         checkpoint = self.checkpoint
         try:
             after = apply(self._program.plan, checkpoint, results)
-            await self._commit(after)
+            if self._journal:
+                last = not after.frontier and not self.scope.nested
+                await committed(self._program, self._settings, self._journal, after, last=last, aside=True)
+            self.checkpoint = after
         except Exception as error:
             if not isinstance(error, PersistenceError) or isinstance(error, UnstorableValue):
                 await self._failed(range(len(checkpoint.frontier)), error)
             raise
-
-    async def _commit(self, checkpoint: Checkpoint) -> None:
-        if self._journal:
-            await committed(self._program, self._settings, self._journal, checkpoint)
-        self.checkpoint = checkpoint
 
     # -- failing ----------------------------------------------------------------------------------------------------
 
@@ -374,3 +417,8 @@ class Run:
             f"The run took {self._settings.recursion_limit} supersteps and is not at its end; {names} would run next{inside}. "
             'Does a loop have no way out? Otherwise allow more: `config={"recursion_limit": 1000}`.' + thread
         )
+
+
+def _with_heads(result: Result, context: TaskContext) -> Result:
+    """The result, with where the memories of the graphs that the task ran stand by now."""
+    return replace(result, children=context.heads) if context.heads else result

@@ -79,6 +79,7 @@ class Tasks:
     __slots__ = ("_closed", "_gate", "_loop", "_mail", "_pending", "_room", "_running", "_thread", "_threaded", "read")
 
     blocking = staticmethod(in_thread)
+    aside = staticmethod(POOL.run)
     driven = False
 
     def __init__(self, read: bool = False) -> None:

@@ -119,6 +119,7 @@ class Threads:
     """The host of one run on the sync face."""
 
     __slots__ = ("_closed", "_gate", "_mail")
+    aside = staticmethod(POOL.run)
     driven = True
 
     def __init__(self) -> None:

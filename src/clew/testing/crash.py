@@ -26,6 +26,8 @@ class Crash(BaseException):
 class CrashingStorage:
     """A storage that crashes at one call: before it is done, or after it was done and before anybody hears of it.
 
+    Whatever is asked of it after that crashes as well: there is no process any more.
+
     Attributes:
         calls: how many were made. kept: how often each node's outcome has been stored.
     """
@@ -40,7 +42,7 @@ class CrashingStorage:
     def _call(self, fn: Callable[..., Any], *args: Any, stored: Callable[[], None] = lambda: None) -> Any:
         number = self.calls
         self.calls += 1
-        if number == self._crash_at and not self._done:
+        if self._crash_at is not None and number >= self._crash_at + self._done:
             raise Crash
         result = fn(*args)
         stored()
@@ -54,11 +56,17 @@ class CrashingStorage:
     def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
         return self._call(self.storage.items, thread, ranges)
 
-    def commit(self, batch: Batch) -> int:
+    def commit(self, batch: Batch) -> bool:
         return self._call(self.storage.commit, batch, stored=lambda: self.kept.update(_nodes(batch)))
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         return self._call(self.storage.scan, thread, ns, before, limit)
+
+    def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
+        return self._call(self.storage.wait, thread, run, seconds, stop)
+
+    def leave(self, thread: str, run: bytes) -> None:
+        self._call(self.storage.leave, thread, run)
 
     def threads(self) -> list[ThreadRow]:
         return self.storage.threads()

@@ -18,18 +18,30 @@ class ScriptedHost:
 
     Args:
         choose: is told how many tasks wait, and returns the index of the one that ends next.
+        late: what is to be written while the run goes on (durability `"async"`) is written as late as it can be: when
+            somebody waits for it. Otherwise at once.
     """
 
     driven = True
 
-    def __init__(self, choose: Callable[[int], int]) -> None:
+    def __init__(self, choose: Callable[[int], int], *, late: bool = False) -> None:
         self._choose = choose
+        self._late = late
+        self._aside: list[Callable[[], None]] = []
         self._waiting: list[Callable[[], Coroutine[Any, Any, Finished]]] = []
         self._events: list[Event] = []
         self._ended: list[Finished] = []
 
     async def blocking(self, fn: Callable[..., T], /, *args: Any) -> T:
+        while self._aside:
+            self._aside.pop(0)()
         return fn(*args)
+
+    def aside(self, job: Callable[[], None]) -> None:
+        if self._late:
+            self._aside.append(job)
+        else:
+            job()
 
     async def call(self, action: Action, given: Any, context: TaskContext, limit: Limit | None = None) -> Any:
         extra = context.given(action.wants)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
-from clew.checkpoint.base import Saver
-from clew.checkpoint.storage import Batch, Found, Kept, Row, ThreadRow, conflict
-from clew.ids import stamp_of, stamped
+from clew.checkpoint.base import LEASE, Saver
+from clew.checkpoint.storage import Batch, Found, Kept, Lease, Row, ThreadRow, conflict
+from clew.ids import stamp_of
 from clew.sqlite_file import Kind, SqliteFile, transaction
 
 ROW: Final = "c.seq, c.id, c.parent, c.base, c.body"
@@ -43,18 +44,19 @@ class SqliteStorage:
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         with self.file.using() as db:
             head = db.execute(
-                "select t.no, t.epoch, h.no, h.seq, h.logs, (select count(*) from head where thread = t.no) from thread t "
-                "left join head h on h.thread = t.no and h.ns = ? where t.name = ?",
+                "select t.no, t.epoch, t.seq, (select coalesce(max(no) + 1, 0) from head where thread = t.no), "
+                "h.seq, h.no, h.logs, t.lease_run, t.lease_owner, t.lease_base, t.lease_until "
+                "from thread t left join head h on h.thread = t.no and h.ns = ? where t.name = ?",
                 (ns, thread),
             ).fetchone()
             if head is None:
                 return Found()
-            no, epoch, number, seq, logs, spaces = head
+            no, epoch, last, spaces, seq, number, logs, *lease = head
+            found = Found(epoch, last, spaces, seq, number, logs or b"", _lease(*lease))
             if number is None:
-                return Found(epoch, None, spaces)
+                return found
             wanted = seq if checkpoint_id is None else stamp_of(checkpoint_id)
             row = db.execute(f"select {ROW}, c.ns from checkpoint c where c.thread = ? and c.seq = ?", (no, wanted)).fetchone()
-            found = Found(epoch, seq, number, logs)
             if row is None or row[5] != number or (checkpoint_id is not None and row[1] != checkpoint_id):
                 return found
             return self._completed(db, no, found, Row(*row[:5]), followed=checkpoint_id is not None)
@@ -69,8 +71,11 @@ class SqliteStorage:
             if other[0] == row.parent:
                 found.parent_id = other[1]
         if followed:
-            sql = f"select {ROW} from checkpoint c where c.thread = ? and c.seq > ? and c.parent = ? order by c.seq limit 1"
-            after = db.execute(sql, (no, row.seq, row.seq)).fetchone()
+            sql = (
+                f"select {ROW} from checkpoint c where c.thread = ? and c.seq > ? and c.parent = ? and c.ns = ? "
+                "order by c.seq limit 1"
+            )
+            after = db.execute(sql, (no, row.seq, row.seq, found.number)).fetchone()
             found.next = Row(*after) if after else None
         kept = db.execute("select seq, task, body from kept where thread = ? and seq = ?", (no, row.seq))
         found.kept = [Kept(*outcome) for outcome in kept]
@@ -87,15 +92,17 @@ class SqliteStorage:
                 found += [data for (data,) in db.execute(sql, (no[0], log, lo, hi))]
             return found
 
-    def commit(self, batch: Batch) -> int:
+    def commit(self, batch: Batch) -> bool:
         with self.file.using() as db, transaction(db):
             try:
                 return self._commit(db, batch)
             except sqlite3.IntegrityError as error:  # a number or a name that another run has taken
                 raise conflict(batch.thread) from error
 
-    def _commit(self, db: sqlite3.Connection, batch: Batch) -> int:
-        no, seq = self._moved(db, batch)
+    def _commit(self, db: sqlite3.Connection, batch: Batch) -> bool:
+        no, stop = self._thread(db, batch)
+        if batch.logs is not None:
+            self._head(db, no, batch, batch.logs)
         if batch.items:
             db.executemany("insert into item values (?, ?, ?, ?)", [(no, *item) for item in batch.items])
         if batch.kept:
@@ -104,49 +111,77 @@ class SqliteStorage:
                 "insert or replace into kept values (?, ?, ?, ?, ?)", [(no, k.seq, k.task, epoch, k.body) for k in batch.kept]
             )
         if batch.row is not None:
-            _, id_, parent, base, body = batch.row
-            values = (no, seq, batch.number, stamped(id_, seq), parent, base, body)
-            db.execute("insert into checkpoint values (?, ?, ?, ?, ?, ?, ?)", values)
-        return seq
+            seq, id_, parent, base, body = batch.row
+            db.execute("insert into checkpoint values (?, ?, ?, ?, ?, ?, ?)", (no, seq, batch.number, id_, parent, base, body))
+        return stop
 
-    def _moved(self, db: sqlite3.Connection, batch: Batch) -> tuple[int, int]:
-        """Moves thread and head on if they stand where the batch expects them. Returns the thread's number and the seq."""
-        moves = batch.row is not None
+    def _thread(self, db: sqlite3.Connection, batch: Batch) -> tuple[int, bool]:
+        """Moves the thread on if it stands where the batch expects it. Returns its number and whether the run is to stop."""
+        seq, lease = batch.row.seq if batch.row else 0, batch.lease
+        leased = (lease.run, lease.owner, lease.base, time.time() + lease.seconds) if lease else (None, None, None, None)
         if batch.epoch == 0:
-            no = db.execute("insert into thread (name, epoch, seq) values (?, 1, 1) returning no", (batch.thread,)).fetchone()
-            found: Any = (*no, 1)
+            sql = (
+                "insert into thread (name, epoch, seq, lease_run, lease_owner, lease_base, lease_until) "
+                "values (?, 1, ?, ?, ?, ?, ?) returning no, stop"
+            )
+            found = db.execute(sql, (batch.thread, seq, *leased)).fetchone()
+        elif batch.claim or batch.release or lease:
+            sql = (
+                "update thread set epoch = epoch + ?, seq = max(seq, ?), lease_run = ?, lease_owner = ?, lease_base = ?, "
+                "lease_until = ?, stop = case when ? then 0 else stop end where name = ? and epoch = ? returning no, stop"
+            )
+            values = (batch.claim, seq, *leased, batch.claim, batch.thread, batch.epoch)
+            found = db.execute(sql, values).fetchone()
         else:
-            found = db.execute(
-                "update thread set epoch = epoch + ?, seq = seq + ? where name = ? and epoch = ? returning no, seq",
-                (batch.claim, moves, batch.thread, batch.epoch),
-            ).fetchone()
+            sql = "update thread set seq = max(seq, ?) where name = ? and epoch = ? returning no, stop"
+            found = db.execute(sql, (seq, batch.thread, batch.epoch)).fetchone()
         if found is None:
             raise conflict(batch.thread)
-        no, seq = found
+        if batch.claim and lease:
+            db.execute("delete from waiting where thread = ? and run = ?", (found[0], lease.run))
+        return found[0], bool(found[1])
+
+    def _head(self, db: sqlite3.Connection, no: int, batch: Batch, logs: bytes) -> None:
+        seq = batch.row.seq if batch.row else batch.head
         if batch.head is None:
-            db.execute("insert into head values (?, ?, ?, ?, ?)", (no, batch.ns, batch.number, seq, batch.logs))
-        else:
-            seq = seq if moves else batch.head
-            moved = db.execute(
-                "update head set seq = ?, logs = ? where thread = ? and ns = ? and seq = ?",
-                (seq, batch.logs, no, batch.ns, batch.head),
+            db.execute("insert into head values (?, ?, ?, ?, ?)", (no, batch.ns, batch.number, seq, logs))
+            return
+        sql = "update head set seq = ?, logs = ? where thread = ? and ns = ? and seq = ?"
+        if db.execute(sql, (seq, logs, no, batch.ns, batch.head)).rowcount != 1:
+            raise conflict(batch.thread)
+
+    def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
+        with self.file.using() as db, transaction(db):
+            sql = "update thread set stop = max(stop, ?) where name = ? returning no"
+            found = db.execute(sql, (stop, thread)).fetchone()
+            if found is None:
+                return True
+            now, (no,) = time.time(), found
+            db.execute("delete from waiting where thread = ? and until < ? and run <> ?", (no, now, run))
+            db.execute(
+                "insert into waiting (thread, run, until) values (?, ?, ?) "
+                "on conflict (thread, run) do update set until = excluded.until",
+                (no, run, now + seconds),
             )
-            if moved.rowcount != 1:
-                raise conflict(batch.thread)
-        return no, seq
+            return db.execute("select run from waiting where thread = ? order by n limit 1", (no,)).fetchone()[0] == run
+
+    def leave(self, thread: str, run: bytes) -> None:
+        with self.file.using() as db, transaction(db):
+            sql = "delete from waiting where thread = (select no from thread where name = ?) and run = ?"
+            db.execute(sql, (thread, run))
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         with self.file.using() as db:
             sql = (
-                f"select t.no, t.epoch, h.seq, h.no, h.logs, {ROW} from thread t join head h on h.thread = t.no and h.ns = ? "
+                f"select t.no, h.seq, h.no, h.logs, {ROW} from thread t join head h on h.thread = t.no and h.ns = ? "
                 "join checkpoint c on c.thread = t.no and c.ns = h.no where t.name = ? and c.seq < ? "
                 "order by c.seq desc limit ?"
             )
             last = before if before is not None else 1 << 62
             rows = db.execute(sql, (ns, thread, last, limit)).fetchall()
             return [
-                self._completed(db, no, Found(epoch, seq, number, logs), Row(*row), followed=True)
-                for no, epoch, seq, number, logs, *row in rows
+                self._completed(db, no, Found(head=seq, number=number, logs=logs), Row(*row), followed=True)
+                for no, seq, number, logs, *row in rows
             ]
 
     def threads(self) -> list[ThreadRow]:
@@ -156,15 +191,19 @@ class SqliteStorage:
                 "(select c.id from checkpoint c where c.thread = t.no and c.seq = t.seq) newest, "
                 "(select coalesce(sum(length(data)), 0) from item i where i.thread = t.no) + "
                 "(select coalesce(sum(length(body)), 0) from checkpoint c where c.thread = t.no) "
-                "from thread t order by newest desc"
+                "from thread t where newest is not null order by newest desc"
             )
             return [ThreadRow(*row) for row in db.execute(sql)]
 
     def drop(self, thread: str) -> None:
         with self.file.using() as db, transaction(db):
-            for table in ("head", "checkpoint", "item", "kept"):
+            for table in ("head", "checkpoint", "item", "kept", "waiting"):
                 db.execute(f"delete from {table} where thread = (select no from thread where name = ?)", (thread,))
             db.execute("delete from thread where name = ?", (thread,))
+
+
+def _lease(run: bytes | None, owner: str, base: bytes | None, until: float) -> Lease | None:
+    return None if run is None else Lease(run, owner, base, until - time.time())
 
 
 class SqliteSaver(Saver):
@@ -175,7 +214,7 @@ class SqliteSaver(Saver):
             Or a connection of your own, made with `check_same_thread=False`; it is left open, and not to be used meanwhile.
         synchronous: `"full"` (default): a commit survives a power cut. `"normal"`: it survives the death of the process, and
             the last ones may be lost with the power; several times faster.
-        timeout: seconds to wait for another process that is writing.
+        timeout: seconds to wait for another process that is writing. lease: see `Saver`.
 
     Raises:
         DatabaseError: on first use, where the file is no database, is not Clew's, or cannot be written to.
@@ -189,12 +228,13 @@ class SqliteSaver(Saver):
         *,
         synchronous: Literal["full", "normal"] = "full",
         timeout: float = 30.0,
+        lease: float = LEASE,
     ) -> None:
         if isinstance(path, sqlite3.Connection):
             given, name = path, path.execute("pragma database_list").fetchone()[2] or ":memory:"
         else:
             given, name = None, os.fspath(path)
-        super().__init__(SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given))
+        super().__init__(SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given), lease=lease)
 
     @classmethod
     def from_conn_string(cls, conn_string: str) -> Self:

@@ -1,15 +1,26 @@
 -- What a Clew database holds. Whole numbers name threads and logs, so that rows stay lean.
 
--- A thread. `epoch` rises with every run that writes; the lease columns say which run owns it (not used yet).
+-- A thread. `epoch` rises with every run that writes. The lease says which run has the thread and until when (seconds since
+-- 1970), from which checkpoint it began, and whether somebody who waits asks it to stop.
 create table thread (
     no integer primary key,
     name text not null unique,
     epoch integer not null,
     seq integer not null,
     lease_run blob,
-    lease_until real,
     lease_owner text,
-    waiting blob
+    lease_base blob,
+    lease_until real,
+    stop integer not null default 0
+);
+
+-- Runs that wait for a thread, in the order they came.
+create table waiting (
+    n integer primary key,
+    thread integer not null,
+    run blob not null,
+    until real not null,
+    unique (thread, run)
 );
 
 -- The newest checkpoint of each namespace, and how far its logs are written.

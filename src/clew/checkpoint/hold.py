@@ -1,0 +1,116 @@
+"""One run's hold on a thread: its epoch and lease, the numbers it hands out, what its namespaces share.
+
+The run that holds a thread is the only one that can write to it (its epoch says so), so it may hand out the thread's numbers
+itself: ids are known before anything is written. Journals of several namespaces, in several threads, share one hold.
+"""
+
+import itertools
+import os
+from typing import Final
+
+from clew.checkpoint.lease import LEASES, is_gone, this_process
+from clew.checkpoint.storage import Batch, Flight, Found, Kept, Lease, Storage
+from clew.errors import ThreadConflict
+
+NONE: Final = b""
+
+
+class Hold:
+    """What one run knows of a thread as a whole.
+
+    Attributes:
+        thread: its name. seconds: for how long a lease is taken. run: the run's id, in the lease.
+        epoch: under which it writes. claimed: its first write has raised the epoch. leased: it has the lease.
+        lease: as it was found. stop: somebody who waits for the thread asks this run to stop.
+        known: places of items that are stored, by their digests, over all namespaces. live: namespaces in use right now.
+        flight: the write that is on its way, None where none is.
+    """
+
+    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "flight", "known", "lease", "leased", "live", "run", "seconds",
+                 "stop", "storage", "thread")  # fmt: skip
+
+    def __init__(self, storage: Storage, thread: str, seconds: float = 30.0) -> None:
+        self.storage = storage
+        self.thread = thread
+        self.seconds = seconds
+        self.run = NONE
+        self.known: dict[bytes, int] = {}
+        self.live: dict[str, object] = {}
+        self.stand(Found())
+
+    def stand(self, found: Found) -> None:
+        """Takes what the store has as what the next write is conditional on."""
+        self.epoch = found.epoch
+        self.claimed = self.leased = self.stop = False
+        self.lease = found.lease
+        self.base: bytes | None = None
+        self.flight: Flight | None = None
+        self._seqs = itertools.count(found.seq + 1)
+        self._spaces = itertools.count(found.spaces)
+
+    def begin(self) -> None:
+        """Another run has come; what is known of items that are stored stays."""
+        self.run = NONE
+        self.stand(Found())
+
+    @property
+    def busy(self) -> bool:
+        """Whether another run holds the thread: its lease has not ended, and nothing says that its process has."""
+        lease = self.lease
+        if lease is None or lease.seconds <= 0 or lease.run == self.run:
+            return False
+        if lease.owner == this_process():
+            return lease.run in LEASES
+        return not is_gone(lease.owner)
+
+    def enlist(self) -> None:
+        """Gives the run an id, to stand in the queue with."""
+        self.run = self.run or os.urandom(8)
+
+    def next_seq(self) -> int:
+        return next(self._seqs)
+
+    def next_space(self) -> int:
+        return next(self._spaces)
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def dress(self, batch: Batch, *, leasing: bool, release: bool) -> None:
+        """Adds to a batch what the hold has to say: the epoch, the claim, the lease."""
+        batch.epoch, batch.claim = self.epoch, not self.claimed
+        batch.release = release and (self.leased or not self.claimed)
+        if leasing and not release and not self.leased:
+            self.enlist()
+            batch.lease = Lease(self.run, this_process(), self.base, self.seconds)
+
+    def written(self, batch: Batch, *, stop: bool) -> None:
+        """A batch has been written."""
+        if batch.claim:
+            self.claimed = True
+            self.epoch += 1
+        if batch.lease is not None:
+            self.leased = True
+            LEASES.add(self.run, self.seconds, self.renew)
+        if batch.release:
+            self.let_go()
+        self.stop = self.stop or stop
+
+    def let_go(self) -> None:
+        """The lease is not this run's any more; what is in the store says so, or will when it ends."""
+        self.leased = False
+        LEASES.remove(self.run)
+
+    def renew(self) -> None:
+        """Called by the thread that renews leases. Raises ThreadConflict where the thread was taken over."""
+        lease = Lease(self.run, this_process(), self.base, self.seconds)
+        try:
+            self.stop = self.storage.commit(Batch(self.thread, "", 0, None, self.epoch, lease=lease)) or self.stop
+        except ThreadConflict:
+            LEASES.remove(self.run)
+            raise
+
+    def note(self, seq: int, task: str, body: bytes) -> None:
+        """Keeps one row beside checkpoint `seq`, at once, from whatever thread. Raises ThreadConflict."""
+        if self.flight is not None:
+            self.flight.wait()
+        self.storage.commit(Batch(self.thread, "", 0, None, self.epoch, kept=[Kept(seq, task, body)]))

@@ -1,0 +1,86 @@
+"""Whose a thread is: a run takes it before its first task, waits for it or is refused where another run has it (`on_busy`).
+
+The lease that is read here is a courtesy. What keeps two runs apart is the epoch, which the first write of each raises.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from clew.checkpoint.journal import Journal
+from clew.errors import ThreadConflict
+from clew.runtime.context import Scope
+from clew.types import OnBusy
+
+if TYPE_CHECKING:
+    from clew.checkpoint.base import Saver
+
+SHORTEST: Final = 0.01
+LONGEST: Final = 0.5
+
+
+def opened(saver: "Saver", scope: Scope, thread: str) -> Journal:
+    """The journal of a run: with a hold on the thread of its own, or within that of the run around it."""
+    around = scope.around.scope.journal if scope.around else None
+    if around is None:
+        journal = saver.journal(scope.host, thread)
+        journal.leasing = True
+        journal.aside = scope.durability == "async"
+    else:
+        journal = Journal(saver.on(scope.host), around.hold, scope.place)
+    journal.late = scope.durability == "exit"
+    return journal
+
+
+async def free(journal: Journal, scope: Scope, on_busy: OnBusy) -> bytes | None:
+    """Waits until the thread, which `journal` has just been opened on, is nobody's.
+
+    Returns the checkpoint that the run which had it began from, where this one is to begin from there as well (`b""`: from
+    nothing); None otherwise.
+
+    Raises:
+        ThreadConflict: another run has it, and `on_busy` is to reject.
+    """
+    hold, host, pause = journal.hold, scope.host, SHORTEST
+    if not hold.busy:
+        return None
+    own = _around(scope, hold.lease.run if hold.lease else b"")
+    if on_busy == "reject" or own:
+        raise busy(hold.thread, own=own)
+    if on_busy == "rollback":
+        return (hold.lease.base if hold.lease else None) or b""
+    hold.enlist()
+    try:
+        while True:
+            first = await host.blocking(hold.storage.wait, hold.thread, hold.run, hold.seconds, on_busy == "interrupt")
+            await journal.open()
+            if first and not hold.busy:
+                return None
+            await host.sleep(pause)
+            pause = min(pause * 2, LONGEST)
+    except BaseException:
+        hold.storage.leave(hold.thread, hold.run)
+        raise
+
+
+def _around(scope: Scope, run: bytes) -> bool:
+    """Whether the run that has the thread is one that this call is made in: it would wait for itself."""
+    from clew.types import RUNNING
+
+    task: Any = RUNNING.get()
+    while task is not None:
+        journal = task.scope.journal
+        if journal is not None and journal.hold.run == run:
+            return True
+        task = task.scope.around
+    return False
+
+
+def busy(thread: str, *, own: bool = False) -> ThreadConflict:
+    if own:
+        return ThreadConflict(
+            f"Thread {thread!r} is being run by the very run that this call is made in. Leave the config out to run the graph "
+            "as a part of it, or name another thread."
+        )
+    return ThreadConflict(
+        f"Thread {thread!r} is being run already; nothing was done. Wait and call again, or say what to do: "
+        "`on_busy='enqueue'` waits for its turn, `'interrupt'` asks the other run to stop, `'rollback'` begins where it began."
+    )
