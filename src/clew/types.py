@@ -219,12 +219,17 @@ def interrupt(value: Any, *, key: str | None = None, response_schema: Any = None
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One entry of the frontier. `sent` tells a task with its own input (`arg`) from one that reads the state."""
+    """One entry of the frontier. `sent` tells a task with its own input (`arg`) from one that reads the state.
+
+    `origin` is the checkpoint and the key under which it first stood, where a later checkpoint has taken it over unfinished:
+    its id stays, and with it what its questions and the graphs within it are known by.
+    """
 
     node: str
     arg: Any = None
     sent: bool = False
     timeout: "Timeout | None" = None
+    origin: tuple[bytes, str] | None = None
 
 
 class Write(NamedTuple):

@@ -6,7 +6,7 @@ hold plain lists of plain values, trailing empty ones left out.
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import ormsgpack
@@ -151,7 +151,10 @@ def _write_task(ledger: Ledger, task: Task) -> Any:
             return [None, [[key, _write_value(ledger, key, key, value)] for key, value in writes]]
         except UnstorableValue as error:
             raise UnstorableValue(f"the input has {error.reason}", error.path) from None
-    return [task.node, ledger.write(SENDS, task.arg), *_write_timeout(task.timeout)] if task.sent else task.node
+    if not task.sent and task.origin is None:
+        return task.node
+    sent = [ledger.write(SENDS, task.arg), *_write_timeout(task.timeout)] if task.sent else []
+    return [task.node, *sent] if task.origin is None else {"origin": [*task.origin], "task": [task.node, *sent]}
 
 
 class Reader:
@@ -194,6 +197,10 @@ class Reader:
     async def task(self, fields: Any) -> Task:
         if isinstance(fields, str):
             return Task(fields)
+        if isinstance(fields, dict):
+            given = cast("dict[str, list[Any]]", fields)
+            task = await self.task(given["task"] if len(given["task"]) > 1 else given["task"][0])
+            return replace(task, origin=(given["origin"][0], given["origin"][1]))
         node, arg, *timeout = fields
         if node is None:
             return Task(START, (await self.writes(arg))[0])

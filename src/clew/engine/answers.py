@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
+from clew.engine.apply import task_key
 from clew.errors import UnknownInterrupt
 from clew.ids import interrupt_id
 from clew.types import Answer, Interrupt, Paused, Question, Saved
@@ -29,24 +30,28 @@ def open_questions(saved: Saved) -> list[Open]:
 
 def _opened(saved: Saved, key: str, questions: Iterable[Question]) -> list[Open]:
     """The questions of a task. Within a graph inside a task they are known by the outermost task, which is answered."""
-    if not saved.begun:
-        return opened(saved.id, key, questions)
-    outermost = saved.begun[0]
-    return [one._replace(key=key) for one in opened(outermost.checkpoint, outermost.task, questions)]
+    if saved.begun:
+        place = saved.begun[0].checkpoint, saved.begun[0].task
+    else:
+        frontier = saved.checkpoint.frontier
+        origins = (task.origin for index, task in enumerate(frontier) if task_key(frontier, index) == key)
+        place = next(origins, None) or (saved.id, key)
+    return opened(place, key, questions)
 
 
-def opened(checkpoint_id: bytes, key: str, questions: Iterable[Question]) -> list[Open]:
-    """The questions of one task of a checkpoint, with their ids."""
-    return [Open(key, question, interrupt_id(checkpoint_id, key, question.slot)) for question in questions]
+def opened(place: tuple[bytes, str], key: str, questions: Iterable[Question]) -> list[Open]:
+    """The questions of one task, with their ids; `place` is the checkpoint and the key that the task is known by."""
+    return [Open(key, question, interrupt_id(*place, question.slot)) for question in questions]
 
 
-def all_asked(saved: Saved | None, key: str, paused: Paused) -> Paused:
-    """What a task asks, with what it had asked before: history shows questions that were answered, too."""
+def all_asked(saved: Saved | None, key: str, paused: Paused, answers: Iterable[Answer]) -> Paused:
+    """What a task asks, with what it had asked before and was answered: history shows that, too. What it does not ask any more
+    (a graph within it was edited) is no question."""
     before = saved.records.get(key) if saved else None
     if not isinstance(before, Paused):
         return paused
-    slots = {question.slot for question in paused.questions}
-    return Paused((*[question for question in before.questions if question.slot not in slots], *paused.questions))
+    slots = {answer.slot for answer in answers} - {question.slot for question in paused.questions}
+    return Paused((*[question for question in before.questions if question.slot in slots], *paused.questions))
 
 
 def shown(questions: Iterable[Open]) -> tuple[Interrupt, ...]:
@@ -97,7 +102,7 @@ def answered(saved: Saved, resume: Any, *, anew: bool = False) -> dict[str, tupl
 
 def _last_questions(saved: Saved) -> list[Open]:
     paused = [(key, outcome) for key, outcome in sorted(saved.records.items()) if isinstance(outcome, Paused)]
-    return [found for key, outcome in paused for found in opened(saved.id, key, outcome.questions[-1:])]
+    return [found for key, outcome in paused for found in _opened(saved, key, outcome.questions[-1:])]
 
 
 def _names_questions(resume: Any) -> bool:

@@ -23,6 +23,13 @@ def task_key(frontier: Sequence[Task], index: int) -> str:
     return f"{index}:{task.node}" if task.sent else task.node
 
 
+def taken_over(checkpoint: Checkpoint, checkpoint_id: bytes) -> Checkpoint:
+    """The checkpoint with tasks that a later one can take over: each knows where it first stood."""
+    frontier = checkpoint.frontier
+    tasks = [replace(t, origin=t.origin or (checkpoint_id, task_key(frontier, i))) for i, t in enumerate(frontier)]
+    return replace(checkpoint, frontier=tuple(tasks))
+
+
 def in_order(frontier: Sequence[Task], results: Sequence[Result | None]) -> list[tuple[Task, Result]]:
     """The tasks that have a result, in the order their writes are applied: nodes by name, then Sends by number."""
     pairs = [(task, result) for task, result in zip(frontier, results, strict=True) if result is not None]

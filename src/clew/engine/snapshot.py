@@ -77,7 +77,7 @@ def _task(saved: Saved, task: Task, key: str, outcome: Outcome | None, waiting: 
     index = int(key.partition(":")[0]) if task.sent else None
     path = ("__pregel_pull", task.node) if index is None else ("__pregel_push", index)
     return PregelTask(
-        task_id(saved.id, key),
+        task_id(*(task.origin or (saved.id, key))),
         task.node,
         path,
         outcome if isinstance(outcome, Failed) else None,

@@ -70,4 +70,6 @@ def _renamed(plan: Plan, parent: Checkpoint) -> Checkpoint:
 
 def fork(plan: Plan, parent: Checkpoint) -> Checkpoint:
     """The same frontier again, nothing of it done, one step on."""
-    return replace(resume(plan, parent), step=parent.step + 1, source="fork")
+    parent = resume(plan, parent)
+    tasks = tuple(replace(task, origin=None) for task in parent.frontier)
+    return replace(parent, frontier=tasks, step=parent.step + 1, source="fork")

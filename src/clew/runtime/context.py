@@ -183,7 +183,7 @@ class Scope:
         around = self.around
         if around is None:
             return ()
-        return (*around.scope.begun, Link(around.scope.place, around.scope.anchor, around.key, self.number))
+        return (*around.scope.begun, Link(around.scope.place, *around.place, self.number))
 
     def begin(self, checkpoint: Checkpoint) -> None:
         """A superstep begins: that of `checkpoint`, which is the one last kept where anything is."""
@@ -216,8 +216,8 @@ class TaskContext:
         newest checkpoints of the graphs with a memory of their own that it ran, by their namespaces.
     """
 
-    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "error", "heads", "key", "left", "metadata", "node", "over",
-                 "scope", "since", "spoke", "triggers")  # fmt: skip
+    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "error", "heads", "key", "left", "metadata", "node", "origin",
+                 "over", "scope", "since", "spoke", "triggers")  # fmt: skip
 
     def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -230,6 +230,7 @@ class TaskContext:
         self.asked = 0
         self.answers: Mapping[str, Answer] = {}
         self.heads: dict[str, bytes] = {}
+        self.origin: tuple[bytes, str] | None = None
         self.over = False
         self.error: Any = None
         self.triggers: tuple[str, ...] = ()
@@ -242,12 +243,17 @@ class TaskContext:
         self.over = True
         other = TaskContext(self.scope, self.key, self.node, self.left, self.metadata)
         other.triggers, other.since, other.attempt, other.answers = self.triggers, self.since, self.attempt + 1, self.answers
-        other.heads = self.heads
+        other.heads, other.origin = self.heads, self.origin
         return other
 
     @property
+    def place(self) -> tuple[bytes, str]:
+        """The checkpoint and the key that the task is known by."""
+        return self.origin or (self.scope.anchor, self.key)
+
+    @property
     def id(self) -> str:
-        return task_id(self.scope.anchor, self.key)
+        return task_id(*self.place)
 
     @property
     def segment(self) -> str:

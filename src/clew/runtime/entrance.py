@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clew.engine.answers import answered
-from clew.engine.apply import amend, fold, recorded, task_key
+from clew.engine.apply import amend, fold, recorded, taken_over, task_key
 from clew.engine.start import begin, fork, resume
 from clew.engine.stored import stored_checkpoint
 from clew.engine.writes import Returned, prepared, read_input
@@ -138,10 +138,11 @@ class Entrance:
 
     async def _amended(self, saved: Saved | None, read: Returned) -> Entered:
         """`Command(update=, goto=)` as input: beside what is pending, of which what has run need not run again."""
-        parent = resume(self._plan, saved.checkpoint) if saved else Checkpoint(self._plan.initial())
-        results = recorded(parent, saved.records if saved else {})
-        after = amend(self._plan, parent, results, Result(read.writes, read.targets))
-        return Entered(await self._commit(after), {}, {}, saved is not None and saved.stopped)
+        if saved is None:
+            after = amend(self._plan, Checkpoint(self._plan.initial()), [], Result(read.writes, read.targets))
+            return Entered(await self._commit(after), {}, {})
+        before = Entered(resume(self._plan, saved.checkpoint), saved.records, saved.answers, saved.stopped)
+        return await self._kept(await self._beside(before, read))
 
     async def _answered(self, journal: "Journal", saved: Saved, answer: Any, read: Returned | None) -> Entered:
         """`Command(resume=)` as input: the answer is kept before anything runs; on an older checkpoint it opens a branch."""
@@ -150,14 +151,23 @@ class Entrance:
         if not journal.at_head:
             entered = Entered(await self._fork(saved), {}, answers, saved.stopped)
         if read is not None and (read.writes or read.targets):
-            before = entered.checkpoint
-            done = recorded(before, entered.records)
-            after = await self._commit(amend(self._plan, before, done, Result(read.writes, read.targets)))
-            entered = Entered(after, {}, _moved(before, after, done, answers), saved.stopped)
-        for key, given in entered.answers.items():
-            journal.answer(key, given)
-        if entered.answers:
-            await journal.keep()
+            entered = await self._beside(entered, read)
+        return await self._kept(entered)
+
+    async def _beside(self, entered: Entered, read: Returned) -> Entered:
+        """Commits these writes and targets beside what is pending, whose tasks keep their answers."""
+        saved = self._journal.saved if self._journal else None
+        before = taken_over(entered.checkpoint, saved.id) if saved else entered.checkpoint
+        done = recorded(before, entered.records)
+        after = await self._commit(amend(self._plan, before, done, Result(read.writes, read.targets)))
+        return Entered(after, {}, _moved(before, after, done, entered.answers), entered.stopped)
+
+    async def _kept(self, entered: Entered) -> Entered:
+        """Keeps the answers before anything runs."""
+        if self._journal and entered.answers:
+            for key, given in entered.answers.items():
+                self._journal.answer(key, given)
+            await self._journal.keep()
         return entered
 
     async def _fork(self, saved: Saved) -> Checkpoint:

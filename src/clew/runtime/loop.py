@@ -232,6 +232,7 @@ class Run:
         node = self._program.nodes[task.node]
         # the step that runs now has been counted already
         context = TaskContext(self.scope, task_key(frontier, index), node.name, self._left + 1, node.metadata)
+        context.origin = task.origin
         context.triggers = ("__pregel_push",) if task.sent else node.triggers
         if self._answers:
             context.answers = {answer.slot: answer for answer in self._answers.get(context.key, ())}
@@ -316,7 +317,7 @@ class Run:
         if journal:
             for index, questions in asked:
                 key = task_key(frontier, index)
-                journal.pause(key, all_asked(journal.saved, key, Paused(questions)))
+                journal.pause(key, all_asked(journal.saved, key, Paused(questions), self._answers.get(key, ())))
             await journal.keep(last=not self.scope.nested)
         if self.scope.nested:
             raise GraphInterrupt(*[question for _, questions in asked for question in questions])
@@ -330,7 +331,7 @@ class Run:
         feed, before, events = self._feed, self.checkpoint, list[Event]()
         for index, questions in asked:
             key = task_key(frontier, index)
-            waiting = shown(opened(self.scope.anchor, key, questions))
+            waiting = shown(opened(frontier[index].origin or (self.scope.anchor, key), key, questions))
             self.interrupts += waiting
             if feed:
                 events += feed.paused(before, key, self._program.nodes[frontier[index].node].name, waiting)
@@ -401,7 +402,7 @@ class Run:
             return
         if len(keys) == 1 and (question := self.scope.rejected.pop(keys[0], None)):  # it can be answered anew
             given = [answer for answer in self._answers.get(keys[0], ()) if answer.slot != question.slot]
-            journal.pause(keys[0], all_asked(saved, keys[0], Paused((question,))))
+            journal.pause(keys[0], all_asked(saved, keys[0], Paused((question,)), given))
             journal.answer(keys[0], given)
         else:
             text = "".join(traceback.format_exception(error))
