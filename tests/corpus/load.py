@@ -28,6 +28,7 @@ FILES: Final = (
     "memory",
     "drawings",
     "pauses",
+    "within",
 )
 WRITTEN_FOR: Final = "clew"
 
