@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import os.path
-import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from copy import copy
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, overload
 
-from clew.errors import ClewError, GraphError, UnkeptWarning
-from clew.graph.call import Call, as_context, chunks, finish, read_call, scope_of, surrounding
+from clew.errors import ClewError
+from clew.graph.call import Call, chunks, finish, read_call, surrounding
 from clew.graph.editing import Editing
 from clew.graph.reading import tasks
+from clew.graph.starting import NAMELESS, Starting
 from clew.graph.structure import Structure
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
-from clew.graph.validate import stopping_at
-from clew.runtime.attempt import Program, Stops
-from clew.runtime.context import RunControl, TaskContext
+from clew.runtime.attempt import Program
+from clew.runtime.context import RunControl
 from clew.runtime.drive import drive, iterate
 from clew.runtime.host import Host
 from clew.runtime.loop import Run
 from clew.runtime.settings import merged, read_settings
 from clew.runtime.threads import Threads, in_parallel
-from clew.types import Command, Config, Durability, GraphOutput, Interrupt, OnBusy
+from clew.types import Command, Config, Durability, GraphOutput, OnBusy
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
     from clew.checkpoint.base import Saver
     from clew.graph.state import StateGraph
 
-NAMELESS: Final = "LangGraph"
 OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-OPTIONS: Final = {
-    "context", "control", "debug", "durability", "interrupt_after", "interrupt_before", "on_busy", "output_keys", "print_mode",
-    "subgraphs", "version",
-}  # fmt: skip
 Modes = str | Sequence[str]
 
 
-class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, OutputT]):
+class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that runs.
 
     Every verb takes a config such as `{"configurable": {"thread_id": "1"}}`; with a checkpointer the thread is required. All
@@ -78,11 +71,6 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
         self.interrupt_after = interrupt_after
         self.config: Config | None = None
         self._registered = False
-
-    @property
-    def own_name(self) -> str:
-        """What a memory of its own is told by; "" where it has no name, or one that a namespace cannot have."""
-        return "" if self.name == NAMELESS or not self.name.isidentifier() else self.name
 
     def get_name(self) -> str:
         """What the graph is called as a node that is given no name."""
@@ -325,89 +313,6 @@ class CompiledStateGraph(Editing, Structure, Generic[StateT, ContextT, InputT, O
     def run_on(self, host: Host, config: Any = None, stream_mode: Modes = ()) -> Run:
         """A run on a host of your own choice, not yet begun: for tests, and for whoever brings a third way to wait."""
         return self._run(read_call(stream_mode, config=merged(self.config, config)), host)
-
-    def _call(self, stream_mode: Modes | None, config: Any, options: dict[str, Any], *, invoked: bool = False) -> Call:
-        config = merged(self.config, config)
-        if stream_mode is None:
-            stream_mode = "values" if surrounding(config) else "updates"
-        for name in options.keys() - OPTIONS:
-            raise TypeError(f"There is no argument {name!r}: expected some of {sorted(OPTIONS)}.")
-        if self.debug:
-            options = {**options, "debug": True}
-        modes = () if invoked and stream_mode == "values" else stream_mode
-        return replace(read_call(modes, config=config, **options), build=self.builder.schema.build)
-
-    def _run(self, call: Call, host: Host) -> Run:
-        around = surrounding(call.config)
-        saver = self._saver(around)
-        context = as_context(self.builder.context_schema, call.context)
-        remembers = self.checkpointer is True and saver is not None
-        scope = scope_of(call, host, kept=saver is not None and not around, context=context, store=self.store,
-                         cache=self.cache, remembers=remembers, name=self.own_name)  # fmt: skip
-        if call.durability and saver is None and not around:
-            warnings.warn(
-                f"durability={call.durability!r} says when to keep what a run does, and the graph keeps nothing: compile it "
-                "with a checkpointer.",
-                UnkeptWarning,
-                stacklevel=3,
-            )
-        shown = self.program.plan.shown
-        keys = call.output_keys
-        for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
-            if key not in self.program.plan.channels:
-                raise ValueError(
-                    f"output_keys names {key!r}, which the state does not have: {sorted(self.program.plan.channels)}."
-                )
-        if keys is None and scope.nested and not shown.root:
-            keys = shown.keys
-        return Run(self.program, saver, scope, keys, self._stops(call, forgets=scope.nested and saver is None), call.on_busy)
-
-    def _saver(self, around: TaskContext | None) -> Saver | None:
-        """What keeps a run: the graph's own saver, or inside a task that of the graph around it.
-
-        Raises:
-            RuntimeError: an outermost graph is to have the memory of one around it.
-        """
-        own = self.checkpointer
-        if around is None:
-            if own is True:
-                raise RuntimeError(
-                    "checkpointer=True cannot be used for root graphs: it lets a graph inside another remember. Compile this "
-                    "one with a saver, as in `builder.compile(checkpointer=InMemorySaver())`."
-                )
-            return own or None
-        saver = None if own is False else around.scope.saver
-        if saver is not None and not self._registered:
-            from clew.checkpoint.codec import register_schema  # late: a graph that keeps nothing need not import what keeps
-
-            for source in self.builder.schemas:
-                register_schema(source)
-            self._registered = True
-        return saver
-
-    def _stops(self, call: Call, *, forgets: bool) -> Stops | None:
-        """The breakpoints of a call, in place of the graph's own where it names some."""
-        before, after = call.before or self.interrupt_before, call.after or self.interrupt_after
-        if not before and not after:
-            return None
-        if forgets and (around := surrounding(call.config)) and around.scope.outermost.saver:
-            raise GraphError(
-                "A graph with breakpoints that runs within another has to be kept, or it would stop there for ever: compile it "
-                "without `checkpointer=False`."
-            )
-        return Stops(stopping_at(self.builder.nodes, before), stopping_at(self.builder.nodes, after))
-
-    def _output(self, state: Any, call: Call, interrupts: tuple[Interrupt, ...]) -> Any:
-        if call.output_keys is not None:
-            keys = call.output_keys
-            state = state.get(keys) if isinstance(keys, str) else {key: state[key] for key in keys if key in state}
-        if call.version == "v1":
-            if not interrupts:
-                return state
-            asked = {"__interrupt__": list(interrupts)}
-            return {**cast("dict[str, Any]", state), **asked} if type(state) is dict else asked
-        build = self.program.plan.shown.build
-        return GraphOutput(build(**state) if build and call.output_keys is None else state, interrupts)
 
 
 def _tasks(call: Call) -> Host:

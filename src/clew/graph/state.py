@@ -8,7 +8,7 @@ from clew.channels import Channel, merged
 from clew.constants import END, START
 from clew.errors import GraphError
 from clew.graph.compile import program_of
-from clew.graph.compiled import NAMELESS, CompiledStateGraph
+from clew.graph.compiled import CompiledStateGraph
 from clew.graph.node import (
     Defaults,
     NodeSpec,
@@ -19,6 +19,7 @@ from clew.graph.node import (
     declared_targets,
     name_of,
 )
+from clew.graph.starting import NAMELESS
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
 from clew.graph.validate import check_graph, check_source, check_target, stopping_at
 from clew.runtime.attempt import Router
