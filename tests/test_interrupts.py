@@ -360,3 +360,15 @@ def test_a_crash_at_any_storage_call_loses_no_answer() -> None:
             with suppress(Crash):
                 to_the_end(pair(Saver(crashing)), thread)
             assert to_the_end(pair(Saver(crashing.storage)), thread) == expected, f"crashed at call {crash_at}"
+
+
+def test_who_answered_and_when_is_kept(face: Face, saver: Saver, thread: Config) -> None:
+    graph = asking(saver, ask)
+    asked = face.invoke(graph, {}, thread)["__interrupt__"][0]
+    face.invoke(graph, Command(resume="yes"), {**thread, "metadata": {"user": "ada"}})
+    at_question = next(s for s in graph.get_state_history(thread) if s.interrupts)
+    answers = (at_question.metadata or {})["answers"]
+    assert answers.keys() == {asked.id}
+    assert answers[asked.id]["user"] == "ada"
+    assert answers[asked.id]["at"] >= (at_question.created_at or "")
+    assert "answers" not in (face.get_state(graph, thread).metadata or {})

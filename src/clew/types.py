@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
+from clew.shown import Branch as Branch
+from clew.shown import Change as Change
+from clew.shown import Failed as Failed
+from clew.shown import Late as Late
+from clew.shown import PregelTask as PregelTask
+from clew.shown import StateSnapshot as StateSnapshot
+from clew.shown import StateUpdate as StateUpdate
+
 T = TypeVar("T")
 if TYPE_CHECKING:  # defaults of type variables (PEP 696) are Python's own from 3.13 on
     from datetime import timedelta
@@ -252,18 +260,6 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """A task that raised: the error's type, its message, and its traceback as text."""
-
-    type: str
-    message: str
-    traceback: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.type}({self.message!r})"
-
-
-@dataclass(frozen=True, slots=True)
 class Interrupt:
     """A question that a task waits for an answer to.
 
@@ -294,12 +290,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a question was answered with; `asked` and `code` are those of the question."""
+    """What a question was answered with; `asked` and `code` are those of the question.
+
+    `at` is when, in milliseconds since 1970; `by` has what the config of the call that answered said in its `metadata`.
+    """
 
     slot: str
     value: Any
     asked: bytes
     code: bytes
+    at: int = 0
+    by: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,40 +370,3 @@ class Saved:
     answers: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict[str, tuple[Answer, ...]])
     stopped: bool = False
     begun: tuple[Link, ...] = ()
-
-
-class PregelTask(NamedTuple):
-    """A task as `StateSnapshot.tasks` lists it. The name is LangGraph's."""
-
-    id: str
-    name: str
-    path: tuple[Any, ...] = ()
-    error: Failed | None = None
-    interrupts: tuple[Any, ...] = ()
-    state: Any = None
-    result: dict[str, Any] | None = None
-
-
-class StateUpdate(NamedTuple):
-    """One update of `bulk_update_state`: what a node is to have returned, and which; None is inferred, as by `update_state`."""
-
-    values: Any
-    as_node: str | None = None
-
-
-class StateSnapshot(NamedTuple):
-    """A thread as it stood at one checkpoint.
-
-    `values` holds every key that has a value. `next` names the nodes that would run. `config` leads back to this very
-    checkpoint; `parent_config` to the one it grew from, or None. `metadata` has `source`, `step` and what the caller
-    added; it, `created_at` (ISO 8601, UTC) and `parent_config` are None where nothing is kept yet.
-    """
-
-    values: dict[str, Any]
-    next: tuple[str, ...]
-    config: dict[str, Any]
-    metadata: dict[str, Any] | None
-    created_at: str | None
-    parent_config: dict[str, Any] | None
-    tasks: tuple[PregelTask, ...]
-    interrupts: tuple[Any, ...] = ()

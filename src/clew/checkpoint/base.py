@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from clew.checkpoint.hold import Hold
-from clew.checkpoint.journal import Journal, history
+from clew.checkpoint.journal import Journal
+from clew.checkpoint.records import Record, listed
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
-from clew.types import Outcome, Saved
 
 HOT: Final = 32
 LEASE: Final = 30.0
@@ -71,9 +71,9 @@ class Saver:
 
     def history(
         self, host: Waiter, thread: str, ns: str = "", before: int | None = None, limit: int | None = None
-    ) -> AsyncIterator[tuple[Saved, dict[str, Outcome]]]:
-        """Checkpoints below seq `before`, newest first, each with what its tasks came to write."""
-        return history(self.on(host), thread, ns, before, limit)
+    ) -> AsyncIterator[Record]:
+        """Checkpoints below seq `before`, newest first, each with what its tasks came to; nothing that they name is read."""
+        return listed(self.on(host), thread, ns, before, limit)
 
     # -- for users --------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,7 @@ The journal remembers what was last kept, so that only differences are written, 
 nothing is written over. It never decides what is kept when: the loop does.
 """
 
-import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -389,46 +388,6 @@ class Journal:
             await self.storage.wait(flight.wait)
             self.sound = sound
         self.hold.flight = None
-
-
-async def history(
-    storage: Waiting, thread: str, ns: str, before: int | None, limit: int | None
-) -> AsyncIterator[tuple[Saved, dict[str, Outcome]]]:
-    """Checkpoints of a namespace, newest first, each with what its tasks came to write; read in batches."""
-    reader = Reader(storage, thread)
-    left = limit if limit is not None else sys.maxsize
-    while left > 0:
-        batch = await storage.scan(thread, ns, before, min(BATCH, left))
-        for found in batch:
-            yield await _recorded(reader, found)
-        if len(batch) < BATCH:
-            return
-        left -= len(batch)
-        before = batch[-1].row.seq if batch[-1].row else None
-
-
-async def one(storage: Waiting, thread: str, ns: str, checkpoint_id: bytes) -> tuple[Saved, dict[str, Outcome]] | None:
-    """The checkpoint of this id with what its tasks came to write, None where there is none."""
-    found = await storage.load(thread, ns, checkpoint_id)
-    return await _recorded(Reader(storage, thread), found) if found.row else None
-
-
-async def _recorded(reader: Reader, found: Found) -> tuple[Saved, dict[str, Outcome]]:
-    """What the tasks of a checkpoint wrote stands beside it while its superstep is open, and the rest in its successor."""
-    assert found.row is not None
-    body = read_body(found.row.body)
-    entries = {**(read_body(found.base.body).entries if found.base else {}), **body.entries}
-    await reader.fetch(list(entries.values()))
-    values = {key: (await reader.value(entry))[0] for key, entry in entries.items()}
-    saved = await _saved(reader, found, found.row, body, values)
-    outcomes = [(kept.task, unpacked(kept.body)) for kept in found.kept]
-    if found.next:
-        outcomes += [(key, fields) for key, *fields in read_body(found.next.body).outcomes]
-    frontier = saved.checkpoint.frontier
-    tasks = {task_key(frontier, index): task for index, task in enumerate(frontier)}
-    known = [(key, (await reader.outcome(tasks[key], fields))[0]) for key, fields in outcomes if key in tasks]
-    asked = {key: outcome for key, outcome in known if isinstance(outcome, Paused)}
-    return replace(saved, records=asked), dict(known)
 
 
 async def _saved(reader: Reader, found: Found, row: Row, body: Body, values: dict[str, Any]) -> Saved:

@@ -115,7 +115,7 @@ def write_outcome(ledger: Ledger, task: Task, outcome: Outcome) -> list[Any]:
 
 
 def write_answers(answers: Sequence[Answer]) -> list[Any]:
-    return [encode([[answer.slot, answer.value, answer.asked, answer.code] for answer in answers])]
+    return [encode([[a.slot, a.value, a.asked, a.code, a.at, dict(a.by)] for a in answers])]
 
 
 def read_answers(data: bytes) -> tuple[Answer, ...]:
@@ -182,17 +182,31 @@ class Reader:
         kind, level, aux, *flat = entry
         return await self._built(kind, level, aux, flat)
 
+    def said(self, fields: Sequence[Any]) -> Outcome | None:
+        """An outcome that says something: why a task failed, what it asks. None for a result."""
+        if fields[0] == FAILED:
+            return Failed(*decode(fields[1]))
+        return Paused(tuple(Question(*question) for question in decode(fields[1]))) if fields[0] == PAUSED else None
+
     async def outcome(self, task: Task, fields: Sequence[Any]) -> tuple[Outcome, list[list[int]]]:
         """An outcome, and of each write the places of its elements."""
-        if fields[0] == FAILED:
-            return Failed(*decode(fields[1])), []
-        if fields[0] == PAUSED:
-            return Paused(tuple(Question(*question) for question in decode(fields[1]))), []
+        if (said := self.said(fields)) is not None:
+            return said, []
         writes, places = await self.writes(fields[1])
         targets = fields[2] if len(fields) > 2 else ()
         written = task.arg if task.node == START else writes
         children: dict[str, bytes] = fields[3] if len(fields) > 3 else {}
         return Result(written, tuple([await self._target(target) for target in targets]), children), places
+
+    def named(self, fields: Any) -> Task:
+        """A task without what it is given."""
+        if isinstance(fields, str):
+            return Task(fields)
+        if isinstance(fields, dict):
+            given = cast("dict[str, list[Any]]", fields)
+            task = self.named(given["task"] if len(given["task"]) > 1 else given["task"][0])
+            return replace(task, origin=(given["origin"][0], given["origin"][1]))
+        return Task(START) if fields[0] is None else Task(fields[0], sent=True)
 
     async def task(self, fields: Any) -> Task:
         if isinstance(fields, str):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import clew
+from clew.checkpoint.base import Saver
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.cli import show
 from clew.cli.models import SCRIPTED, Model, find_model
@@ -21,6 +22,7 @@ from clew.graph.compiled import CompiledStateGraph
 from clew.ids import id_bytes
 from clew.runtime.drive import iterate
 from clew.runtime.threads import Threads
+from clew.types import Outcome, Saved
 
 app = typer.Typer(
     help="Clew keeps the thread of a conversation. Try `clew demo`.",
@@ -97,6 +99,12 @@ def _turn(graph: CompiledStateGraph, text: str, config: dict[str, Any], *, inter
             raise typer.Exit(1) from error
 
 
+async def whole(saver: Saver, thread: str, limit: int | None = None) -> AsyncIterator[tuple[Saved, dict[str, Outcome]]]:
+    """The checkpoints of a thread, newest first, each with what its tasks came to."""
+    async for record in saver.history(Threads(), thread, limit=limit):
+        yield await record.whole()
+
+
 @app.command()
 def threads(db: Database = Path("clew.db")) -> None:
     """List the threads of a database, the one moved last first."""
@@ -112,7 +120,7 @@ def history(
 ) -> None:
     """List the checkpoints of a thread, newest first."""
     with existing(db) as saver:
-        found = list(iterate(saver.history(Threads(), thread, limit=limit)))
+        found = list(iterate(whole(saver, thread, limit)))
         if not found:
             fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
         show.history(thread, found)
@@ -127,7 +135,7 @@ def show_checkpoint(
     """Show the state of a thread at one checkpoint."""
     wanted = id_bytes(checkpoint) if checkpoint else None
     with existing(db) as saver:
-        for saved, results in iterate(saver.history(Threads(), thread, limit=None if checkpoint else 1)):
+        for saved, results in iterate(whole(saver, thread, None if checkpoint else 1)):
             if checkpoint in (None, str(saved.seq)) or saved.id == wanted:
                 show.checkpoint(thread, saved, results)
                 return
@@ -148,7 +156,7 @@ def demo() -> None:
                 fail(f"Process {number} failed: see above.")
         show.heading("What was kept of thread 1")
         with existing(db) as saver:
-            show.history("1", list(iterate(saver.history(Threads(), "1"))))
+            show.history("1", list(iterate(whole(saver, "1"))))
             rows = saver.threads()
         show.cost(rows, db)
 

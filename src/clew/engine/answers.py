@@ -28,6 +28,18 @@ def open_questions(saved: Saved) -> list[Open]:
     return found
 
 
+def answers_shown(saved: Saved) -> dict[str, tuple[int, Mapping[str, Any]]]:
+    """By the ids of questions when and by whom they were answered."""
+    return {
+        found.id: (answer.at, answer.by)
+        for key, outcome in sorted(saved.records.items())
+        if isinstance(outcome, Paused)
+        for found in _opened(saved, key, outcome.questions)
+        for answer in saved.answers.get(key, ())
+        if answer.slot == found.question.slot
+    }
+
+
 def _opened(saved: Saved, key: str, questions: Iterable[Question]) -> list[Open]:
     """The questions of a task. Within a graph inside a task they are known by the outermost task, which is answered."""
     if saved.begun:
@@ -58,8 +70,9 @@ def shown(questions: Iterable[Open]) -> tuple[Interrupt, ...]:
     return tuple(Interrupt(found.question.value, found.id, found.question.schema) for found in questions)
 
 
-def answered(saved: Saved, resume: Any, *, anew: bool = False) -> dict[str, tuple[Answer, ...]]:
-    """Per task key all answers it has by now, where `resume` is one more: `{id: answer}`, or any value for the only question.
+def answered(saved: Saved, resume: Any, at: int, by: Mapping[str, Any], *, anew: bool = False) -> dict[str, tuple[Answer, ...]]:
+    """Per task key all answers it has by now, where `resume` is one more: `{id: answer}`, or any value for the only question;
+    `at` and `by` say when and by whom (`Answer`).
 
     `anew` is for an older checkpoint, whose questions may have been answered since: the last one of each task is open again,
     and what was answered after it is forgotten.
@@ -94,7 +107,7 @@ def answered(saved: Saved, resume: Any, *, anew: bool = False) -> dict[str, tupl
     answers = dict(saved.answers)
     for found, value in pairs:
         question = found.question
-        answer = Answer(question.slot, value, question.asked, question.code)
+        answer = Answer(question.slot, value, question.asked, question.code, at, by)
         before = itertools.takewhile(lambda one: one.slot != answer.slot, answers.get(found.key, ()))  # noqa: B023  (used at once)
         answers[found.key] = (*before, answer)
     return answers

@@ -1,16 +1,16 @@
 """A saved checkpoint as users read it. Pure: what is shown is worked out from what was kept, nothing runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clew.constants import START
-from clew.engine.answers import Open, open_questions
+from clew.engine.answers import Open, answers_shown, open_questions
 from clew.engine.answers import shown as asked
 from clew.engine.apply import fold, in_order, recorded, task_key
 from clew.engine.plan import Plan
 from clew.ids import created_ms, id_text, task_id
-from clew.types import Failed, Outcome, PregelTask, Result, Saved, StateSnapshot, Task, Values, Write
+from clew.types import Failed, Late, Outcome, PregelTask, Result, Saved, StateSnapshot, Task, Values, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,17 @@ def live(plan: Plan, place: Place, saved: Saved) -> StateSnapshot:
     """The newest checkpoint as it stands: what finished tasks wrote is in the values, and they do not run next."""
     results = recorded(saved.checkpoint, saved.records)
     left = [task for task, result in zip(saved.checkpoint.frontier, results, strict=True) if result is None]
-    return _shown(plan, place, saved, _with_finished(plan, saved, results), saved.records)._replace(next=_names(left))
+    values = _with_finished(plan, saved, results)
+    return _shown(plan, place, saved, values, saved.records, open_questions(saved))._replace(next=_names(left))
 
 
-def record(plan: Plan, place: Place, saved: Saved, results: Mapping[str, Outcome]) -> StateSnapshot:
-    """A checkpoint as it stood at the start of its superstep: all its tasks, each with what it came to write."""
-    return _shown(plan, place, saved, saved.checkpoint.values, {**saved.records, **results})
+def record(plan: Plan, place: Place, saved: Saved, results: Mapping[str, Outcome | Late]) -> StateSnapshot:
+    """A checkpoint as it stood at the start of its superstep: all its tasks, each with what it came to write.
+
+    Values, results and START's input may be late ones, which are not touched here.
+    """
+    waiting = open_questions(replace(saved, answers={}))  # whatever was asked, answered or not
+    return _shown(plan, place, saved, saved.checkpoint.values, {**saved.records, **results}, waiting)
 
 
 def _with_finished(plan: Plan, saved: Saved, results: Sequence[Result | None]) -> Values:
@@ -50,30 +55,57 @@ def _with_finished(plan: Plan, saved: Saved, results: Sequence[Result | None]) -
         return values
 
 
-def _shown(plan: Plan, place: Place, saved: Saved, values: Values, outcomes: Mapping[str, Outcome]) -> StateSnapshot:
-    from datetime import UTC, datetime  # late: a run that nobody looks at needs no calendar
-
-    checkpoint, waiting = saved.checkpoint, open_questions(saved)
-    parents = {link.ns: id_text(link.checkpoint) for link in saved.begun}
+def _shown(
+    plan: Plan,
+    place: Place,
+    saved: Saved,
+    values: Values,
+    outcomes: Mapping[str, Outcome | Late],
+    waiting: Sequence[Open],
+) -> StateSnapshot:
+    checkpoint = saved.checkpoint
+    metadata: dict[str, Any] = {"source": checkpoint.source, "step": checkpoint.step}
+    metadata["parents"] = {link.ns: id_text(link.checkpoint) for link in saved.begun}
+    if answers := answers_shown(saved):
+        metadata["answers"] = {id_: {"at": _moment(at), **by} for id_, (at, by) in answers.items()}
     keyed = [(task, task_key(checkpoint.frontier, index)) for index, task in enumerate(checkpoint.frontier)]
-    shown = [(task, Result(task.arg) if task.node == START else outcomes.get(key), key) for task, key in keyed]
+    shown = [(task, _input(task) if task.node == START else outcomes.get(key), key) for task, key in keyed]
+    known: Any = plan.values(values) if isinstance(values, dict) else Late(lambda: plan.values(values))
     return StateSnapshot(
-        plan.values(values),
+        known,
         _names(checkpoint.frontier),
         place.config(saved.id),
-        {"source": checkpoint.source, "step": checkpoint.step, "parents": parents, **saved.metadata},
-        datetime.fromtimestamp(created_ms(saved.id) / 1000, UTC).isoformat(),
+        {**metadata, **saved.metadata},
+        _moment(created_ms(saved.id)),
         place.config(saved.parent) if saved.parent else None,
         tasks := tuple(_task(saved, task, key, outcome, waiting) for task, outcome, key in shown),
         tuple(found for task in tasks for found in task.interrupts),
     )
 
 
+def _moment(ms: int) -> str:
+    from datetime import UTC, datetime  # late: a run that nobody looks at needs no calendar
+
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat()
+
+
+def _input(task: Task) -> Result | Late:
+    arg: Any = task.arg
+    return Late(lambda: Result(arg())) if type(arg) is Late else Result(arg)
+
+
+def _result(outcome: Outcome | Late | None) -> Any:
+    """What a task wrote, as tasks show it."""
+    if type(outcome) is Late:
+        return Late(lambda: update_shown(outcome().writes))
+    return update_shown(outcome.writes) if isinstance(outcome, Result) else None
+
+
 def _names(tasks: Iterable[Task]) -> tuple[str, ...]:
     return tuple(task.node for task in tasks)
 
 
-def _task(saved: Saved, task: Task, key: str, outcome: Outcome | None, waiting: Sequence[Open]) -> PregelTask:
+def _task(saved: Saved, task: Task, key: str, outcome: Outcome | Late | None, waiting: Sequence[Open]) -> PregelTask:
     index = int(key.partition(":")[0]) if task.sent else None
     path = ("__pregel_pull", task.node) if index is None else ("__pregel_push", index)
     return PregelTask(
@@ -82,7 +114,7 @@ def _task(saved: Saved, task: Task, key: str, outcome: Outcome | None, waiting: 
         path,
         outcome if isinstance(outcome, Failed) else None,
         asked(found for found in waiting if found.key == key),
-        result=update_shown(outcome.writes) if isinstance(outcome, Result) else None,
+        result=_result(outcome),
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from clew.engine.branches import differences
 from clew.errors import MissingCheckpointer
 from clew.runtime.attempt import Program
 from clew.runtime.drive import drive, iterate
 from clew.runtime.host import Host
 from clew.runtime.settings import Settings, merged, read_settings
 from clew.runtime.threads import Threads
-from clew.types import Config, StateSnapshot
+from clew.types import Branch, Change, Config, StateSnapshot
 
 if TYPE_CHECKING:
     from clew.checkpoint.base import Saver
@@ -83,6 +84,38 @@ class Reading:
         graph = self._at(settings.ns) or cast("CompiledStateGraph", self)
         async for found in inspect.get_state_history(graph.program.plan, saver, host, settings, filter, before, limit):
             yield with_places(graph, settings, found)
+
+    def branches(self, config: Any) -> list[Branch]:
+        """Every branch of the thread, the one with the newest head first. None is ever lost: going back begins another.
+
+        The first line is called `main`, the others `branch-1` and so on in the order in which they began, unless a run on it
+        was given a name in its config, `{"metadata": {"branch": "what-if"}}`.
+
+        Raises:
+            MissingCheckpointer, MissingThreadId.
+        """
+        inspect, saver, settings = self._reading(config)
+        return drive(inspect.get_branches(saver, Threads(), settings))
+
+    async def abranches(self, config: Any) -> list[Branch]:
+        """`branches`, awaited."""
+        inspect, saver, settings = self._reading(config)
+        return await inspect.get_branches(saver, tasks(), settings)
+
+    def diff(self, before: Any, after: Any) -> dict[str, Change]:
+        """What changed between two checkpoints, key by key; keys that are the same are left out.
+
+        Args:
+            before, after: configs, of one thread or of two; without a `checkpoint_id` the newest.
+
+        Raises:
+            MissingCheckpointer, MissingThreadId, CheckpointNotFound.
+        """
+        return differences(self.get_state(before).values, self.get_state(after).values)
+
+    async def adiff(self, before: Any, after: Any) -> dict[str, Change]:
+        """`diff`, awaited."""
+        return differences((await self.aget_state(before)).values, (await self.aget_state(after)).values)
 
     def _at(self, ns: str) -> CompiledStateGraph | None:
         """The graph that is kept in a namespace of this one's threads; None where it is not known."""

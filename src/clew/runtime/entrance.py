@@ -3,6 +3,7 @@
 Which of these it is stands in the input and the config; the rules are the engine's (`start`, `apply.amend`, `answers`).
 """
 
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -146,7 +147,9 @@ class Entrance:
 
     async def _answered(self, journal: "Journal", saved: Saved, answer: Any, read: Returned | None) -> Entered:
         """`Command(resume=)` as input: the answer is kept before anything runs; on an older checkpoint it opens a branch."""
-        answers: Answers = answered(saved, answer, anew=not journal.at_head)
+        answers: Answers = answered(
+            saved, answer, time.time_ns() // 1_000_000, self._settings.metadata or {}, anew=not journal.at_head
+        )
         entered = Entered(resume(self._plan, saved.checkpoint), saved.records, answers, saved.stopped)
         if not journal.at_head:
             entered = Entered(await self._fork(saved), {}, answers, saved.stopped)

@@ -1,17 +1,21 @@
 """Reading threads without running them: the same engine functions, nothing executed."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from clew.checkpoint.base import Saver
-from clew.checkpoint.journal import one
+from clew.checkpoint.records import Record, one
+from clew.constants import START
 from clew.engine import snapshot
+from clew.engine.branches import lines
 from clew.engine.plan import Plan
 from clew.errors import CheckpointNotFound
 from clew.ids import id_text
+from clew.runtime.drive import drive
 from clew.runtime.host import Host
 from clew.runtime.settings import Settings, read_settings
-from clew.types import StateSnapshot
+from clew.types import Branch, Late, Outcome, StateSnapshot
 
 
 async def get_state(plan: Plan, saver: Saver, host: Host, settings: Settings) -> StateSnapshot:
@@ -28,7 +32,9 @@ async def get_state(plan: Plan, saver: Saver, host: Host, settings: Settings) ->
             raise CheckpointNotFound(
                 f"Thread {thread!r} has no checkpoint {id_text(settings.checkpoint)!r}: `get_state_history` lists them all."
             )
-        return snapshot.record(plan, place, *found)
+        shown = _recorded(plan, place, found)
+        await host.blocking(lambda: [shown.values, *[task.result for task in shown.tasks]])
+        return shown
     journal = saver.journal(host, thread, settings.ns)
     try:
         saved = await journal.open()
@@ -64,13 +70,65 @@ async def get_state_history(
         found = await one(saver.on(host), thread, settings.ns, checkpoint) if checkpoint else None
         if found is None:
             raise CheckpointNotFound(f"`before` names no checkpoint of thread {thread!r}: {before!r}.")
-        seq = found[0].seq
+        seq = found.saved.seq
     left = limit
-    async for saved, outcomes in saver.history(host, thread, settings.ns, seq, None if filter else limit):
+    async for found in saver.history(host, thread, settings.ns, seq, None if filter else limit):
         if left == 0:
             return
-        shown = snapshot.record(plan, place, saved, outcomes)
+        shown = _recorded(plan, place, found)
         metadata = shown.metadata or {}
         if all(key in metadata and metadata[key] == value for key, value in (filter or {}).items()):
             yield shown
             left = left - 1 if left is not None else None
+
+
+async def get_branches(saver: Saver, host: Host, settings: Settings) -> list[Branch]:
+    """The branches of a namespace, the one with the newest head first. Reads rows, and nothing that they name."""
+    place = snapshot.Place(settings.thread or "", settings.ns)
+    listed = [record.saved async for record in saver.history(host, place.thread, settings.ns)]
+    found = lines(reversed(listed))
+    branches = [
+        Branch(
+            line.name(number),
+            place.config(line.checkpoints[-1].id),
+            place.config(line.fork_point) if line.fork_point else None,
+            len(line.checkpoints),
+            line.checkpoints[-1] is listed[0],
+        )
+        for number, line in enumerate(found)
+    ]
+    order = sorted(range(len(found)), key=lambda number: found[number].checkpoints[-1].seq, reverse=True)
+    return [branches[number] for number in order]
+
+
+class _LateValues(Mapping[str, Any]):
+    """The values of a checkpoint that was listed, loaded when the first of them is asked for."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, record: Record) -> None:
+        self._values = Late(lambda: drive(record.values()))
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values())
+
+    def __len__(self) -> int:
+        return len(self._values())
+
+
+def _recorded(plan: Plan, place: snapshot.Place, record: Record) -> StateSnapshot:
+    """A checkpoint as it was listed. A property cannot be awaited, so what is late blocks, on the async face too."""
+    checkpoint = record.saved.checkpoint
+    outcomes: dict[str, Outcome | Late] = {
+        key: Late(lambda key=key: drive(record.result(key))) if outcome is None else outcome
+        for key, outcome in record.outcomes.items()
+    }
+    tasks = [
+        replace(task, arg=Late(lambda index=index: drive(record.given(index)))) if task.node == START else task
+        for index, task in enumerate(checkpoint.frontier)
+    ]
+    late = replace(checkpoint, values=_LateValues(record), frontier=tuple(tasks))
+    return snapshot.record(plan, place, replace(record.saved, checkpoint=late), outcomes)

@@ -1,0 +1,98 @@
+"""Checkpoints as they are listed: their rows are read; the values that a row names are loaded when somebody asks for them."""
+
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from clew.checkpoint.journal import ANSWERS
+from clew.checkpoint.ledger import Entry
+from clew.checkpoint.manifest import PAUSED, Reader, read_answers, read_body, unpacked
+from clew.checkpoint.storage import Found, Waiting, at_once
+from clew.engine.apply import task_key
+from clew.types import Answer, Checkpoint, Outcome, Paused, Result, Saved, Task
+
+BATCH: Final = 50
+
+
+class Record:
+    """One checkpoint of a listing.
+
+    Attributes:
+        saved: all of it but `values` and what its tasks were given. outcomes: what its tasks came to, by their keys; None for
+            one that has a result, which `result` loads.
+    """
+
+    __slots__ = ("_entries", "_fields", "_frontier", "_reader", "outcomes", "saved")
+
+    def __init__(self, reader: Reader, found: Found) -> None:
+        assert found.row is not None
+        body = read_body(found.row.body)
+        self._reader = reader
+        self._entries: Mapping[str, Entry] = {**(read_body(found.base.body).entries if found.base else {}), **body.entries}
+        self._frontier = body.frontier
+        frontier = tuple(reader.named(fields) for fields in body.frontier)
+        joins = {(tuple(sources), target): frozenset(arrived) for sources, target, arrived in body.joins}
+        checkpoint = Checkpoint(
+            {}, frontier, joins, frozenset(body.waiting), tuple(body.acted), body.step, body.source, body.children
+        )
+        keys = {task_key(frontier, index) for index in range(len(frontier))}
+        kept: list[tuple[str, Any]] = [(kept.task, unpacked(kept.body)) for kept in found.kept if kept.task in keys]
+        after = read_body(found.next.body).outcomes if found.next else []
+        self._fields = dict([*kept, *[(key, fields) for key, *fields in after if key in keys]])
+        self.outcomes: dict[str, Outcome | None] = {key: reader.said(fields) for key, fields in self._fields.items()}
+        asked = {key: reader.said(fields) for key, fields in kept if fields[0] == PAUSED}
+        answers: dict[str, tuple[Answer, ...]] = {
+            row.task.removeprefix(ANSWERS): read_answers(row.body) for row in found.kept if row.task.startswith(ANSWERS)
+        }
+        records: dict[str, Outcome] = {key: outcome for key, outcome in asked.items() if isinstance(outcome, Paused)}
+        self.saved = Saved(
+            checkpoint, found.row.id, found.row.seq, found.parent_id, records, body.metadata, answers, begun=body.begun
+        )
+
+    async def values(self) -> dict[str, Any]:
+        """The values of the state. Raises CheckpointGone."""
+        await self._reader.fetch(list(self._entries.values()))
+        return {key: (await self._reader.value(entry))[0] for key, entry in self._entries.items()}
+
+    async def whole(self) -> tuple[Saved, dict[str, Outcome]]:
+        """All of it, with what its tasks came to."""
+        tasks = [replace(task, arg=await self.given(i)) for i, task in enumerate(self.saved.checkpoint.frontier)]
+        checkpoint = replace(self.saved.checkpoint, values=await self.values(), frontier=tuple(tasks))
+        outcomes = {key: found or await self.result(key) for key, found in self.outcomes.items()}
+        return replace(self.saved, checkpoint=checkpoint), outcomes
+
+    async def given(self, index: int) -> Any:
+        """What the task at this place of the frontier is given."""
+        return (await self._reader.task(self._frontier[index])).arg
+
+    async def result(self, key: str) -> Result:
+        """What a task that has a result came to."""
+        outcome, _ = await self._reader.outcome(Task(key), self._fields[key])  # START's is not asked for: it is its input
+        assert isinstance(outcome, Result)
+        return outcome
+
+
+async def listed(storage: Waiting, thread: str, ns: str, before: int | None, limit: int | None) -> AsyncIterator[Record]:
+    """Checkpoints of a namespace below seq `before`, newest first, in batches; what they name is read once for all of them."""
+    reader = _reader(storage, thread)
+    left = limit if limit is not None else sys.maxsize
+    while left > 0:
+        batch = await storage.scan(thread, ns, before, min(BATCH, left))
+        for found in batch:
+            yield Record(reader, found)
+        if len(batch) < BATCH:
+            return
+        left -= len(batch)
+        before = batch[-1].row.seq if batch[-1].row else None
+
+
+async def one(storage: Waiting, thread: str, ns: str, checkpoint_id: bytes) -> Record | None:
+    """The checkpoint of this id, None where there is none."""
+    found = await storage.load(thread, ns, checkpoint_id)
+    return Record(_reader(storage, thread), found) if found.row else None
+
+
+def _reader(storage: Waiting, thread: str) -> Reader:
+    """What is late is loaded out of a property, which cannot be awaited: it blocks, and never suspends."""
+    return Reader(Waiting(storage.storage, at_once), thread)

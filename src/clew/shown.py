@@ -1,0 +1,173 @@
+"""What readers of a thread are shown. What costs something to load, a long list's values, is loaded when it is first touched.
+
+Users import these names from `clew.types`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+
+class Late:
+    """A value that is loaded when it is first asked for."""
+
+    __slots__ = ("_load", "_value")
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load: Callable[[], Any] | None = load
+        self._value: Any = None
+
+    def __call__(self) -> Any:
+        if self._load is not None:
+            self._value, self._load = self._load(), None
+        return self._value
+
+
+if TYPE_CHECKING:  # what type checkers are to see is the named tuple as it is
+
+    class _Lately: ...
+
+else:
+
+    class _Lately(tuple):
+        """A named tuple some of whose fields are `Late`: nobody who reads it can tell, but that they are loaded by then."""
+
+        __slots__ = ()
+
+        def _raw(self) -> Iterator[Any]:
+            return tuple.__iter__(self)
+
+        def __iter__(self) -> Iterator[Any]:
+            return (field() if type(field) is Late else field for field in self._raw())
+
+        def __getitem__(self, index: Any) -> Any:
+            found: Any = tuple.__getitem__(self, index)
+            if isinstance(index, slice):
+                return tuple(self)[index]
+            return found() if type(found) is Late else found
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, tuple) and tuple(self) == tuple(other)
+
+        def __ne__(self, other: object) -> bool:
+            return not self == other
+
+        __hash__ = None  # they hold dicts
+
+        def __repr__(self) -> str:
+            fields = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+            return f"{type(self).__name__}({fields})"
+
+        def _replace(self, **changed: Any) -> Any:
+            """A copy in which these fields are others; what has not been loaded need not be for that."""
+            if unknown := changed.keys() - set(self._fields):
+                raise ValueError(f"Got unexpected field names: {sorted(unknown)!r}")
+            fields = [changed.get(name, field) for name, field in zip(self._fields, self._raw(), strict=True)]
+            return tuple.__new__(type(self), fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A task that raised: the error's type, its message, and its traceback as text."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.type}({self.message!r})"
+
+
+class _Task(NamedTuple):
+    id: str
+    name: str
+    path: tuple[Any, ...] = ()
+    error: Failed | None = None
+    interrupts: tuple[Any, ...] = ()
+    state: Any = None
+    result: dict[str, Any] | None = None
+
+
+class PregelTask(_Lately, _Task):
+    """A task as `StateSnapshot.tasks` lists it. The name is LangGraph's.
+
+    `result` has what it came to write, or None; `state` what is kept of a graph within it: its snapshot, or its config.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        @property
+        def result(self) -> dict[str, Any] | None:
+            return self[6]
+
+
+class StateUpdate(NamedTuple):
+    """One update of `bulk_update_state`: what a node is to have returned, and which; None is inferred, as by `update_state`."""
+
+    values: Any
+    as_node: str | None = None
+
+
+class _Snapshot(NamedTuple):
+    values: dict[str, Any]
+    next: tuple[str, ...]
+    config: dict[str, Any]
+    metadata: dict[str, Any] | None
+    created_at: str | None
+    parent_config: dict[str, Any] | None
+    tasks: tuple[PregelTask, ...]
+    interrupts: tuple[Any, ...] = ()
+
+
+class StateSnapshot(_Lately, _Snapshot):
+    """A thread as it stood at one checkpoint.
+
+    `values` holds every key that has a value. `next` names the nodes that would run. `config` leads back to this very
+    checkpoint; `parent_config` to the one it grew from, or None. `metadata` has `source`, `step` and what the caller
+    added; it, `created_at` (ISO 8601, UTC) and `parent_config` are None where nothing is kept yet.
+
+    In a history, `values` and the tasks' results are read from the saver when they are first touched, so it has to be open.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        @property
+        def values(self) -> dict[str, Any]:
+            return self[0]
+
+
+class Branch(NamedTuple):
+    """One line of a thread's checkpoints, from where it left an older one.
+
+    Attributes:
+        name: what the run's `config["metadata"]["branch"]` called it; otherwise `main`, or `branch-1` and so on in the order in
+            which they began. head: the config of its newest checkpoint. fork_point: that of the checkpoint at which it left an
+            older branch, None for one that left none. steps: how many checkpoints it has. current: whether the thread stands
+            at its head.
+    """
+
+    name: str
+    head: dict[str, Any]
+    fork_point: dict[str, Any] | None
+    steps: int
+    current: bool
+
+
+class Change(NamedTuple):
+    """How one key differs between two checkpoints.
+
+    `kind` is `added`, `removed`, `changed`, or `grew`: a sequence that has the old one as its beginning; `new` is what it grew
+    by. `before` and `after` are None where the key was not there.
+    """
+
+    kind: Literal["added", "removed", "changed", "grew"]
+    before: Any
+    after: Any
+
+    @property
+    def new(self) -> Sequence[Any]:
+        return self.after[len(self.before) :] if self.kind == "grew" else ()
