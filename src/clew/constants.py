@@ -14,7 +14,10 @@ TAG_NOSTREAM: Final = "nostream"
 TAG_HIDDEN: Final = "langsmith:hidden"
 """A node tagged so is left out of streams and traces."""
 
+PREVIOUS: Final = "__previous__"
+"""The key under which an `@entrypoint` keeps what its next run is given as `previous`."""
+
 RESERVED_NAMES: Final = frozenset(
-    {START, END, "__input__", "__interrupt__", "__resume__", "__error__", "__root__", "configurable"}
+    {START, END, "__input__", "__interrupt__", "__resume__", "__error__", "__root__", PREVIOUS, "configurable"}
 )
 """Names that neither a node nor a key of the state may have."""

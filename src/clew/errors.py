@@ -19,6 +19,8 @@
         ├── CheckpointNotFound               no checkpoint of that id in the thread
         ├── CheckpointGone                   a checkpoint is there and items it names are not
         ├── ThreadConflict                   somebody else moved the thread on first
+        ├── TaskMismatch                     a task's result on record was made by other code
+        ├── OutcomeUnknown                   a side effect was begun, and nobody knows whether it was done
         ├── UnknownInterrupt (RuntimeError)  an answer that no open question fits
         ├── InterruptMismatch                an answer was given to another question than the code asks by now
         ├── UnstorableValue                  a value that the codec does not know
@@ -26,6 +28,7 @@
         └── DatabaseError                    the database cannot be used
 
     ClewWarning (UserWarning)
+    ├── ArgumentsChanged                     a task was called with other arguments before; the result was delivered
     ├── QuestionChanged                      a question was answered and reads differently by now
     ├── UnkeptWarning                        something was asked for that only a graph with a checkpointer can do
     │   └── UnkeptPause                      a task waits for an answer in a graph that keeps nothing
@@ -150,6 +153,14 @@ class ThreadConflict(PersistenceError):
     """Another run moved this thread on first; nothing of this run's last step was kept."""
 
 
+class TaskMismatch(PersistenceError):
+    """A task's result on record was made with other arguments, by other code than calls it now."""
+
+
+class OutcomeUnknown(PersistenceError):
+    """A side effect was begun (`runtime.once`), and nobody knows whether it was done."""
+
+
 class UnknownInterrupt(PersistenceError, RuntimeError):
     """There is no open question that this answer fits.
 
@@ -190,6 +201,10 @@ class DatabaseError(PersistenceError):
 
 class ClewWarning(UserWarning):
     """Something that goes on, and was perhaps not meant."""
+
+
+class ArgumentsChanged(ClewWarning):
+    """A task was called with other arguments before; the result on record was delivered, as the same code calls it."""
 
 
 class QuestionChanged(ClewWarning):

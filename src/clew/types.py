@@ -119,6 +119,14 @@ class Command(Generic[N]):
     PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalValue(Generic[T]):
+    """What an `@entrypoint` returns to part its result, `value`, from what the next run finds as `previous`, `save`."""
+
+    value: T
+    save: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Overwrite:
     """An update that sets a key instead of being folded into it; every other write to the key in that superstep is ignored.

@@ -4,16 +4,15 @@ The journal remembers what was last kept, so that only differences are written, 
 nothing is written over. It never decides what is kept when: the loop does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import ormsgpack
 
 from clew.checkpoint.hold import Hold
-from clew.checkpoint.ledger import KINDS, Entry, KeptValue, Ledger
+from clew.checkpoint.ledger import Entry, KeptValue, Ledger
 from clew.checkpoint.manifest import (
-    Body,
     Reader,
     over,
     read_answers,
@@ -178,8 +177,10 @@ class Journal:
             value, places = await reader.value(entry)
             values[key] = value
             if places:
-                ledger.kept[key] = _kept_value(value, places)
-        self.saved = await _saved(reader, found, row, body, values)
+                ledger.kept[key] = KeptValue.read(value, places)
+        frontier = tuple([await reader.task(fields) for fields in body.frontier])
+        checkpoint = body.checkpoint(values, frontier)
+        self.saved = Saved(checkpoint, row.id, row.seq, found.parent_id, {}, body.metadata, begun=body.begun)
         await self._read_records(found, self.saved, reader)
 
     async def _read_records(self, found: Found, saved: Saved, reader: Reader | None = None) -> None:
@@ -388,26 +389,3 @@ class Journal:
             await self.storage.wait(flight.wait)
             self.sound = sound
         self.hold.flight = None
-
-
-async def _saved(reader: Reader, found: Found, row: Row, body: Body, values: dict[str, Any]) -> Saved:
-    checkpoint = Checkpoint(
-        values,
-        tuple([await reader.task(fields) for fields in body.frontier]),
-        {(tuple(sources), target): frozenset(arrived) for sources, target, arrived in body.joins},
-        frozenset(body.waiting),
-        tuple(body.acted),
-        body.step,
-        body.source,
-        body.children,
-    )
-    return Saved(checkpoint, row.id, row.seq, found.parent_id, {}, body.metadata, begun=body.begun)
-
-
-def _kept_value(value: Any, places: list[int]) -> KeptValue:
-    """What the ledger remembers of a value that was read."""
-    kind = cast("Any", type(value))
-    if kind not in KINDS or len(value) != len(places):
-        return KeptValue([value], places)
-    keys = list(cast("Iterable[Any]", value))
-    return KeptValue(list(value.values()), places, keys) if kind is dict else KeptValue(keys, places)

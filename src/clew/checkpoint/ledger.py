@@ -66,6 +66,15 @@ class KeptValue:
         self.ranges = ranges_of(places)
         self.index = {id(element): i for i, element in enumerate(elements)}
 
+    @classmethod
+    def read(cls, value: Any, places: list[int]) -> "KeptValue":
+        """What is remembered of a value that was read."""
+        kind = cast("Any", type(value))
+        if kind not in KINDS or len(value) != len(places):
+            return cls([value], places)
+        keys = list(cast("Iterable[Any]", value))
+        return cls(list(value.values()), places, keys) if kind is dict else cls(keys, places)
+
     def append(self, element: Any, place: int) -> None:
         self.index[id(element)] = len(self.elements)
         self.elements.append(element)

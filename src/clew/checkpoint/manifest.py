@@ -47,6 +47,12 @@ class Body:
     children: dict[str, bytes]
     begun: tuple[Link, ...]
 
+    def checkpoint(self, values: Mapping[str, Any], frontier: tuple[Task, ...]) -> Checkpoint:
+        """The checkpoint with these, which have been opened."""
+        joins = {(tuple(sources), target): frozenset(arrived) for sources, target, arrived in self.joins}
+        waiting, acted = frozenset(self.waiting), tuple(self.acted)
+        return Checkpoint(values, frontier, joins, waiting, acted, self.step, self.source, self.children)
+
 
 def write_body(
     ledger: Ledger,

@@ -10,7 +10,7 @@ from clew.checkpoint.ledger import Entry
 from clew.checkpoint.manifest import PAUSED, Reader, read_answers, read_body, unpacked
 from clew.checkpoint.storage import Found, Waiting, at_once
 from clew.engine.apply import task_key
-from clew.types import Answer, Checkpoint, Outcome, Paused, Result, Saved, Task
+from clew.types import Answer, Outcome, Paused, Result, Saved, Task
 
 BATCH: Final = 50
 
@@ -32,10 +32,7 @@ class Record:
         self._entries: Mapping[str, Entry] = {**(read_body(found.base.body).entries if found.base else {}), **body.entries}
         self._frontier = body.frontier
         frontier = tuple(reader.named(fields) for fields in body.frontier)
-        joins = {(tuple(sources), target): frozenset(arrived) for sources, target, arrived in body.joins}
-        checkpoint = Checkpoint(
-            {}, frontier, joins, frozenset(body.waiting), tuple(body.acted), body.step, body.source, body.children
-        )
+        checkpoint = body.checkpoint({}, frontier)
         keys = {task_key(frontier, index) for index in range(len(frontier))}
         kept: list[tuple[str, Any]] = [(kept.task, unpacked(kept.body)) for kept in found.kept if kept.task in keys]
         after = read_body(found.next.body).outcomes if found.next else []

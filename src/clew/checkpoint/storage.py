@@ -177,16 +177,20 @@ class Waits(Protocol):
 
 
 class Flight:
-    """A write that goes on while its run does. Whoever waits for it hears of its failure, from whatever thread."""
+    """A write that goes on while its run does. Whoever waits for it hears of its failure, from whatever thread; and makes it,
+    where nobody has begun to."""
 
-    __slots__ = ("_done", "_error", "_write")
+    __slots__ = ("_begun", "_done", "_error", "_write")
 
     def __init__(self, write: Callable[[], None]) -> None:
         self._write = write
+        self._begun = threading.Lock()
         self._done = threading.Event()
         self._error: BaseException | None = None
 
     def run(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
         try:
             self._write()
         except BaseException as error:  # handed to whoever waits
@@ -199,6 +203,7 @@ class Flight:
         return self._done.is_set() and self._error is None
 
     def wait(self) -> None:
+        self.run()
         self._done.wait()
         if self._error is not None:
             raise self._error

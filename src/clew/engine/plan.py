@@ -37,6 +37,7 @@ class Plan:
         state: how a node sees the state that says nothing else. given: the keys an input may write. shown: what callers get.
         aliases: old names of nodes, and what they are called now.
         check: refuses values that the schema does not allow; see `schema.checker`.
+        entry: the node that a run's input, of any type, is handed to as it is (`@entrypoint`); None where START writes it.
     """
 
     channels: Mapping[str, Channel]
@@ -47,6 +48,7 @@ class Plan:
     shown: View
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     check: Callable[[Values, Iterable[str]], None] | None = None
+    entry: str | None = None
     fleeting: tuple[str, ...] = field(init=False)
     unstored: frozenset[str] = field(init=False)
 

@@ -12,15 +12,21 @@ from clew.constants import START
 from clew.engine.apply import spend
 from clew.engine.plan import Plan
 from clew.errors import UnknownNode
+from clew.schema import ROOT
 from clew.types import Checkpoint, Join, Task, Write
 
 
 def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Checkpoint:
     """The checkpoint of a new input: its only task is `(START, given)`.
 
-    The parent's frontier is dropped; see `dropped`.
+    The parent's frontier is dropped; see `dropped`. With an entry plan the task is the entry itself, which is given the value;
+    what the last run came to is no result of this one.
     """
     parent = dropped(plan, parent or Checkpoint(plan.initial()))
+    if plan.entry is not None:
+        values = {key: value for key, value in parent.values.items() if key != ROOT}
+        frontier = (Task(plan.entry, given[0].value, sent=True),)
+        return replace(parent, values=values, frontier=frontier, step=parent.step + 1, source="input")
     return replace(parent, frontier=(Task(START, given),), step=parent.step + 1, source="input")
 
 

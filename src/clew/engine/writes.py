@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
-from clew.constants import END, START
+from clew.constants import END, PREVIOUS, START
 from clew.engine.plan import Plan
 from clew.errors import EmptyInputError, InvalidUpdateError, ParentCommand, UnknownKeyWarning
 from clew.schema import ROOT, fields_of
-from clew.types import Command, Nothing, Overwrite, Send, Write
+from clew.types import Command, FinalValue, Nothing, Overwrite, Send, Write
 
 
 class Returned(NamedTuple):
@@ -40,6 +40,10 @@ def read_return(plan: Plan, node: str, returned: Any) -> Returned:
         UnknownNode: a Command or Send that names no node.
         ParentCommand: a Command for the graph around this one.
     """
+    if plan.entry is not None:
+        final = isinstance(returned, FinalValue)
+        value, save = (returned.value, returned.save) if final else (returned, returned)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return Returned((Write(ROOT, value), Write(PREVIOUS, save)), ())
     if returned is None:
         return NOTHING
     if isinstance(returned, Command):

@@ -310,9 +310,9 @@ class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT,
 
     # -- within -----------------------------------------------------------------------------------------------------
 
-    def run_on(self, host: Host, config: Any = None, stream_mode: Modes = ()) -> Run:
+    def run_on(self, host: Host, config: Any = None, stream_mode: Modes = (), *, durability: Durability | None = None) -> Run:
         """A run on a host of your own choice, not yet begun: for tests, and for whoever brings a third way to wait."""
-        return self._run(read_call(stream_mode, config=merged(self.config, config)), host)
+        return self._run(read_call(stream_mode, config=merged(self.config, config), durability=durability), host)
 
 
 def _tasks(call: Call) -> Host:

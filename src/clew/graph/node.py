@@ -100,6 +100,11 @@ def _code(given: Any) -> Any:
     return given if inspect.isroutine(given) or isinstance(given, type) else getattr(given, "__call__", given)  # noqa: B004  (not asking whether it is callable, but how)
 
 
+def is_generator(given: Any) -> bool:
+    code = _code(given)
+    return inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code)
+
+
 def _all(function: Callable[..., Any]) -> Callable[..., Any]:
     def collect(state: Any, **extra: Any) -> Yielded:
         return Yielded(function(state, **extra))

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from clew.runtime.context import ContextT, ExecutionInfo, RunControl, Runtime
+    from clew.runtime.runtime import ContextT, ExecutionInfo, RunControl, Runtime
 
 __all__ = ["ExecutionInfo", "RunControl", "Runtime", "get_runtime"]
 
@@ -22,6 +22,6 @@ def get_runtime(context_schema: "type[ContextT] | None" = None) -> "Runtime[Cont
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from clew.runtime import context  # late: importing a part of this package need not import all of it
+    from clew.runtime import runtime  # late: importing a part of this package need not import all of it
 
-    return getattr(context, name)
+    return getattr(runtime, name)

@@ -91,7 +91,7 @@ async def attempt(
     returned = await called(plan, node.name, node.action, host, given, context, limit)
     writes = prepared(plan, returned.writes) if returned.writes else ()
     targets = returned.targets + await led(plan, node, host, task, values, context, writes)
-    return Result(writes, targets), returned
+    return Result(writes, targets, context.heads), returned
 
 
 def given_to(node: Node, task: Task, values: Values, context: TaskContext) -> Any:
@@ -108,7 +108,7 @@ async def called(
         ParentCommand: it is for the graph around this one.
     """
     try:
-        answer = await host.call(action, given, context, limit)
+        answer = await _answer(action, host, given, context, limit)
     except (ParentCommand, BaseExceptionGroup) as raised:
         # from a graph that runs inside this node: as if the node itself had returned it
         up = raised if isinstance(raised, ParentCommand) else _on_its_way(raised)
@@ -121,6 +121,22 @@ async def called(
         raise InvalidUpdateError(
             f"{name!r} returned a Command for the graph {up.command.graph!r}, and there is no graph around this one."
         ) from None
+
+
+async def _answer(action: Action, host: Host, given: Any, context: TaskContext, limit: Limit | None) -> Any:
+    """What a function returned, once the tasks that it has called have ended as well."""
+    answer, raised = None, None
+    try:
+        answer = await host.call(action, given, context, limit)
+    except BaseException as error:
+        if context.spawned is None:
+            raise
+        raised = error
+    if context.spawned is not None:
+        from clew.runtime.spawn import ended  # late: it stands above this
+
+        await ended(context, host, raised)
+    return answer
 
 
 def _on_its_way(raised: BaseExceptionGroup[BaseException]) -> ParentCommand:

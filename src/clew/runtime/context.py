@@ -1,93 +1,26 @@
-"""The task now running, as its own code sees it: `Runtime`, the config, the stream writer. Made by the loop, one for each try.
+"""The task now running: its answers, its notes, its namespace, its config. Made by the loop, one for each try.
 
 What is the same for all tasks of a run stands in its `Scope`. Nothing here runs anything.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any
 
+from clew.channels import own
+from clew.constants import PREVIOUS
 from clew.ids import id_text, new_checkpoint_id, task_id
 from clew.runtime.events import Event
 from clew.runtime.notes import Notes
+from clew.runtime.runtime import ExecutionInfo, RunControl, Runtime
 from clew.runtime.settings import Settings
-from clew.types import Answer, Checkpoint, Durability, Link, Question
+from clew.types import Answer, Checkpoint, Durability, Link, Question, Values
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
     from clew.checkpoint.base import Saver
     from clew.checkpoint.journal import Journal
     from clew.runtime.host import Host
-
-    ContextT = TypeVar("ContextT", default=None)
-else:
-    from typing import TypeVar
-
-    ContextT = TypeVar("ContextT")
-
-
-class RunControl:
-    """A handle on a run from outside: pass it as `control=` and call `request_drain` from wherever you like."""
-
-    __slots__ = ("drain_reason",)
-
-    def __init__(self) -> None:
-        self.drain_reason: str | None = None
-
-    def request_drain(self, reason: str = "shutdown") -> None:
-        """Stops the run before its next superstep with `GraphDrained`; what is done is kept, and the thread can go on."""
-        self.drain_reason = reason
-
-    @property
-    def drain_requested(self) -> bool:
-        return self.drain_reason is not None
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionInfo:
-    """Where and for which time a task runs.
-
-    `checkpoint_id` and `thread_id` are None where nothing is kept; `node_attempt` counts from 1;
-    `node_first_attempt_time` is in seconds since 1970.
-    """
-
-    checkpoint_id: str | None
-    checkpoint_ns: str
-    task_id: str
-    thread_id: str | None
-    run_id: str | None
-    node_attempt: int
-    node_first_attempt_time: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime(Generic[ContextT]):
-    """What a run hands to its nodes: take it as a parameter `runtime: Runtime[MyContext]`, or call `get_runtime()`.
-
-    Attributes:
-        context: what was passed as `context=`; it is not kept, so pass it again on resume.
-        store: the graph's store, or None. stream_writer: hands chunks to readers of `stream_mode="custom"`.
-        heartbeat: tells an idle timeout that the node is alive. previous: what the thread's last run returned (`@entrypoint`).
-    """
-
-    context: ContextT
-    store: Any = None
-    stream_writer: Callable[[Any], None]
-    heartbeat: Callable[[], None]
-    previous: Any = None
-    execution_info: ExecutionInfo
-    control: RunControl | None = None
-
-    @property
-    def drain_requested(self) -> bool:
-        """Whether the run was asked to stop: a long node may then come to an end early."""
-        return self.control is not None and self.control.drain_requested
-
-    @property
-    def drain_reason(self) -> str | None:
-        return self.control.drain_reason if self.control else None
+    from clew.runtime.spawn import Spawned
 
 
 class Scope:
@@ -107,6 +40,7 @@ class Scope:
     __slots__ = (
         "_anchor",
         "_notes",
+        "_values",
         "around",
         "below",
         "cache",
@@ -160,6 +94,7 @@ class Scope:
         self.journal: Journal | None = None
         self.step = 0
         self.children: Mapping[str, bytes] = {}
+        self._values: Values = {}
         self.rejected: dict[str, Question] = {}
         self._notes: Notes | None = None
         self._anchor: bytes | None = None
@@ -188,8 +123,13 @@ class Scope:
     def begin(self, checkpoint: Checkpoint) -> None:
         """A superstep begins: that of `checkpoint`, which is the one last kept where anything is."""
         saved = self.journal.saved if self.journal else None
-        self.step, self.children = checkpoint.step, checkpoint.children
+        self.step, self.children, self._values = checkpoint.step, checkpoint.children, checkpoint.values
         self._notes, self._anchor = None, saved.id if saved else None
+
+    @property
+    def previous(self) -> Any:
+        """What an `@entrypoint` has kept for its next run."""
+        return own(self._values.get(PREVIOUS))
 
     @property
     def notes(self) -> Notes:
@@ -213,11 +153,12 @@ class TaskContext:
         key: the task's key in its superstep. node: its name. attempt: which try this is, from 1. since: when the first began.
         left: how many supersteps the run may still take. over: nobody listens to it any more. beat, spoke: its last heartbeat
         and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot. heads: the
-        newest checkpoints of the graphs with a memory of their own that it ran, by their namespaces.
+        newest checkpoints of the graphs with a memory of their own that it ran, by their namespaces. spawned: the calls of
+        `@task`s that it has made. held: where events go that nobody can read meanwhile, as it runs in the reader's own thread.
     """
 
-    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "error", "heads", "key", "left", "metadata", "node", "origin",
-                 "over", "scope", "since", "spoke", "triggers")  # fmt: skip
+    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "error", "heads", "held", "key", "left", "metadata", "node",
+                 "origin", "over", "scope", "since", "spawned", "spoke", "triggers")  # fmt: skip
 
     def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -231,6 +172,8 @@ class TaskContext:
         self.answers: Mapping[str, Answer] = {}
         self.heads: dict[str, bytes] = {}
         self.origin: tuple[bytes, str] | None = None
+        self.spawned: Spawned | None = None
+        self.held: list[Event] | None = None
         self.over = False
         self.error: Any = None
         self.triggers: tuple[str, ...] = ()
@@ -241,10 +184,13 @@ class TaskContext:
     def again(self) -> "TaskContext":
         """The same task for its next try; the one before is over, whatever it may still do."""
         self.over = True
-        other = TaskContext(self.scope, self.key, self.node, self.left, self.metadata)
+        other = self.twin()
         other.triggers, other.since, other.attempt, other.answers = self.triggers, self.since, self.attempt + 1, self.answers
-        other.heads, other.origin = self.heads, self.origin
+        other.heads, other.origin, other.held = self.heads, self.origin, self.held
         return other
+
+    def twin(self) -> "TaskContext":
+        return TaskContext(self.scope, self.key, self.node, self.left, self.metadata)
 
     @property
     def place(self) -> tuple[bytes, str]:
@@ -348,7 +294,9 @@ class TaskContext:
             stream_writer=self.write,
             heartbeat=self.alive,
             execution_info=self._info(),
+            previous=scope.previous,
             control=scope.control,
+            task=self,
         )
 
     def _info(self) -> ExecutionInfo:
@@ -374,6 +322,6 @@ GIVERS: Mapping[str, Callable[[TaskContext], Any]] = {
     "runtime": lambda task: task.runtime,
     "store": lambda task: task.scope.store,
     "writer": lambda task: task.write,
-    "previous": lambda task: None,
+    "previous": lambda task: task.scope.previous,
     "error": lambda task: task.error,
 }

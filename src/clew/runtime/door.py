@@ -6,7 +6,7 @@ The lease that is read here is a courtesy. What keeps two runs apart is the epoc
 from typing import TYPE_CHECKING, Any, Final
 
 from clew.checkpoint.journal import Journal
-from clew.errors import ThreadConflict
+from clew.errors import MultipleSubgraphs, ThreadConflict
 from clew.runtime.context import Scope
 from clew.types import OnBusy
 
@@ -18,7 +18,11 @@ LONGEST: Final = 0.5
 
 
 def opened(saver: "Saver", scope: Scope, thread: str) -> Journal:
-    """The journal of a run: with a hold on the thread of its own, or within that of the run around it."""
+    """The journal of a run: with a hold on the thread of its own, or within that of the run around it.
+
+    Raises:
+        MultipleSubgraphs: another graph inside a task is at work in the same namespace.
+    """
     around = scope.around.scope.journal if scope.around else None
     if around is None:
         journal = saver.journal(scope.host, thread)
@@ -27,7 +31,36 @@ def opened(saver: "Saver", scope: Scope, thread: str) -> Journal:
     else:
         journal = Journal(saver.on(scope.host), around.hold, scope.place)
     journal.late = scope.durability == "exit"
+    if journal.hold.live.setdefault(journal.ns, journal) is not journal:
+        raise MultipleSubgraphs(
+            f"Two graphs want the same memory, {journal.ns!r} of thread {thread!r}, at the same time: call one after the "
+            "other, give each a name of its own (`compile(checkpointer=True, name=…)`), or let them have none."
+        )
     return journal
+
+
+async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool) -> None:
+    """A run is over, however it did: what is left to be written is, and the thread is given back.
+
+    `failed`: it raises, or was closed; `ended`: it asks nothing.
+    """
+    hold, around = journal.hold, scope.around
+    hold.live.pop(journal.ns, None)
+    try:
+        if failed or not ended or scope.remembers or around is None:  # one that is over for good need not be kept
+            await journal.flush()
+    except Exception:
+        if not failed:
+            raise
+    finally:
+        if around is None:
+            hold.let_go()
+    if failed or scope.saver is None:  # after a failure it is let go: the elements it holds may have been changed
+        return
+    if around is None:
+        scope.saver.release(journal)
+    elif scope.remembers and journal.saved:
+        around.heads[journal.ns] = journal.saved.id
 
 
 async def free(journal: Journal, scope: Scope, on_busy: OnBusy) -> bytes | None:

@@ -9,6 +9,7 @@ from clew.engine import snapshot
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned
 from clew.ids import task_id
+from clew.schema import ROOT
 from clew.types import Checkpoint, Interrupt, Outcome, Result, Saved, Task, Write
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Feed:
         self.updates = "updates" in modes
         self.tasks = bool(modes & {"tasks", "debug"})
         self.checkpoints = bool(modes & {"checkpoints", "debug"})
-        self.beside = self.tasks or "custom" in modes or bool(scope.below)
+        self.beside = self.tasks or (self.updates and plan.entry is not None) or "custom" in modes or bool(scope.below)
 
     # -- values and updates -----------------------------------------------------------------------------------------
 
@@ -81,6 +82,8 @@ class Feed:
 
     def _seen(self, writes: Iterator[Write]) -> Iterator[Write]:
         keys = (self._keys,) if isinstance(self._keys, str) else self._keys
+        if self._plan.entry is not None:
+            keys = (ROOT,)
         return writes if keys is None else (write for write in writes if write.key in keys)
 
     def _update(self, name: str, writes: tuple[Write, ...], **more: Any) -> Event:

@@ -109,6 +109,22 @@ class Host(Protocol):
         """Runs `body` beside the others; what it returns is received as a message. `body` does not raise."""
         ...
 
+    def spawn(self, body: "Callable[[Host], Coroutine[Any, Any, Any]]", node: Any) -> Any:
+        """Starts what a task has called, a `node` (`clew.runtime.attempt.Node`), beside it; `body` is told the host to run on.
+
+        Returns a future of the kind that the caller can wait for: to be awaited on a loop, to be asked for its result
+        elsewhere.
+        """
+        ...
+
+    def settled(self, value: Any) -> Any:
+        """A future like that of `spawn` which has a result already."""
+        ...
+
+    async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
+        """Waits for the ends of these; of each what it raised, and whether somebody has heard of that."""
+        ...
+
     def emit(self, event: Event) -> None:
         """Posts an event, from any thread. Where many have not been read it waits, as far as the face can."""
         ...

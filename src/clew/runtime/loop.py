@@ -18,7 +18,6 @@ from clew.errors import (
     GraphDrained,
     GraphInterrupt,
     GraphRecursionError,
-    MultipleSubgraphs,
     PersistenceError,
     UnkeptPause,
     UnstorableValue,
@@ -48,6 +47,7 @@ class Run:
     """
 
     __slots__ = ("_answers", "_asked", "_feed", "_held", "_host", "_journal", "_left", "_on_busy", "_passed", "_program",
+                 "_said",
                  "_saver", "_settings", "_stops", "checkpoint", "interrupts", "scope")  # fmt: skip
 
     def __init__(
@@ -66,6 +66,7 @@ class Run:
         self._feed = Feed(program.plan, scope, output_keys) if scope.modes else None
         self._journal: Journal | None = None
         self._held: list[tuple[int, Returned]] = []
+        self._said: list[Event] = []
         self._left = scope.settings.recursion_limit
         self._answers: Mapping[str, tuple[Answer, ...]] = {}
         self._asked: dict[int, tuple[Question, ...]] = {}
@@ -126,8 +127,9 @@ class Run:
                     failed = False
                     return
                 records, self._answers = NONE, {}
-                held = [event for index, shown in self._held for event in self._ended(index, shown)]
+                held = [*self._said, *[event for index, shown in self._held for event in self._ended(index, shown)]]
                 self._held.clear()
+                self._said.clear()
                 await self._advance([result for result in results if result is not None])
                 for event in held:
                     yield event
@@ -137,7 +139,9 @@ class Run:
         finally:
             await self._host.close()
             if self._journal:
-                await self._leave(self._journal, failed)
+                from clew.runtime.door import left
+
+                await left(self._journal, self.scope, failed=failed, ended=not self._asked)
 
     async def _start(self, given: Any) -> Mapping[str, Outcome]:
         """Loads the thread and goes in. Returns the outcomes that are on record."""
@@ -145,43 +149,17 @@ class Run:
         if self._saver is not None and thread is not None:
             from clew.runtime.door import opened  # late: a graph that keeps nothing has no thread to take
 
-            self._journal = journal = opened(self._saver, scope, thread)
-            if journal.hold.live.setdefault(journal.ns, self) is not self:
-                self._journal = None
-                raise MultipleSubgraphs(
-                    f"Two graphs want the same memory, {journal.ns!r} of thread {thread!r}, at the same time: call one after "
-                    "the other, give each a name of its own (`compile(checkpointer=True, name=…)`), or let them have none."
-                )
-            scope.saver, scope.journal = self._saver, journal
+            self._journal = opened(self._saver, scope, thread)
+            scope.saver, scope.journal = self._saver, self._journal
         entered = await Entrance(self._program, self._settings, self._journal, scope).go_in(given, self._on_busy)
         self.checkpoint, self._answers = entered.checkpoint, entered.answers
         self._passed = entered.checkpoint if entered.stopped else None
         return entered.records
 
-    async def _leave(self, journal: "Journal", failed: bool) -> None:
-        """The run is over, however it ended: what is left to be written is, and the thread is given back."""
-        scope, hold = self.scope, journal.hold
-        hold.live.pop(journal.ns, None)
-        try:
-            if failed or self._asked or scope.remembers or not scope.nested:
-                await journal.flush()
-        except Exception:
-            if not failed:
-                raise
-        finally:
-            if not scope.nested:
-                hold.let_go()
-        if failed or self._saver is None:  # after a failure it is let go: the elements it holds may have been changed
-            return
-        if not scope.nested:
-            self._saver.release(journal)
-        elif scope.around and scope.remembers and journal.saved:
-            scope.around.heads[journal.ns] = journal.saved.id
-
     def _entering(self) -> bool:
         """Whether START is what runs next."""
         frontier = self.checkpoint.frontier
-        return bool(frontier) and frontier[0].node == START
+        return bool(frontier) and frontier[0].node in (START, self._program.plan.entry)
 
     def _speaks(self, index: int) -> bool:
         """Whether code of a user runs in this task, and so may have something to say while it does."""
@@ -243,10 +221,10 @@ class Run:
         checkpoint, program = self.checkpoint, self._program
         task = checkpoint.frontier[index]
         context = self._context(index)
+        context.held = self._said if self._feed else None
         try:
             node = program.nodes[task.node]
             result, shown = await run_task(program.plan, node, self._host, task, checkpoint.values, context)
-            result = _with_heads(result, context)
             if self._journal:
                 self._journal.take(context.key, task, stored_result(program.plan, result))
         except GraphInterrupt as pause:
@@ -370,7 +348,7 @@ class Run:
                 return Finished(index, None, None, error)
             finally:
                 context.over = True
-            return Finished(index, _with_heads(result, context), shown, None)
+            return Finished(index, result, shown, None)
 
         host.start(body)
 
@@ -418,8 +396,3 @@ class Run:
             f"The run took {self._settings.recursion_limit} supersteps and is not at its end; {names} would run next{inside}. "
             'Does a loop have no way out? Otherwise allow more: `config={"recursion_limit": 1000}`.' + thread
         )
-
-
-def _with_heads(result: Result, context: TaskContext) -> Result:
-    """The result, with where the memories of the graphs that the task ran stand by now."""
-    return replace(result, children=context.heads) if context.heads else result

@@ -38,6 +38,11 @@ class Notes:
 
         return decode(self._found[key])
 
+    def numbered(self, prefix: str) -> dict[int, Any]:
+        """The notes whose key is `prefix` and a number, by that."""
+        keys = [key for key in (*self._found, *self._made) if key.startswith(prefix)]
+        return {int(key[len(prefix) :]): self.get(key) for key in keys if key[len(prefix) :].isdigit()}
+
     def keep(self, key: str, value: Any) -> None:
         """Keeps a note in place of the one that may be there; it is kept when this returns. It may block: on the async face it
         is to be called by `host.blocking`.

@@ -74,7 +74,9 @@ async def _handled(
             returned = await called(plan, name, policies.handler, host, given, context)
         finally:
             context.over = True
-        return Result(prepared(plan, returned.writes), returned.targets), returned._replace(by=name, failed=error)
+        return Result(prepared(plan, returned.writes), returned.targets, context.heads), returned._replace(
+            by=name, failed=error
+        )
 
 
 async def _retried(

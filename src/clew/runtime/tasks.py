@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from clew.errors import NodeCancelledError
 from clew.runtime.context import TaskContext
 from clew.runtime.events import Event
-from clew.runtime.host import Action, Finished, Limit
-from clew.runtime.threads import BUFFER, POOL, Gate, cancelled, overdue
+from clew.runtime.host import Action, Finished, Host, Limit
+from clew.runtime.threads import BUFFER, POOL, Gate, cancelled, done, heard, overdue, pending, spawned
 from clew.types import RUNNING
 
 T = TypeVar("T")
@@ -71,6 +71,14 @@ class Apart:
                     yield from self._host.room().__await__()
             except BaseException as raised:  # a cancellation: the coroutine's own to deal with
                 error = raised
+
+
+async def _handed(body: Coroutine[Any, Any, Any], future: Any) -> None:
+    """Hands what comes of `body` to a future that another thread waits for."""
+    try:
+        future.set_result(await body)
+    except BaseException as error:  # handed to whoever asks
+        future.set_exception(error)
 
 
 class Tasks:
@@ -149,6 +157,46 @@ class Tasks:
         task = self._on_loop().create_task(post())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    def spawn(self, body: Callable[[Host], Coroutine[Any, Any, Any]], node: Any) -> Any:
+        if self._here():
+            return self._on_loop().create_task(body(self))
+        if node.action.awaited is None or self._loop is None:
+            return spawned(body)
+        future, loop, context = pending(), self._loop, copy_context()
+        loop.call_soon_threadsafe(lambda: loop.create_task(_handed(body(self), future), context=context))
+        return future
+
+    def settled(self, value: Any) -> Any:
+        if not self._here():
+            return done(value)
+        future = self._on_loop().create_future()
+        future.set_result(value)
+        return future
+
+    def _here(self) -> bool:
+        """Whether the caller is on the loop, where it can await and must not block."""
+        try:
+            return asyncio.get_running_loop() is self._on_loop()
+        except RuntimeError:
+            return False
+
+    async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
+        own: list[asyncio.Future[Any]] = [future for future in futures if isinstance(future, asyncio.Future)]
+        for future in own if cancel else ():
+            future.cancel()
+        if own:
+            await asyncio.wait(own)
+        found: list[tuple[BaseException | None, bool]] = []
+        for future in futures:
+            if future not in own:
+                found.append(await in_thread(heard, future))
+            elif future.cancelled():
+                found.append((None, True))
+            else:
+                read = not future._log_traceback  # asyncio's own mark of an exception that nobody has asked for
+                found.append((future.exception(), read))
+        return found
 
     def emit(self, event: Event) -> None:
         if self._closed:

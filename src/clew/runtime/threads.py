@@ -12,7 +12,7 @@ from clew.errors import NodeCancelledError, NodeTimeoutError, WrongFace
 from clew.runtime.context import TaskContext
 from clew.runtime.drive import drive
 from clew.runtime.events import Event
-from clew.runtime.host import Action, Finished, Limit
+from clew.runtime.host import Action, Finished, Host, Limit
 from clew.types import RUNNING
 
 BUFFER: Final = 256
@@ -153,6 +153,15 @@ class Threads:
         context, mail = copy_context(), self._mail
         POOL.run(lambda: mail.put(context.run(drive, body())))
 
+    def spawn(self, body: Callable[[Host], Coroutine[Any, Any, Any]], node: Any) -> Any:
+        return spawned(body)
+
+    def settled(self, value: Any) -> Any:
+        return done(value)
+
+    async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
+        return [heard(future) for future in futures]
+
     def emit(self, event: Event) -> None:
         self._gate.enter()
         if not self._closed:
@@ -177,6 +186,38 @@ class Threads:
         """What still runs goes on to its end; nobody hears of it."""
         self._closed = True
         self._gate.close()
+
+
+def spawned(body: Callable[[Host], Coroutine[Any, Any, Any]]) -> Any:
+    """Runs `body` in a thread of the pool. Returns a future to ask for its result."""
+    future, context = pending(), copy_context()
+
+    def job() -> None:
+        try:
+            future.set_result(context.run(drive, body(Threads())))
+        except BaseException as error:  # handed to whoever asks
+            future.set_exception(error)
+
+    POOL.run(job)
+    return future
+
+
+def done(value: Any) -> Any:
+    future = pending()
+    future.set_result(value)
+    return future
+
+
+def heard(future: Any) -> tuple[BaseException | None, bool]:
+    """What a future of `spawned` raised, once it has ended, and whether somebody had asked."""
+    read = future.read
+    return future.exception(), read
+
+
+def pending() -> Any:
+    from clew.runtime.futures import TaskFuture  # late: few runs spawn, and its module loads logging
+
+    return TaskFuture()
 
 
 def _bounded(body: Callable[[], Any], name: str, context: TaskContext, limit: Limit) -> Any:

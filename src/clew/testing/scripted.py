@@ -4,8 +4,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from clew.runtime.context import TaskContext
+from clew.runtime.drive import drive
 from clew.runtime.events import Event
-from clew.runtime.host import Action, Finished, Limit
+from clew.runtime.host import Action, Finished, Host, Limit
+from clew.runtime.threads import done, heard, pending
 from clew.types import RUNNING
 
 T = TypeVar("T")
@@ -56,6 +58,21 @@ class ScriptedHost:
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
         self._waiting.append(body)
+
+    def spawn(self, body: Callable[[Host], Coroutine[Any, Any, Any]], node: Any) -> Any:
+        """Runs at once, before the caller goes on."""
+        future = pending()
+        try:
+            future.set_result(drive(body(self)))
+        except BaseException as error:  # handed to whoever asks
+            future.set_exception(error)
+        return future
+
+    def settled(self, value: Any) -> Any:
+        return done(value)
+
+    async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
+        return [heard(future) for future in futures]
 
     def emit(self, event: Event) -> None:
         self._events.append(event)
