@@ -26,7 +26,7 @@ def this_process() -> str:
     global _process
     if not _process:
         pid = os.getpid()
-        _process = f"{_machine()} {pid} {_started(pid)}"
+        _process = f"{_machine()} {pid} {started_at(pid)}"
     return _process
 
 
@@ -35,7 +35,7 @@ def is_gone(owner: str) -> bool:
     machine, pid, started = owner.rsplit(" ", 2)
     if machine != _machine():
         return False
-    return _started(int(pid)) != started
+    return started_at(int(pid)) != started
 
 
 def _machine() -> str:
@@ -47,7 +47,7 @@ def _machine() -> str:
     return "/".join(parts)
 
 
-def _started(pid: int) -> str:
+def started_at(pid: int) -> str:
     """When a process was started, in the system's own count; "" where it runs no more (a zombie does not)."""
     try:
         with open(f"/proc/{pid}/stat") as file:

@@ -1,0 +1,353 @@
+"""A thread that is invoked while it runs: refused, queued, interrupted or rolled back. Between processes: test_processes.py."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from support.faces import Face
+from support.graphs import Log, elsewhere, says
+from support.storages import CountingStorage
+
+from clew.checkpoint.base import Saver
+from clew.checkpoint.lease import LEASES, is_gone, started_at, this_process
+from clew.checkpoint.memory import InMemorySaver
+from clew.checkpoint.sqlite import SqliteSaver
+from clew.checkpoint.storage import Lease
+from clew.errors import GraphDrained, ThreadConflict
+from clew.graph import START, StateGraph
+from clew.types import interrupt
+
+Config = dict[str, Any]
+SECONDS = 20.0  # after which a test that waits in vain fails
+
+
+class Meeting:
+    """A graph whose first node waits, and a call of it that is at work meanwhile."""
+
+    def __init__(self, face: Face, saver: Saver, thread: Config) -> None:
+        self.face, self.saver, self.thread = face, saver, thread
+        self.begun, self.may_end, self.queued = threading.Event(), threading.Event(), threading.Semaphore(0)
+        self.pool = ThreadPoolExecutor()
+        wait = saver.storage.wait
+
+        def waiting(*args: Any) -> bool:
+            found = wait(*args)
+            self.queued.release()
+            return found
+
+        saver.storage.wait = waiting  # pyright: ignore[reportAttributeAccessIssue]
+
+        def slow(state: Log) -> Log:
+            if state.get("n") == 1:
+                self.begun.set()
+                assert self.may_end.wait(SECONDS)
+            return {"log": ["slow"]}
+
+        builder = StateGraph(Log).add_sequence([("slow", slow), ("after", says("after"))]).add_edge(START, "slow")
+        self.graph = builder.compile(saver)
+        self.first = self.calls({"log": ["first"], "n": 1})
+        assert self.begun.wait(SECONDS)
+
+    def calls(self, given: Any, **options: Any) -> "Future[Any]":
+        """Calls the graph, as another part of the program would."""
+        return self.pool.submit(lambda: self.face.invoke(self.graph, given, self.thread, **options))
+
+    def until_queued(self) -> None:
+        """Until somebody who waits has asked once more."""
+        assert self.queued.acquire(timeout=SECONDS)
+
+    def end(self, *calls: "Future[Any]") -> list[Any]:
+        self.may_end.set()
+        return [call.result(SECONDS) for call in calls]
+
+
+@pytest.fixture
+def meeting(face: Face, saver: Saver, thread: Config) -> Meeting:
+    return Meeting(face, saver, thread)
+
+
+# -- within one process ---------------------------------------------------------------------------------------------
+
+
+def test_a_second_call_is_refused_before_it_does_anything(meeting: Meeting) -> None:
+    with pytest.raises(ThreadConflict, match=r"Thread '1' is being run already; nothing was done.*on_busy='enqueue'"):
+        meeting.calls({"log": ["second"]}).result(SECONDS)
+    assert meeting.end(meeting.first)[0]["log"] == ["first", "slow", "after"]
+    assert meeting.face.get_state(meeting.graph, meeting.thread).values["log"] == ["first", "slow", "after"]
+
+
+def test_while_it_runs_a_thread_can_be_read_and_not_edited(meeting: Meeting) -> None:
+    assert meeting.face.get_state(meeting.graph, meeting.thread).next == ("slow",)
+    assert len(meeting.face.history(meeting.graph, meeting.thread)) == 2
+    with pytest.raises(ThreadConflict, match="is being run already"):
+        meeting.face.update(meeting.graph, meeting.thread, {"log": ["edit"]})
+    assert meeting.end(meeting.first)[0]["log"] == ["first", "slow", "after"]
+
+
+def test_those_who_queue_up_run_in_the_order_they_came(meeting: Meeting) -> None:
+    calls: list[Future[Any]] = []
+    for number in range(3):
+        calls.append(meeting.calls({"log": [f"call {number}"], "n": 0}, on_busy="enqueue"))
+        meeting.until_queued()
+        while len(waiting(meeting.saver)) < number + 1:
+            meeting.until_queued()
+    *_, last = meeting.end(meeting.first, *calls)
+    assert [word for word in last["log"] if "call" in word] == ["call 0", "call 1", "call 2"]
+    assert waiting(meeting.saver) == []
+
+
+def waiting(saver: Saver) -> list[Any]:
+    """Who waits for the thread."""
+    if isinstance(saver, SqliteSaver):
+        with saver.storage.file.using() as db:
+            return db.execute("select run from waiting").fetchall()
+    return list(saver.storage._threads["1"].waiting)  # pyright: ignore
+
+
+def test_one_that_waits_and_gives_up_is_passed_over(meeting: Meeting) -> None:
+    async def gives_up() -> None:
+        call = asyncio.ensure_future(meeting.graph.ainvoke({"log": ["x"]}, meeting.thread, on_busy="enqueue"))
+        while not waiting(meeting.saver):
+            await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(gives_up())
+    assert waiting(meeting.saver) == []
+    second = meeting.calls({"log": ["second"], "n": 0}, on_busy="enqueue")
+    assert meeting.end(second)[0]["log"] == ["first", "slow", "after", "second", "slow", "after"]
+
+
+def test_an_interrupted_run_keeps_what_it_has_done(meeting: Meeting) -> None:
+    second = meeting.calls({"log": ["second"], "n": 0}, on_busy="interrupt")
+    meeting.until_queued()
+    assert meeting.end(second)[0]["log"] == ["first", "slow", "second", "slow", "after"]
+    with pytest.raises(GraphDrained, match=r"another run wants the thread, with `on_busy='interrupt'`"):
+        meeting.first.result(SECONDS)
+
+
+def test_a_rolled_back_run_becomes_a_branch(meeting: Meeting) -> None:
+    second = meeting.calls({"log": ["second"], "n": 0}, on_busy="rollback")
+    assert second.result(SECONDS)["log"] == ["second", "slow", "after"]
+    with pytest.raises(ThreadConflict, match="moved on by another run"):
+        meeting.end(meeting.first)
+    assert meeting.face.get_state(meeting.graph, meeting.thread).values["log"] == ["second", "slow", "after"]
+    names = [(branch.name, branch.steps, branch.current) for branch in meeting.graph.branches(meeting.thread)]
+    assert names == [("branch-1", 4, True), ("main", 2, False)]
+
+
+def test_a_rollback_begins_where_the_other_run_began(face: Face, saver: Saver, thread: Config) -> None:
+    quick = StateGraph(Log).add_node("slow", says("quick")).add_edge(START, "slow").compile(saver)
+    face.invoke(quick, {"log": ["before"]}, thread)
+    meeting = Meeting(face, saver, thread)
+    second = meeting.calls({"log": ["second"], "n": 0}, on_busy="rollback")
+    assert second.result(SECONDS)["log"] == ["before", "quick", "second", "slow", "after"]
+    with pytest.raises(ThreadConflict):
+        meeting.end(meeting.first)
+
+
+def test_other_threads_are_not_concerned(meeting: Meeting) -> None:
+    other = {"configurable": {"thread_id": "2"}}
+    assert meeting.face.invoke(meeting.graph, {"log": []}, other)["log"] == ["slow", "after"]
+    meeting.end(meeting.first)
+
+
+def test_waiting_does_not_block_the_loop(saver: Saver, thread: Config) -> None:
+    async def story() -> list[str]:
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def slow(state: Log) -> Log:
+            begun.set()
+            await may_end.wait()
+            return {"log": ["slow"]}
+
+        graph = StateGraph(Log).add_node(slow).add_edge(START, "slow").compile(saver)
+        first = asyncio.ensure_future(graph.ainvoke({"log": ["first"]}, thread))
+        await begun.wait()
+        second = asyncio.ensure_future(graph.ainvoke({"log": ["second"]}, thread, on_busy="enqueue"))
+        while not waiting(saver):
+            await asyncio.sleep(0)
+        may_end.set()
+        await first
+        return (await second)["log"]
+
+    assert asyncio.run(story()) == ["first", "slow", "second", "slow"]
+
+
+def test_a_node_that_calls_its_own_thread_is_told_so(face: Face, saver: Saver, thread: Config) -> None:
+    def calls_itself(state: Log) -> Log:
+        for on_busy in ("reject", "enqueue", "interrupt", "rollback"):
+            with pytest.raises(ThreadConflict, match="the very run that this call is made in"):
+                graph.invoke({"log": []}, thread, on_busy=on_busy)
+        return {"log": ["told"]}
+
+    graph = StateGraph(Log).add_node(calls_itself).add_edge(START, "calls_itself").compile(saver)
+    assert face.invoke(graph, {"log": []}, thread)["log"] == ["told"]
+
+
+# -- giving back ----------------------------------------------------------------------------------------------------
+
+
+def fails(state: Log) -> Log:
+    raise OSError("failed")
+
+
+def asks(state: Log) -> Log:
+    return {"log": [interrupt("?")]}
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("node", [says("ends"), fails, asks])
+def test_however_a_run_ends_it_gives_its_thread_back(
+    face: Face, saver: Saver, thread: Config, node: Callable[..., Any], durability: Any
+) -> None:
+    graph = StateGraph(Log).add_node("node", node).add_edge(START, "node").compile(saver)
+    for _ in range(2):
+        try:
+            face.invoke(graph, {"log": []}, thread, durability=durability)
+        except OSError:
+            assert node is fails
+    assert not held()
+    quick = StateGraph(Log).add_node("node", says("quick")).add_edge(START, "node").compile(Saver(saver.storage))
+    assert face.invoke(quick, {"log": []}, thread)["log"][-1] == "quick"
+
+
+def held() -> list[bytes]:
+    return list(LEASES._held)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_stream_that_is_left_open_has_the_thread_until_it_is_closed(saver: Saver, thread: Config) -> None:
+    graph = StateGraph(Log).add_sequence([("a", says("a")), ("b", says("b"))]).add_edge(START, "a").compile(saver)
+    stream: Any = graph.stream({"log": []}, thread)
+    next(stream)
+    with pytest.raises(ThreadConflict):
+        graph.invoke({"log": []}, thread)
+    stream.close()
+    assert graph.invoke(None, thread)["log"] == ["a", "b"]
+
+
+def test_a_run_that_is_stopped_by_the_keyboard_gives_its_thread_back(face: Face, saver: Saver, thread: Config) -> None:
+    pressed: list[int] = []
+
+    def stopped(state: Log) -> Log:
+        if not pressed:
+            pressed.append(1)
+            raise KeyboardInterrupt
+        return {"log": ["went on"]}
+
+    graph = StateGraph(Log).add_node(stopped).add_edge(START, "stopped").compile(saver)
+    with pytest.raises(KeyboardInterrupt):
+        face.invoke(graph, {"log": []}, thread)
+    assert face.invoke(graph, None, thread)["log"] == ["went on"]
+
+
+def test_a_cancelled_run_gives_its_thread_back(saver: Saver, thread: Config) -> None:
+    async def story() -> None:
+        begun = asyncio.Event()
+
+        async def slow(state: Log) -> Log:
+            begun.set()
+            await asyncio.Event().wait()
+            return {}
+
+        graph = StateGraph(Log).add_node(slow).add_edge(START, "slow").compile(saver)
+        call = asyncio.ensure_future(graph.ainvoke({"log": []}, thread))
+        await begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(story())
+    assert not held()
+    quick = StateGraph(Log).add_node("slow", says("quick")).add_edge(START, "slow").compile(saver)
+    assert quick.invoke(None, thread)["log"] == ["quick"]
+
+
+def test_a_lease_costs_no_commit_of_its_own(face: Face, thread: Config) -> None:
+    storage = CountingStorage()
+    graph = StateGraph(Log).add_sequence([("a", says("a")), ("b", says("b"))]).add_edge(START, "a").compile(Saver(storage))
+    face.invoke(graph, {"log": []}, thread)
+    assert storage.commits == 4
+    face.invoke(graph, None, thread)
+    assert storage.commits == 4, "nothing is pending, so nothing is taken"
+
+
+# -- leases ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_that_has_ended_is_taken_over(face: Face, thread: Config) -> None:
+    """What the store has of a run of another machine, that is."""
+    saver = InMemorySaver(lease=0.001)
+    graph = StateGraph(Log).add_node("node", says("x")).add_edge(START, "node").compile(saver)
+    face.invoke(graph, {"log": []}, thread)
+    row: Any = saver.storage._threads["1"]  # pyright: ignore
+    row.lease, row.until = Lease(b"run", "another/machine 1 1", None, 30.0), float("inf")
+    with pytest.raises(ThreadConflict):
+        face.invoke(graph, {"log": []}, thread)
+    row.until = 0.0
+    assert face.invoke(graph, {"log": []}, thread)["log"] == ["x", "x"]
+
+
+def test_a_run_that_is_longer_than_its_lease_has_it_renewed(face: Face, thread: Config) -> None:
+    saver = InMemorySaver(lease=0.03)
+    storage: Any = saver.storage
+    renewed = threading.Semaphore(0)
+    commit = storage.commit
+
+    def committing(batch: Any) -> bool:
+        found = commit(batch)
+        if batch.lease and not batch.claim:
+            renewed.release()
+        return found
+
+    storage.commit = committing
+
+    def long(state: Log) -> Log:
+        for _ in range(3):
+            assert renewed.acquire(timeout=SECONDS)
+        with pytest.raises(ThreadConflict):
+            elsewhere(lambda: graph.invoke({"log": []}, thread))
+        return {"log": ["long"]}
+
+    graph = StateGraph(Log).add_node(long).add_edge(START, "long").compile(saver)
+    assert face.invoke(graph, {"log": []}, thread)["log"] == ["long"]
+
+
+def test_a_lease_is_a_time_above_zero() -> None:
+    with pytest.raises(ValueError, match="lease is 0: expected seconds above 0"):
+        InMemorySaver(lease=0)
+
+
+def test_processes_are_told_apart_and_the_dead_are_known() -> None:
+    assert not is_gone(this_process())
+    machine, pid, started = this_process().rsplit(" ", 2)
+    assert is_gone(f"{machine} {pid} {started}0"), "the number was used again"
+    assert not is_gone(f"elsewhere {pid} {started}0"), "of another machine nothing is known"
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert child.stdin is not None
+    owner = f"{machine} {child.pid} {started_at(child.pid)}"
+    assert not is_gone(owner)
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert is_gone(owner), "a zombie runs no more"
+    child.wait()
+    assert is_gone(owner)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_is_a_process_of_its_own() -> None:
+    parent = this_process()
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writes, b"own" if this_process() != parent and not held() else b"the parent's")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reads, 20) == b"own"
