@@ -1,5 +1,6 @@
 """The command line as a user types it: real processes, real files."""
 
+import json
 import os
 import re
 import shutil
@@ -184,3 +185,91 @@ def test_the_scripted_model_finds_the_name_in_what_it_reads(said: list[str], ans
 def test_make_lists_its_targets() -> None:
     found = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"make (\w+)", found) == ["help", "demo", "test", "check", "bench", "corpus", "docs", "clean"]
+
+
+# -- clew check -----------------------------------------------------------------------------------------------------
+
+APP = """
+from typing import TypedDict
+from clew.checkpoint.sqlite import SqliteSaver
+from clew.graph import START, StateGraph
+from clew.types import interrupt
+
+class State(TypedDict, total=False):
+    text: str
+    extra: int
+
+def ask(state):
+    return {"text": interrupt("well?")}
+
+builder = StateGraph(State).add_node("ask", ask).add_edge(START, "ask")
+graph = builder.compile()
+
+def make():
+    return builder
+"""
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Path:
+    """A folder with an app, and a database in which a thread waits and one does not."""
+    (tmp_path / "app.py").write_text(APP)
+    names: dict[str, Any] = {}
+    exec(APP, names)
+    with SqliteSaver(tmp_path / "clew.db") as saver:
+        graph = names["builder"].compile(saver)
+        for thread in ("waits", "ended"):
+            graph.invoke({"text": "in", "extra": 1}, {"configurable": {"thread_id": thread}})
+        graph.update_state({"configurable": {"thread_id": "ended"}}, {"text": "by hand"}, "ask")
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", ["app.py:graph", "app:graph", "app.py:builder", "app.py:make"])
+def test_check_finds_nothing_where_nothing_breaks(target: str, deployed: Path) -> None:
+    found = clew("check", target, cwd=deployed)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert f"2 threads checked against {target}: ✓ none would break" in found.stdout
+
+
+def test_check_tells_which_threads_break_and_what_to_do(deployed: Path) -> None:
+    changed = APP.replace('"ask"', '"question"').replace("    extra: int", "    new: int")
+    (deployed / "app.py").write_text(changed)
+    found = clew("check", "app.py:graph", cwd=deployed)
+    assert found.returncode == 1
+    said = found.stdout
+    assert "✗ waits is about to run 'ask' and waits for an answer there, which is not a node any more" in said
+    assert "aliases=['ask']" in said
+    assert "2 threads: keeps ['extra'], which the state does not have" in said
+    assert "2 threads: has no ['new'] yet" in said
+    assert "2 threads checked against app.py:graph: ✗ 1 would break" in said
+    found = clew("check", "app.py:graph", "--json", cwd=deployed)
+    assert found.returncode == 1
+    listed = json.loads(found.stdout)
+    assert [one["kind"] for one in listed["waits"]] == ["breaks", "note", "note"]
+    assert [one["kind"] for one in listed["ended"]] == ["note", "note"]
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("app.py", "'app.py' names no graph: expected a file or module and the graph in it, such as app.py:graph."),
+        ("gone.py:graph", "There is no file 'gone.py' here."),
+        ("app.py:grpah", "app.py has no 'grpah'. The graphs in it are ['builder', 'graph']."),
+        ("app.py:State", "expected a graph, or a function without arguments that returns one"),
+        ("broken.py:graph", "Importing broken.py failed:"),
+        ("nowhere:graph", "No module named 'nowhere'"),
+    ],
+)
+def test_check_says_what_to_type(target: str, said: str, deployed: Path) -> None:
+    (deployed / "broken.py").write_text("1 / 0")
+    found = clew("check", target, cwd=deployed)
+    assert found.returncode == 2
+    assert said in found.stderr
+    assert "Traceback (most" not in found.stderr
+
+
+def test_check_never_makes_a_database(deployed: Path) -> None:
+    found = clew("check", "app.py:graph", "--db", "other.db", cwd=deployed)
+    assert found.returncode == 1
+    assert "There is no database 'other.db'" in found.stderr
+    assert not (deployed / "other.db").exists()

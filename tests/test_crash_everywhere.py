@@ -17,7 +17,7 @@ from clew.runtime.drive import drive
 from clew.testing import crash_everywhere
 from clew.types import Durability
 
-FACES = pytest.mark.parametrize("run", [drive, asyncio.run], ids=["sync", "async"])
+FACES = pytest.mark.parametrize("run", [drive, pytest.param(asyncio.run, marks=pytest.mark.slow)], ids=["sync", "async"])
 LEVELS = pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 ALL = pytest.mark.parametrize("name", list(SAMPLES))
 
@@ -44,6 +44,7 @@ def test_in_sqlite(name: str, durability: Durability, run: Any, tmp_path: Path) 
     assert crash_everywhere(sample.build, *sample.given, durability=durability, run=run, storage=storage, every=3) >= 2
 
 
+@pytest.mark.slow
 @ALL
 def test_whatever_order_tasks_end_in(name: str) -> None:
     sample = SAMPLES[name]

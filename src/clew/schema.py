@@ -46,12 +46,16 @@ class Schema:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class View:
-    """How somebody sees the values: some keys, as a dict or as an instance of a schema; containers are copies (DESIGN §4)."""
+    """How somebody sees the values: some keys, as a dict or as an instance of a schema; containers are copies (DESIGN §4).
+
+    `renamed` has old names of keys, and what they are called now, for inputs that older code has made.
+    """
 
     keys: tuple[str, ...]
     managed: tuple[tuple[str, type[ManagedValue]], ...] = ()
     build: Callable[..., Any] | None = None
     root: bool = False
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def plain(self, values: Values) -> Any:
         """The stored keys as a dict, or the one value of a root state (None before it has any)."""

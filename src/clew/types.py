@@ -182,6 +182,21 @@ class TimeoutPolicy:
     refresh_on: Literal["auto", "heartbeat"] = "auto"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """How threads that were kept by older code are read: `builder.compile(migration=Migration(aliases={"new": ["old"]}))`.
+
+    A key that was added has its default, and one that was removed is kept, unseen, so that going back to the older code finds
+    it. (A renamed node is told by `add_node(…, aliases=["old"])`.)
+
+    Attributes:
+        aliases: per key of the state the names that it had before. It starts from what is stored under the first of these that
+            is there; that stays where it is, for the older code.
+    """
+
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+
+
 Timeout: TypeAlias = "float | timedelta | TimeoutPolicy"
 """How long one try of a task may take: seconds, a timedelta, or a `TimeoutPolicy`."""
 

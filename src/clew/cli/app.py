@@ -15,9 +15,11 @@ import clew
 from clew.checkpoint.base import Saver
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.cli import show
+from clew.cli.loading import NotLoaded, load_graph
 from clew.cli.models import SCRIPTED, Model, find_model
 from clew.errors import ClewError
 from clew.graph import START, MessagesState, StateGraph
+from clew.graph.checking import check_thread
 from clew.graph.compiled import CompiledStateGraph
 from clew.ids import id_bytes
 from clew.runtime.drive import iterate
@@ -142,6 +144,26 @@ def show_checkpoint(
         if checkpoint:
             fail(f"Thread {thread!r} has no checkpoint {checkpoint!r}: `clew history {thread} --db {db}` lists them.")
         fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
+
+
+@app.command()
+def check(
+    target: Annotated[str, typer.Argument(help="The graph as you would deploy it, such as app.py:graph.")],
+    db: Database = Path("clew.db"),
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: everything that was found, as JSON.")] = False,
+) -> None:
+    """Find out which threads new code would break, before it is deployed. Exits with 1 where it would break one."""
+    try:
+        graph = load_graph(target)
+    except NotLoaded as error:
+        show.failure(str(error))
+        raise typer.Exit(2) from None
+    with existing(db) as saver:
+        rows = saver.threads()
+        found = [(row.thread, check_thread(graph, saver, row.thread)) for row in show.progress(rows, "Checking threads")]
+    show.checked(found, target, as_json=as_json)
+    if any(finding.kind == "breaks" for _, findings in found for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,21 +1,25 @@
 """How things look in a terminal. Only this file knows of `rich`; it asks nothing of a database."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.pretty import Pretty
+from rich.progress import track
 from rich.table import Table
 
 from clew.checkpoint.storage import ThreadRow
 from clew.constants import START
+from clew.graph.checking import Finding
 from clew.ids import created_ms, id_text
 from clew.types import Outcome, Paused, Result, Saved
 
+T = TypeVar("T")
 OUT: Final = Console()
 ERRORS: Final = Console(stderr=True)
 
@@ -59,6 +63,27 @@ def threads(rows: Sequence[ThreadRow], db: Path) -> None:
     for row in rows:
         table.add_row(escape(row.thread), str(row.checkpoints), size(row.size), moment(row.newest))
     OUT.print(table)
+
+
+def progress(rows: Sequence[T], what: str) -> Iterator[T]:
+    """The rows one after the other, with a bar for whoever waits; it goes when it is done."""
+    return iter(track(rows, what, console=ERRORS, transient=True, disable=len(rows) < 50))
+
+
+def checked(found: Sequence[tuple[str, Sequence[Finding]]], target: str, *, as_json: bool) -> None:
+    if as_json:
+        OUT.print_json(data={thread: [finding._asdict() for finding in findings] for thread, findings in found if findings})
+        return
+    broken = [(thread, one) for thread, findings in found for one in findings if one.kind == "breaks"]
+    notes = Counter(one.what for _, findings in found for one in findings if one.kind == "note")
+    for thread, one in broken:
+        OUT.print(f"[red]✗[/] [bold]{escape(thread)}[/] {escape(one.what)}", highlight=False, soft_wrap=True)
+        OUT.print(f"  → {escape(one.remedy)}", highlight=False, soft_wrap=True)
+    for what, count in notes.most_common():
+        OUT.print(f"[dim]·[/] {count} thread{'s' if count > 1 else ''}: {escape(what)}", highlight=False, soft_wrap=True)
+    bad = len({thread for thread, _ in broken})
+    verdict = f"[red]✗[/] {bad} would break" if bad else "[green]✓[/] none would break"
+    OUT.print(f"{len(found)} threads checked against {escape(target)}: {verdict}", highlight=False, soft_wrap=True)
 
 
 def history(thread: str, found: Iterable[tuple[Saved, Mapping[str, Outcome]]]) -> None:

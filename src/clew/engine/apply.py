@@ -48,12 +48,15 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
     written: dict[str, list[Any]] = {}
     for _, result in ordered:
         for key, value in result.writes:
+            key = plan.renamed.get(key, key) if plan.renamed else key
             if key in written:
                 written[key].append(value)
             else:
                 written[key] = [value]
     after = dict(values)
     for key, writes in written.items():
+        if key not in plan.channels:  # older code has written it, whose key it is: how it is folded is not known here
+            continue
         try:
             after[key] = _folded(plan, key, after.get(key, MISSING), writes)
         except Exception as error:

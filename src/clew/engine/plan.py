@@ -35,7 +35,7 @@ class Plan:
         stations: every node by name, START among them; a node's old names too.
         deferred: the nodes that run only when nothing else can.
         state: how a node sees the state that says nothing else. given: the keys an input may write. shown: what callers get.
-        aliases: old names of nodes, and what they are called now.
+        aliases: old names of nodes, and what they are called now. renamed: the same of keys.
         check: refuses values that the schema does not allow; see `schema.checker`.
         entry: the node that a run's input, of any type, is handed to as it is (`@entrypoint`); None where START writes it.
     """
@@ -49,6 +49,7 @@ class Plan:
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     check: Callable[[Values, Iterable[str]], None] | None = None
     entry: str | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     fleeting: tuple[str, ...] = field(init=False)
     unstored: frozenset[str] = field(init=False)
 
@@ -73,15 +74,22 @@ class Plan:
         return {key: value for key, value in found.items() if value is not MISSING}
 
     def completed(self, values: Values) -> Values:
-        """Stored values, with those of keys that the schema has gained since."""
+        """Stored values, with those of keys that the schema has gained or renamed since."""
         if values.keys() >= self.channels.keys():
             return values
-        return {**self.initial(), **values}
+        return {**self.initial(), **self.by_new_names(values)}
+
+    def by_new_names(self, values: Values) -> Values:
+        """Stored values, those of renamed keys under their new names as well: what the older code wrote stays for it."""
+        gained = {new: values[old] for old, new in self.renamed.items() if old in values and new not in values}
+        return {**values, **gained} if gained else values
 
     def values(self, values: Values) -> Any:
         """The whole state as streams and snapshots show it: every key of the graph, each container a copy of its own."""
         if self.root:
             return self.state.plain(values)
+        if self.renamed:
+            values = self.by_new_names(values)
         channels = self.channels
         return {key: value.copy() if type(value) in CONTAINERS else value for key, value in values.items() if key in channels}
 

@@ -50,15 +50,20 @@ def resume(plan: Plan, parent: Checkpoint) -> Checkpoint:
     Raises:
         UnknownNode: it is about to run a node that the graph no longer has.
     """
-    for task in parent.frontier:
-        if task.node not in plan.stations:
-            raise UnknownNode(
-                f"The thread is about to run {task.node!r}, which is no longer a node of the graph. {plan.known()} Give the "
-                f"node that replaces it the old name as well, `add_node(…, aliases=[{task.node!r}])`, or begin anew."
-            )
+    for node in unknown(plan, parent):
+        raise UnknownNode(
+            f"The thread is about to run {node!r}, which is no longer a node of the graph. {plan.known()} Give the "
+            f"node that replaces it the old name as well, `add_node(…, aliases=[{node!r}])`, or begin anew."
+        )
     if plan.aliases:
         parent = _renamed(plan, parent)
     return replace(parent, values=plan.completed(parent.values))
+
+
+def unknown(plan: Plan, parent: Checkpoint) -> list[str]:
+    """The nodes that a checkpoint is about to run, at once or when nothing else can, which the graph does not have."""
+    pending = [*[task.node for task in parent.frontier], *sorted(parent.waiting)]
+    return [node for node in dict.fromkeys(pending) if node not in plan.stations]
 
 
 def _renamed(plan: Plan, parent: Checkpoint) -> Checkpoint:

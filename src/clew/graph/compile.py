@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any, cast
 from clew.constants import END, START, TAG_HIDDEN
 from clew.engine.plan import Plan, Station
 from clew.graph.node import NodeSpec, as_action
+from clew.graph.validate import renamed_keys
 from clew.runtime.attempt import Node, Policies, Program
 from clew.runtime.host import Action, limit_of
 from clew.schema import View, checker, fields_of
-from clew.types import Join
+from clew.types import Join, Migration
 
 if TYPE_CHECKING:
     from clew.graph.compiled import CompiledStateGraph
     from clew.graph.state import StateGraph
 
 
-def program_of(builder: "StateGraph[Any, Any, Any, Any]") -> Program:
-    """The builder must have been validated."""
+def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration | None = None) -> Program:
+    """The builder must have been validated. Raises GraphError where the migration is none of this graph's."""
+    renamed = renamed_keys(builder.channels, migration.aliases) if migration else {}
     edges: dict[str, list[str]] = {}
     for source, target in builder.edges:
         if target != END:
@@ -40,7 +42,7 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]") -> Program:
         nodes[name] = Node(
             name,
             _inside(builder, spec) if spec.graph is not None else spec.action,
-            _view(builder, spec, state),
+            replace(_view(builder, spec, state), renamed=renamed) if renamed else _view(builder, spec, state),
             _routers(builder, name),
             _policies(builder, name, spec),
             spec.metadata,
@@ -58,6 +60,7 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]") -> Program:
         builder.output.view(),
         aliases,
         checker(builder.schema.source),
+        renamed=renamed,
     )
     return Program(plan, nodes, plan.keeps)
 

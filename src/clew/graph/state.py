@@ -25,7 +25,7 @@ from clew.graph.validate import check_graph, check_source, check_target, stoppin
 from clew.runtime.attempt import Router
 from clew.runtime.host import limit_of
 from clew.schema import Schema, read_schema
-from clew.types import CachePolicy, Join, RetryPolicy, Timeout
+from clew.types import CachePolicy, Join, Migration, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
@@ -291,6 +291,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         interrupt_after: str | Sequence[str] | None = None,
         debug: bool = False,
         name: str | None = None,
+        migration: Migration | None = None,
     ) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
         """Makes a graph that runs. Nodes and edges added later do not change it.
 
@@ -303,6 +304,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             debug: prints updates and values of every run.
             name: what the graph is called, and its memory with `checkpointer=True`; default `"LangGraph"`, which existing front
                 ends look for.
+            migration: how threads are read that older code has kept.
 
         Raises:
             GraphError: the drawing is not one of a graph; says what to mend.
@@ -318,7 +320,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             for source in self.schemas:
                 register_schema(source)
         return CompiledStateGraph(
-            program_of(self),
+            program_of(self, migration),
             self._as_it_is(),
             checkpointer=saver,
             store=store,

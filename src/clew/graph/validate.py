@@ -51,6 +51,23 @@ def check_graph(
         )
 
 
+def renamed_keys(keys: Mapping[str, Any], aliases: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Old names of keys, and what they are called now. Raises GraphError for names that cannot be meant."""
+    renamed: dict[str, str] = {}
+    for key, given in aliases.items():
+        if key not in keys:
+            raise GraphError(f"The migration has aliases for {key!r}, which is not a key of the state: {sorted(keys)}.")
+        for old in (given,) if isinstance(given, str) else given:
+            if old in keys:
+                raise GraphError(f"The migration calls {old!r} an old name of {key!r}, and the state has a key of that name.")
+            if old in renamed:
+                raise GraphError(
+                    f"The migration calls {old!r} an old name of {renamed[old]!r} and of {key!r}: it can be one's only."
+                )
+            renamed[old] = key
+    return renamed
+
+
 def stopping_at(nodes: Mapping[str, Any], names: str | Sequence[str]) -> frozenset[str]:
     """The nodes of a breakpoint. Raises GraphError where one of them is none."""
     if names == "*":

@@ -96,7 +96,29 @@ async def attempt(
 
 def given_to(node: Node, task: Task, values: Values, context: TaskContext) -> Any:
     """What a node is called with: the Send's own input or its view of the state; containers are copies."""
-    return own(task.arg) if task.sent else node.view(values, context.left)
+    if not task.sent:
+        return _viewed(node, values, context)
+    return own(_by_new_names(task.arg, node.view.renamed) if node.view.renamed else task.arg)
+
+
+def _by_new_names(arg: Any, renamed: Mapping[str, str]) -> Any:
+    """A Send's input that older code has made, under the names that keys have now."""
+    if not isinstance(arg, dict):
+        return arg
+    arg = cast("dict[str, Any]", arg)
+    return {renamed.get(key, key) if renamed.get(key) not in arg else key: value for key, value in arg.items()}
+
+
+def _viewed(node: Node, values: Values, context: TaskContext) -> Any:
+    try:
+        return node.view(values, context.left)
+    except Exception as error:
+        if context.scope.journal is not None:
+            error.add_note(
+                f"The state of thread {context.scope.settings.thread!r} does not fit what node {node.name!r} reads. Older code "
+                "may have kept it: write what fits with `update_state`, or let the schema take what is there."
+            )
+        raise
 
 
 async def called(
