@@ -98,12 +98,29 @@ def test_a_question_that_waits_is_shown_as_one(tmp_path: Path) -> None:
         assert "✗" not in shown
 
 
+def test_branches_are_listed_with_where_they_left(tmp_path: Path) -> None:
+    class Text(TypedDict, total=False):
+        text: str
+
+    def write(state: Text) -> Text:
+        return {"text": "written"}
+
+    with SqliteSaver(tmp_path / "clew.db") as saver:
+        graph = StateGraph(Text).add_node(write).add_edge(START, "write").compile(saver)
+        graph.invoke({"text": "in"}, {"configurable": {"thread_id": "1"}})
+        start = list(graph.get_state_history({"configurable": {"thread_id": "1"}}))[1]
+        graph.invoke(None, {**start.config, "metadata": {"branch": "second try"}})
+    rows = [re.split(" *│ *", line)[1:-2] for line in clew("branches", "1", cwd=tmp_path).stdout.splitlines() if "│" in line]
+    assert rows == [["second try (goes on)", "5", "2", "2"], ["main", "3", "", "3"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["threads", "--db", "nope.db"], "There is no database 'nope.db'"),
         (["history", "7"], "There is no thread '7' in 'clew.db'"),
         (["show", "7"], "There is no thread '7'"),
+        (["branches", "7"], "There is no thread '7'"),
         (["show", "1", "77"], "Thread '1' has no checkpoint '77'"),
         (["threads", "--db", "notes.txt"], "'notes.txt' is not a SQLite database"),
         (["chat", "--db", "notes.txt", "--say", "x"], "'notes.txt' is not a SQLite database"),

@@ -1,7 +1,7 @@
 """What a re-implementation must pin (behaviour §6.3), by its number there; those of the graph language and of a failed step.
 
-1 is `test_a_thread_remembers_and_another_does_not`, 12 `test_an_open_step_reads_live_and_by_id`, 13
-`test_an_older_checkpoint_is_run_again_as_a_branch`, all in test_threads.py; 19 is `test_the_shape_of_a_chunk` in
+1 is `test_a_thread_remembers_and_another_does_not`, 12 `test_an_open_step_reads_live_and_by_id`, both in test_threads.py; 14 is
+test_editing.py: inference and its ambiguity, END, routers, START, each a test of its own; 19 is `test_the_shape_of_a_chunk` in
 test_streams.py; 20 is test_codec.py.
 """
 
@@ -113,6 +113,30 @@ def test_08_one_of_ten_sends_fails_and_alone_runs_again(face: Face, saver: Saver
         SYNC.invoke(graph, {}, thread)
     assert face.invoke(graph, None, thread)["log"] == list("0123456789")
     assert ran == {**dict.fromkeys(range(10), 1), 4: 2}
+
+
+def test_13_from_the_middle_what_follows_runs_again_and_the_old_branch_stays(face: Face, saver: Saver, thread: Config) -> None:
+    ran: Counter[str] = Counter()
+
+    def counted(name: str) -> Any:
+        def node(state: Log) -> Log:
+            ran[name] += 1
+            return {"log": [f"{name}{ran[name]}"]}
+
+        return node
+
+    builder = StateGraph(Log).add_sequence([(name, counted(name)) for name in ("a", "b", "c")]).add_edge(START, "a")
+    graph = builder.compile(saver)
+    face.invoke(graph, {}, thread)
+    old = face.history(graph, thread)
+    before_b = next(snapshot for snapshot in old if snapshot.next == ("b",))
+    assert face.invoke(graph, None, before_b.config)["log"] == ["a1", "b2", "c2"]
+    assert ran == {"a": 1, "b": 2, "c": 2}
+    history = face.history(graph, thread)
+    assert [(snapshot.metadata or {})["source"] for snapshot in history[:3]] == ["loop", "loop", "fork"]
+    assert history[2].parent_config == before_b.config
+    assert history[3:] == old
+    assert old[0].values["log"] == ["a1", "b1", "c1"]
 
 
 def test_17_out_of_supersteps_the_thread_is_kept_and_goes_on(face: Face, saver: Saver, thread: Config) -> None:

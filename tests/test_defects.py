@@ -1,18 +1,29 @@
-"""Where Clew differs on purpose (DESIGN §10): a test for every row that belongs to the graph language, named after it."""
+"""Where Clew differs on purpose (DESIGN §10): a test for every row of the graph language and of going back, named after it."""
 
 import operator
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from pydantic import BaseModel
-from support.faces import Face
+from support.faces import SYNC, Face
 from support.graphs import Log, chain, drawn, says
 
 from clew.channels import EphemeralValue
 from clew.checkpoint.base import Saver
-from clew.errors import EmptyInputError, GraphError, GraphRecursionError, InvalidUpdateError, UnknownKeyWarning, UnknownNode
+from clew.errors import (
+    CheckpointNotFound,
+    DroppedWorkWarning,
+    EmptyInputError,
+    GraphError,
+    GraphRecursionError,
+    InvalidUpdateError,
+    MissingThreadId,
+    UnknownKeyWarning,
+    UnknownNode,
+)
 from clew.graph import END, START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
 from clew.types import Command, Overwrite, RetryPolicy, Send
@@ -262,6 +273,91 @@ def test_a_sync_node_that_outlives_its_timeout_is_abandoned_and_its_late_result_
 
     graph = one(node, timeout=0.03, retry_policy=RetryPolicy(initial_interval=0, jitter=False))
     assert face.invoke(graph, {})["log"] == ["in time"]
+
+
+# -- going back -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["1ef4f797-8335-6428-8001-8a1503f9b875", "nonsense"])
+@pytest.mark.parametrize("verb", ["invoke", "resume", "get_state", "history", "before", "update", "diff"])
+def test_a_mistyped_checkpoint_id_is_not_found_and_nothing_is_kept(
+    face: Face, saver: Saver, thread: Config, verb: str, wrong: str
+) -> None:
+    graph = chain(saver, "a")
+    face.invoke(graph, {}, thread)
+    before = face.history(graph, thread)
+    mistyped = {"configurable": {**thread["configurable"], "checkpoint_id": wrong}}
+    verbs: dict[str, Callable[[], Any]] = {
+        "invoke": lambda: face.invoke(graph, {}, mistyped),
+        "resume": lambda: face.invoke(graph, None, mistyped),
+        "get_state": lambda: face.get_state(graph, mistyped),
+        "history": lambda: face.history(graph, mistyped),
+        "before": lambda: face.history(graph, thread, before=mistyped),
+        "update": lambda: face.update(graph, mistyped, {"log": ["x"]}),
+        "diff": lambda: face.diff(graph, thread, mistyped),
+    }
+    with pytest.raises(CheckpointNotFound, match=wrong):
+        verbs[verb]()
+    assert face.history(graph, thread) == before
+
+
+def test_a_missing_thread_id_says_what_to_type_whatever_is_asked(face: Face, saver: Saver) -> None:
+    graph, nowhere = chain(saver, "a"), {"configurable": {"user": "bob"}}
+    verbs: list[Callable[[], Any]] = [
+        lambda: face.invoke(graph, {}, nowhere),
+        lambda: face.get_state(graph, nowhere),
+        lambda: face.history(graph, nowhere),
+        lambda: face.update(graph, nowhere, {}),
+        lambda: face.branches(graph, nowhere),
+        lambda: face.diff(graph, nowhere, nowhere),
+    ]
+    for verb in verbs:
+        with pytest.raises(MissingThreadId, match=r'\{"configurable": \{"thread_id": "1"\}\}'):
+            verb()
+
+
+@pytest.mark.parametrize("dropped_by", ["a new input", "an update"])
+def test_work_of_a_half_done_step_that_is_dropped_stays_in_history_and_is_warned_of(
+    face: Face, saver: Saver, thread: Config, dropped_by: str
+) -> None:
+    broken = [True]
+
+    def breaks(state: Log) -> Log:
+        if broken[0]:
+            raise OSError("no disk")
+        return {"log": ["b"]}
+
+    builder = StateGraph(Log).add_node("a", says("a")).add_node("b", breaks).add_edge(START, "a").add_edge(START, "b")
+    graph = builder.compile(saver)
+    with pytest.raises(OSError, match="no disk"):
+        SYNC.invoke(graph, {}, thread)
+    broken[0] = False
+    half = face.get_state(graph, thread).config
+    drops: dict[str, Callable[[], Any]] = {
+        "a new input": lambda: face.invoke(graph, {"log": ["anew"]}, thread),
+        "an update": lambda: face.update(graph, thread, {"log": ["by hand"]}, "b"),
+    }
+    with pytest.warns(DroppedWorkWarning, match=r"drops what \['a'\] had done"):
+        drops[dropped_by]()
+    then = next(snapshot for snapshot in face.history(graph, thread) if snapshot.config == half)
+    assert [task.result for task in then.tasks] == [{"log": ["a"]}, None]
+    assert face.invoke(graph, None, half)["log"] == ["a", "b"]
+
+
+def test_nothing_committed_is_ever_unreachable(face: Face, saver: Saver, thread: Config) -> None:
+    graph = chain(saver, "a", "b")
+    for _ in range(2):
+        face.invoke(graph, {"log": ["in"]}, thread)
+    for number in (5, 3, 0, 4):
+        face.invoke(graph, None, face.history(graph, thread)[number].config)
+    history = {str(snapshot.config): snapshot for snapshot in face.history(graph, thread)}
+    reached: set[str] = set()
+    for branch in face.branches(graph, thread):
+        at: Config | None = branch.head
+        while at is not None:
+            reached.add(str(at))
+            at = history[str(at)].parent_config
+    assert reached == set(history)
 
 
 # -- drawings -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Looking back: listing loads nothing, a snapshot is what it always was, branches are listed, checkpoints compared."""
 
-import asyncio
 import copy
 import operator
 import pickle
@@ -63,8 +62,8 @@ def test_listing_a_thousand_checkpoints_decodes_no_message(face: Face, thread: C
 
     monkeypatch.setattr(manifest, "decode", counting)
     storage.items_read = 0
-    listed = _listed(face, chat(Saver(storage)), thread)
-    assert len(listed) == 1000
+    listed = face.history(chat(Saver(storage)), thread)
+    assert len(listed) == 3000
     assert [state.next for state in listed[:3]] == [(), ("answer",), ("__start__",)]
     assert {task.name for state in listed for task in state.tasks} == {"answer", "__start__"}
     assert (storage.items_read, decoded["messages"]) == (0, 0)
@@ -73,20 +72,6 @@ def test_listing_a_thousand_checkpoints_decodes_no_message(face: Face, thread: C
     before = storage.items_read
     assert len(listed[-1].values["messages"]) <= len(opened.values["messages"])
     assert storage.items_read == before, "an item is read once for all of a listing"
-
-
-def _listed(face: Face, graph: CompiledStateGraph, thread: Config) -> list[StateSnapshot]:
-    """Not what `asyncio.run` returns: that puts a signal's handler back, and asks for the repr of its task on the way."""
-    if face is SYNC:
-        return list(graph.get_state_history(thread, limit=1000))
-    found: list[StateSnapshot] = []
-
-    async def listing() -> None:
-        async for state in graph.aget_state_history(thread, limit=1000):
-            found.append(state)  # noqa: PERF401
-
-    asyncio.run(listing())
-    return found
 
 
 def test_a_result_is_loaded_alone(thread: Config) -> None:
@@ -163,7 +148,7 @@ def test_branches_are_listed_with_where_they_left(face: Face, saver: Saver, thre
     face.invoke(graph, None, before_b.config)
     face.invoke(graph, None, {**before_b.config, "metadata": {"branch": "what-if"}})
     face.update(graph, before_b.config, {"log": ["by hand"]}, "b")
-    edited, named, again, main = branches(face, graph, thread)
+    edited, named, again, main = face.branches(graph, thread)
     assert [(b.name, b.steps, b.current) for b in (main, again, named, edited)] == [
         ("main", 5, False),
         ("branch-1", 3, False),
@@ -177,12 +162,8 @@ def test_branches_are_listed_with_where_they_left(face: Face, saver: Saver, thre
     assert face.invoke(graph, None, main.head) == {"log": ["a", "b", "c"]}
 
 
-def branches(face: Face, graph: CompiledStateGraph, config: Config) -> Any:
-    return graph.branches(config) if face is SYNC else asyncio.run(graph.abranches(config))
-
-
 def test_a_thread_that_is_not_there_has_no_branches(face: Face, saver: Saver, thread: Config) -> None:
-    assert branches(face, branching(saver), thread) == []
+    assert face.branches(branching(saver), thread) == []
 
 
 def test_listing_branches_reads_no_items(face: Face, thread: Config) -> None:
@@ -190,7 +171,7 @@ def test_listing_branches_reads_no_items(face: Face, thread: Config) -> None:
     graph = branching(Saver(storage))
     face.invoke(graph, {"log": ["x" * 100]}, thread)
     storage.items_read = 0
-    assert len(branches(face, branching(Saver(storage)), thread)) == 1
+    assert len(face.branches(branching(Saver(storage)), thread)) == 1
     assert storage.items_read == 0
 
 
@@ -218,7 +199,7 @@ def test_what_changed_between_two_checkpoints(face: Face, saver: Saver, thread: 
     face.invoke(graph, {"log": ["in"], "n": 1}, thread)
     first = next(state for state in face.history(graph, thread) if state.next == ("a",))
     face.update(graph, thread, {"n": 2, "other": [1]}, "c")
-    diff = graph.diff(first.config, thread) if face is SYNC else asyncio.run(graph.adiff(first.config, thread))
+    diff = face.diff(graph, first.config, thread)
     assert diff == {
         "log": Change("grew", ["in"], ["in", "a", "b", "c"]),
         "n": Change("changed", 1, 2),

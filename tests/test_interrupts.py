@@ -372,3 +372,21 @@ def test_who_answered_and_when_is_kept(face: Face, saver: Saver, thread: Config)
     assert answers[asked.id]["user"] == "ada"
     assert answers[asked.id]["at"] >= (at_question.created_at or "")
     assert "answers" not in (face.get_state(graph, thread).metadata or {})
+
+
+def test_what_is_asked_beside_a_failure_is_open_and_can_be_answered(face: Face, saver: Saver, thread: Config) -> None:
+    broken = [True]
+
+    def fails(state: Log) -> Log:
+        if broken:
+            broken.pop()
+            raise OSError("failed")
+        return {"log": ["mended"]}
+
+    graph = asking(saver, ask, fails)
+    with pytest.raises(OSError, match="failed"):
+        face.invoke(graph, {}, thread)
+    state = face.get_state(graph, thread)
+    assert [found.value for found in state.interrupts] == ["?"]
+    assert [task.error is not None for task in state.tasks] == [False, True]
+    assert face.invoke(graph, Command(resume={state.interrupts[0].id: "yes"}), thread) == {"log": ["yes", "mended"]}

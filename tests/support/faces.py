@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from clew.graph.compiled import CompiledStateGraph
-from clew.types import StateSnapshot
+from clew.types import Branch, Change, StateSnapshot
 
 
 class Face(Protocol):
@@ -16,6 +16,8 @@ class Face(Protocol):
     def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]: ...
     def update(self, graph: CompiledStateGraph, config: Any, values: Any, as_node: str | None = None) -> dict[str, Any]: ...
     def bulk_update(self, graph: CompiledStateGraph, config: Any, supersteps: Any) -> dict[str, Any]: ...
+    def branches(self, graph: CompiledStateGraph, config: Any) -> list[Branch]: ...
+    def diff(self, graph: CompiledStateGraph, before: Any, after: Any) -> dict[str, Change]: ...
 
 
 class Sync:
@@ -40,6 +42,12 @@ class Sync:
     def bulk_update(self, graph: CompiledStateGraph, config: Any, supersteps: Any) -> dict[str, Any]:
         return graph.bulk_update_state(config, supersteps)
 
+    def branches(self, graph: CompiledStateGraph, config: Any) -> list[Branch]:
+        return graph.branches(config)
+
+    def diff(self, graph: CompiledStateGraph, before: Any, after: Any) -> dict[str, Change]:
+        return graph.diff(before, after)
+
 
 async def _all(found: AsyncIterator[Any]) -> list[Any]:
     return [one async for one in found]
@@ -59,13 +67,26 @@ class Async:
         return asyncio.run(graph.aget_state(config, **options))
 
     def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]:
-        return asyncio.run(_all(graph.aget_state_history(config, **options)))
+        found: list[StateSnapshot] = []
+
+        async def read() -> None:
+            async for one in graph.aget_state_history(config, **options):
+                found.append(one)  # noqa: PERF401  (not returned: `asyncio.run` of Python 3.11 takes the repr of what is)
+
+        asyncio.run(read())
+        return found
 
     def update(self, graph: CompiledStateGraph, config: Any, values: Any, as_node: str | None = None) -> dict[str, Any]:
         return asyncio.run(graph.aupdate_state(config, values, as_node))
 
     def bulk_update(self, graph: CompiledStateGraph, config: Any, supersteps: Any) -> dict[str, Any]:
         return asyncio.run(graph.abulk_update_state(config, supersteps))
+
+    def branches(self, graph: CompiledStateGraph, config: Any) -> list[Branch]:
+        return asyncio.run(graph.abranches(config))
+
+    def diff(self, graph: CompiledStateGraph, before: Any, after: Any) -> dict[str, Change]:
+        return asyncio.run(graph.adiff(before, after))
 
 
 SYNC, ASYNC = Sync(), Async()

@@ -22,7 +22,9 @@ from clew.graph import START, MessagesState, StateGraph
 from clew.graph.checking import check_thread
 from clew.graph.compiled import CompiledStateGraph
 from clew.ids import id_bytes
-from clew.runtime.drive import iterate
+from clew.runtime.drive import drive, iterate
+from clew.runtime.inspect import get_branches
+from clew.runtime.settings import Settings
 from clew.runtime.threads import Threads
 from clew.types import Outcome, Saved
 
@@ -126,6 +128,16 @@ def history(
         if not found:
             fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
         show.history(thread, found)
+
+
+@app.command("branches")
+def list_branches(thread: Thread, db: Database = Path("clew.db")) -> None:
+    """List the branches of a thread, the one that moved last first."""
+    with existing(db) as saver:
+        found = drive(get_branches(saver, Threads(), Settings(thread)))
+        if not found:
+            fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
+        show.branches(thread, found)
 
 
 @app.command("show")

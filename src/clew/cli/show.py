@@ -16,8 +16,8 @@ from rich.table import Table
 from clew.checkpoint.storage import ThreadRow
 from clew.constants import START
 from clew.graph.checking import Finding
-from clew.ids import created_ms, id_text
-from clew.types import Outcome, Paused, Result, Saved
+from clew.ids import created_ms, id_bytes, id_text, stamp_of
+from clew.types import Branch, Outcome, Paused, Result, Saved
 
 T = TypeVar("T")
 OUT: Final = Console()
@@ -104,6 +104,24 @@ def history(thread: str, found: Iterable[tuple[Saved, Mapping[str, Outcome]]]) -
             moment(saved.id).rpartition(" ")[2],
         )
     OUT.print(table)
+
+
+def branches(thread: str, found: Iterable[Branch]) -> None:
+    table = Table("branch", "head #", "left at #", "checkpoints", "last moved", title_justify="left")
+    table.title = f"Branches of thread {escape(thread)}; `clew show {escape(thread)} #` shows a checkpoint"
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for branch in found:
+        head = identity(branch.head)
+        left = "" if branch.fork_point is None else str(stamp_of(identity(branch.fork_point)))
+        name = f"{escape(branch.name)} [dim](goes on)[/]" if branch.current else escape(branch.name)
+        table.add_row(name, str(stamp_of(head)), left, str(branch.steps), moment(head))
+    OUT.print(table)
+
+
+def identity(config: Mapping[str, Any]) -> bytes:
+    """The id of the checkpoint that a config names."""
+    return id_bytes(config["configurable"]["checkpoint_id"]) or b""
 
 
 def wrote(saved: Saved, results: Mapping[str, Outcome]) -> str:

@@ -37,29 +37,9 @@ class Scope:
         rejected: per task key the question whose answer did not fit.
     """
 
-    __slots__ = (
-        "_anchor",
-        "_notes",
-        "_values",
-        "around",
-        "below",
-        "cache",
-        "children",
-        "context",
-        "control",
-        "durability",
-        "host",
-        "journal",
-        "modes",
-        "ns",
-        "number",
-        "rejected",
-        "remembers",
-        "saver",
-        "settings",
-        "step",
-        "store",
-    )
+    __slots__ = ("_anchor", "_notes", "_values", "around", "below", "cache", "children", "context", "control", "durability",
+                 "host", "journal", "modes", "ns", "number", "rejected", "remembers", "saver", "settings", "step",
+                 "store")  # fmt: skip
 
     def __init__(
         self,

@@ -14,14 +14,7 @@ from clew.engine.answers import all_asked, opened, shown
 from clew.engine.apply import apply, fold, in_order, recorded, task_key
 from clew.engine.stored import stored_result
 from clew.engine.writes import Returned
-from clew.errors import (
-    GraphDrained,
-    GraphInterrupt,
-    GraphRecursionError,
-    PersistenceError,
-    UnkeptPause,
-    UnstorableValue,
-)
+from clew.errors import GraphDrained, GraphInterrupt, GraphRecursionError, PersistenceError, UnkeptPause, UnstorableValue
 from clew.ids import task_id
 from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import Scope, TaskContext
@@ -29,7 +22,7 @@ from clew.runtime.entrance import Entrance, committed
 from clew.runtime.events import Event, Feed
 from clew.runtime.host import Finished
 from clew.runtime.policy import run_task
-from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result, Saved
+from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
     from clew.checkpoint.base import Saver
@@ -99,7 +92,7 @@ class Run:
                 yield feed.state(self.checkpoint)
             while True:
                 self.scope.begin(self.checkpoint)
-                if feed and feed.checkpoints and (saved := self._saved()):
+                if feed and feed.checkpoints and (saved := self._journal and self._journal.saved):
                     for event in feed.checkpoint(replace(saved, records={}), records):
                         yield event
                 if not self.checkpoint.frontier:
@@ -165,9 +158,6 @@ class Run:
         """Whether code of a user runs in this task, and so may have something to say while it does."""
         node = self._program.nodes[self.checkpoint.frontier[index].node]
         return node.action is not None or bool(node.routers)
-
-    def _saved(self) -> Saved | None:
-        return self._journal.saved if self._journal else None
 
     def _may_go_on(self) -> None:
         """Raises GraphDrained where the run was asked to stop, GraphRecursionError where it may take no further superstep."""
@@ -287,15 +277,22 @@ class Run:
             for event in self._ended(message.index, message.shown):
                 yield event
         if first is not None:
+            if journal and self._asked:
+                self._pause(journal)  # what the others ask is open all the same
+                await journal.keep()
             raise first
+
+    def _pause(self, journal: "Journal") -> None:
+        """Takes what the tasks of this superstep ask."""
+        for index, questions in sorted(self._asked.items()):
+            key = task_key(self.checkpoint.frontier, index)
+            journal.pause(key, all_asked(journal.saved, key, Paused(questions), self._answers.get(key, ())))
 
     async def _paused(self, results: Sequence[Result | None]) -> list[Event]:
         """Keeps what is asked and what has finished; what readers are told. A graph within a task hands its questions up."""
         frontier, asked, journal = self.checkpoint.frontier, sorted(self._asked.items()), self._journal
         if journal:
-            for index, questions in asked:
-                key = task_key(frontier, index)
-                journal.pause(key, all_asked(journal.saved, key, Paused(questions), self._answers.get(key, ())))
+            self._pause(journal)
             await journal.keep(last=not self.scope.nested)
         if self.scope.nested:
             raise GraphInterrupt(*[question for _, questions in asked for question in questions])
