@@ -114,6 +114,7 @@ def test_branches_are_listed_with_where_they_left(tmp_path: Path) -> None:
     assert rows == [["second try (goes on)", "5", "2", "2"], ["main", "3", "", "3"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -241,6 +242,7 @@ def deployed(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["app.py:graph", "app:graph", "app.py:builder", "app.py:make"])
 def test_check_finds_nothing_where_nothing_breaks(target: str, deployed: Path) -> None:
     found = clew("check", target, cwd=deployed)
@@ -266,6 +268,7 @@ def test_check_tells_which_threads_break_and_what_to_do(deployed: Path) -> None:
     assert [one["kind"] for one in listed["ended"]] == ["note", "note"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "said"),
     [
@@ -285,6 +288,7 @@ def test_check_says_what_to_type(target: str, said: str, deployed: Path) -> None
     assert "Traceback (most" not in found.stderr
 
 
+@pytest.mark.slow
 def test_check_never_makes_a_database(deployed: Path) -> None:
     found = clew("check", "app.py:graph", "--db", "other.db", cwd=deployed)
     assert found.returncode == 1

@@ -52,7 +52,7 @@ def busy(saver: Saver | None, defer: bool = True) -> CompiledStateGraph:
 
 
 @pytest.mark.parametrize("run", [drive, asyncio.run], ids=["sync", "async"])
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("kind", ["memory", pytest.param("sqlite", marks=pytest.mark.slow)])
 def test_a_crash_at_any_storage_call_costs_nothing_that_was_kept(kind: str, run: Any, tmp_path: Path) -> None:
     files = iter(range(1000))
 

@@ -46,7 +46,7 @@ def chat(saver: Saver) -> CompiledStateGraph:
 # -- loading late ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("face", [SYNC, ASYNC], ids=["sync", "async"])
+@pytest.mark.parametrize("face", [SYNC, pytest.param(ASYNC, marks=pytest.mark.slow)], ids=["sync", "async"])
 def test_listing_a_thousand_checkpoints_decodes_no_message(face: Face, thread: Config, monkeypatch: Any) -> None:
     storage = Reads()
     graph = chat(Saver(storage))

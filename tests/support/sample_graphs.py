@@ -63,7 +63,7 @@ def nested_calls(saver: Saver) -> CompiledStateGraph:
 
 
 def memory(saver: Saver) -> CompiledStateGraph:
-    """A graph within that remembers, over three inputs, with one more within it that does."""
+    """A graph within that remembers, over two inputs, with one more within it that does."""
 
     class Count(TypedDict, total=False):
         runs: Annotated[int, operator.add]
@@ -193,7 +193,7 @@ SAMPLES: dict[str, Sample] = {
         (map_reduce, (IN,)),
         (nested, (IN,)),
         (nested_calls, (IN,)),
-        (memory, (IN, IN, IN)),
+        (memory, (IN, IN)),
         (two_questions, (IN,)),
         (questions_side_by_side, (IN,)),
         (deep_questions, (IN,)),

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from clew.errors import PersistenceError
-
 HEARTBEATS: Final = 3
 """How often a lease is renewed before it would have ended."""
 
@@ -105,7 +103,7 @@ class Leases:
                 self._wake.clear()
                 continue
             for _, renew in list(self._held.values()):
-                with suppress(PersistenceError, OSError):  # the next commit hears of it, or the next heartbeat mends it
+                with suppress(BaseException):  # the next commit hears of it or the next heartbeat mends it; others have theirs
                     renew()
 
     def forget(self) -> None:
