@@ -276,8 +276,10 @@ class Journal:
             await self._write(None, kept, last=True)
 
     def _kept(self) -> list[Kept]:
+        """The outcomes taken so far, as rows, to be written now."""
         seq = self.saved.seq if self.saved else 0
-        return [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in self._outcomes]
+        taken, self._outcomes = self._outcomes, []
+        return [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in taken]
 
     async def commit(
         self,
@@ -323,7 +325,8 @@ class Journal:
         """Writes a checkpoint; what its tasks came to stands beside it, and what those of the one before came to in it."""
         sound, self.sound = self.sound, False  # until it is written, what the ledger holds is not what is stored
         delta, base = self._delta(saved.checkpoint)
-        outcomes = [[key, *over(fields)] for key, fields in self._outcomes if key != START] if not self.late else []
+        outcomes = [[key, *over(fields)] for key, fields in self._outcomes if key != START]
+        self._outcomes = []
         body = write_body(self._ledger, saved.checkpoint, delta, outcomes, saved.metadata, self.begun)
         row = Row(saved.seq, saved.id, self._stored.seq if self._stored else None, base, body)
         await self._write(row, kept, last=last, aside=aside)
@@ -365,7 +368,6 @@ class Journal:
         logs = ledger.logs() if items or row else None
         batch = Batch(self.thread, self.ns, self._number, self._head, hold.epoch, logs=logs, items=items, kept=kept, row=row)
         hold.dress(batch, leasing=self.leasing, release=last and self.leasing)
-        self._outcomes = []
 
         def write() -> None:
             hold.written(batch, stop=self.storage.storage.commit(batch))
