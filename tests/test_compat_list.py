@@ -2,7 +2,7 @@
 
 1 is `test_a_thread_remembers_and_another_does_not`, 12 `test_an_open_step_reads_live_and_by_id`, both in test_threads.py; 14 is
 test_editing.py: inference and its ambiguity, END, routers, START, each a test of its own; 19 is `test_the_shape_of_a_chunk` in
-test_streams.py; 20 is test_codec.py.
+test_streams.py; 20 is test_codec.py. Those of threads that are kept stand in test_compat_persistence.py.
 """
 
 from collections import Counter

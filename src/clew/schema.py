@@ -46,16 +46,12 @@ class Schema:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class View:
-    """How somebody sees the values: some keys, as a dict or as an instance of a schema; containers are copies (DESIGN §4).
-
-    `renamed` has old names of keys, and what they are called now, for inputs that older code has made.
-    """
+    """How somebody sees the values: some keys, as a dict or as an instance of a schema; containers are copies (DESIGN §4)."""
 
     keys: tuple[str, ...]
     managed: tuple[tuple[str, type[ManagedValue]], ...] = ()
     build: Callable[..., Any] | None = None
     root: bool = False
-    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def plain(self, values: Values) -> Any:
         """The stored keys as a dict, or the one value of a root state (None before it has any)."""
@@ -171,6 +167,14 @@ def checker(source: Any) -> Callable[[Values, Iterable[str]], None] | None:
             source(**{key: values[key] for key in fields if key in values})
 
     return check
+
+
+def refused(error: Exception) -> dict[str, str]:
+    """Per key what a pydantic model says is wrong with its value, `""` for what is wrong with the whole; empty for an error of
+    another kind."""
+    listed: Any = getattr(error, "errors", None)
+    found = cast("list[Any]", listed()) if callable(listed) else []
+    return {str(one["loc"][0]) if one["loc"] else "": one["msg"] for one in found}
 
 
 def _field_names(source: Any, hints: Mapping[str, Any]) -> Any:

@@ -356,7 +356,11 @@ class Journal:
                 raise UnstorableValue(f"the reducer produced {error.reason}", f"{key}{error.path}") from None
         self._changed.update(keys)
         self._spent += len(self._changed)
-        if self._base is None or self._spent >= len(self._entries):
+        if gone := self._entries.keys() - values.keys():  # a manifest can only add to its base
+            for key in gone:
+                del self._entries[key]
+                ledger.kept.pop(key, None)
+        if gone or self._base is None or self._spent >= len(self._entries):
             return self._entries, None
         return {key: entry for key, entry in self._entries.items() if key in self._changed}, self._base
 

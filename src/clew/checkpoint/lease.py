@@ -6,12 +6,16 @@ lease was taken over cannot write any more, for its epoch is over (DESIGN §5).
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
 HEARTBEATS: Final = 3
 """How often a lease is renewed before it would have ended."""
+
+IDLE: Final = 60.0
+"""Seconds after which the thread looks again where there is nothing to renew; a shorter lease wakes it."""
 
 _process = ""
 
@@ -70,28 +74,36 @@ def _alive(pid: int) -> str:
     return "?"
 
 
+class _Held:
+    """A lease: how often it is renewed, in seconds, and when the next time is, by the monotonic clock."""
+
+    __slots__ = ("due", "every", "renew")
+
+    def __init__(self, every: float, renew: Callable[[], Any]) -> None:
+        self.every, self.renew = every, renew
+        self.due = time.monotonic() + every
+
+
 class Leases:
     """The runs of this process that hold a thread, and the one daemon thread that renews their leases."""
 
     def __init__(self) -> None:
-        self._held: dict[bytes, tuple[float, Callable[[], Any]]] = {}
+        self._held: dict[bytes, _Held] = {}
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._every = 0.0
+        self._wakes = 0.0
 
     def __contains__(self, run: bytes) -> bool:
         return run in self._held
 
     def add(self, run: bytes, seconds: float, renew: Callable[[], Any]) -> None:
         """Renews the lease of `run` until `remove`, by calling `renew` in another thread each third of its `seconds`."""
-        self._held[run] = seconds, renew
-        every = seconds / HEARTBEATS
+        held = self._held[run] = _Held(seconds / HEARTBEATS, renew)
         if self._thread is None:
-            self._every = every
+            self._wakes = held.due
             self._thread = threading.Thread(target=self._work, name="clew leases", daemon=True)
             self._thread.start()
-        elif every < self._every:
-            self._every = every
+        elif held.due < self._wakes:
             self._wake.set()
 
     def remove(self, run: bytes) -> None:
@@ -99,12 +111,15 @@ class Leases:
 
     def _work(self) -> None:
         while True:
-            if self._wake.wait(self._every):  # a shorter lease has come
-                self._wake.clear()
-                continue
-            for _, renew in list(self._held.values()):
-                with suppress(BaseException):  # the next commit hears of it or the next heartbeat mends it; others have theirs
-                    renew()
+            self._wake.wait(max(0.0, self._wakes - time.monotonic()))
+            self._wake.clear()
+            now = time.monotonic()
+            for held in list(self._held.values()):
+                if held.due <= now:
+                    held.due = now + held.every
+                    with suppress(BaseException):  # the next commit hears of it, or the next heartbeat mends it
+                        held.renew()
+            self._wakes = min([held.due for held in list(self._held.values())], default=time.monotonic() + IDLE)
 
     def forget(self) -> None:
         """A forked child has none of its parent's runs, nor its threads."""

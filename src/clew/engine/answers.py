@@ -31,24 +31,23 @@ def open_questions(saved: Saved) -> list[Open]:
 def answers_shown(saved: Saved) -> dict[str, tuple[int, Mapping[str, Any]]]:
     """By the ids of questions when and by whom they were answered."""
     return {
-        found.id: (answer.at, answer.by)
-        for key, outcome in sorted(saved.records.items())
-        if isinstance(outcome, Paused)
-        for found in _opened(saved, key, outcome.questions)
-        for answer in saved.answers.get(key, ())
-        if answer.slot == found.question.slot
+        interrupt_id(*_place(saved, key), answer.slot): (answer.at, answer.by)
+        for key, given in sorted(saved.answers.items())
+        for answer in given
     }
 
 
 def _opened(saved: Saved, key: str, questions: Iterable[Question]) -> list[Open]:
-    """The questions of a task. Within a graph inside a task they are known by the outermost task, which is answered."""
+    return opened(_place(saved, key), key, questions)
+
+
+def _place(saved: Saved, key: str) -> tuple[bytes, str]:
+    """What the questions of a task are known by. Within a graph inside a task it is the outermost task, which is answered."""
     if saved.begun:
-        place = saved.begun[0].checkpoint, saved.begun[0].task
-    else:
-        frontier = saved.checkpoint.frontier
-        origins = (task.origin for index, task in enumerate(frontier) if task_key(frontier, index) == key)
-        place = next(origins, None) or (saved.id, key)
-    return opened(place, key, questions)
+        return saved.begun[0].checkpoint, saved.begun[0].task
+    frontier = saved.checkpoint.frontier
+    origins = (task.origin for index, task in enumerate(frontier) if task_key(frontier, index) == key)
+    return next(origins, None) or (saved.id, key)
 
 
 def opened(place: tuple[bytes, str], key: str, questions: Iterable[Question]) -> list[Open]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from clew.channels import MISSING, own
+from clew.channels import CONTAINERS, MISSING, own
 from clew.constants import START
 from clew.engine.plan import Plan
 from clew.errors import InvalidUpdateError
@@ -48,14 +48,15 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
     written: dict[str, list[Any]] = {}
     for _, result in ordered:
         for key, value in result.writes:
-            key = plan.renamed.get(key, key) if plan.renamed else key
             if key in written:
                 written[key].append(value)
             else:
                 written[key] = [value]
     after = dict(values)
     for key, writes in written.items():
-        if key not in plan.channels:  # older code has written it, whose key it is: how it is folded is not known here
+        if key not in plan.channels:  # older code has written it: how its containers are folded is not known here
+            if type(after.get(key)) not in CONTAINERS:
+                after[key] = own(writes[-1])
             continue
         try:
             after[key] = _folded(plan, key, after.get(key, MISSING), writes)

@@ -81,8 +81,15 @@ class Plan:
 
     def by_new_names(self, values: Values) -> Values:
         """Stored values, those of renamed keys under their new names as well: what the older code wrote stays for it."""
-        gained = {new: values[old] for old, new in self.renamed.items() if old in values and new not in values}
+        gained: dict[str, Any] = {}
+        for old, new in self.renamed.items():
+            if old in values and new not in values:
+                gained.setdefault(new, values[old])
         return {**values, **gained} if gained else values
+
+    def key(self, name: str) -> str:
+        """What a key that may be known by an old name is called now."""
+        return self.renamed.get(name, name)
 
     def values(self, values: Values) -> Any:
         """The whole state as streams and snapshots show it: every key of the graph, each container a copy of its own."""

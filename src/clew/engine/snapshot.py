@@ -8,6 +8,7 @@ from clew.constants import START
 from clew.engine.answers import Open, answers_shown, open_questions
 from clew.engine.answers import shown as asked
 from clew.engine.apply import fold, in_order, recorded, task_key
+from clew.engine.migrate import current
 from clew.engine.plan import Plan
 from clew.ids import created_ms, id_text, task_id
 from clew.types import Failed, Late, Outcome, PregelTask, Result, Saved, StateSnapshot, Task, Values, Write
@@ -32,6 +33,7 @@ def empty(configurable: Mapping[str, Any]) -> StateSnapshot:
 
 def live(plan: Plan, place: Place, saved: Saved) -> StateSnapshot:
     """The newest checkpoint as it stands: what finished tasks wrote is in the values, and they do not run next."""
+    saved = current(plan, saved)
     results = recorded(saved.checkpoint, saved.records)
     left = [task for task, result in zip(saved.checkpoint.frontier, results, strict=True) if result is None]
     values = _with_finished(plan, saved, results)
@@ -78,7 +80,7 @@ def _shown(
         {**metadata, **saved.metadata},
         _moment(created_ms(saved.id)),
         place.config(saved.parent) if saved.parent else None,
-        tasks := tuple(_task(saved, task, key, outcome, waiting) for task, outcome, key in shown),
+        tasks := tuple(_task(plan, saved, task, key, outcome, waiting) for task, outcome, key in shown),
         tuple(found for task in tasks for found in task.interrupts),
     )
 
@@ -94,18 +96,25 @@ def _input(task: Task) -> Result | Late:
     return Late(lambda: Result(arg())) if type(arg) is Late else Result(arg)
 
 
-def _result(outcome: Outcome | Late | None) -> Any:
-    """What a task wrote, as tasks show it."""
+def _result(plan: Plan, outcome: Outcome | Late | None) -> Any:
+    """What a task wrote, as tasks show it; older code may have written keys that have other names by now, or are gone."""
+
+    def shown(result: Result) -> Any:
+        writes = [Write(plan.key(key), value) for key, value in result.writes]
+        return update_shown(tuple(write for write in writes if write.key in plan.channels))
+
     if type(outcome) is Late:
-        return Late(lambda: update_shown(outcome().writes))
-    return update_shown(outcome.writes) if isinstance(outcome, Result) else None
+        return Late(lambda: shown(outcome()))
+    return shown(outcome) if isinstance(outcome, Result) else None
 
 
 def _names(tasks: Iterable[Task]) -> tuple[str, ...]:
     return tuple(task.node for task in tasks)
 
 
-def _task(saved: Saved, task: Task, key: str, outcome: Outcome | Late | None, waiting: Sequence[Open]) -> PregelTask:
+def _task(
+    plan: Plan, saved: Saved, task: Task, key: str, outcome: Outcome | Late | None, waiting: Sequence[Open]
+) -> PregelTask:
     index = int(key.partition(":")[0]) if task.sent else None
     path = ("__pregel_pull", task.node) if index is None else ("__pregel_push", index)
     return PregelTask(
@@ -114,7 +123,7 @@ def _task(saved: Saved, task: Task, key: str, outcome: Outcome | Late | None, wa
         path,
         outcome if isinstance(outcome, Failed) else None,
         asked(found for found in waiting if found.key == key),
-        result=_result(outcome),
+        result=_result(plan, outcome),
     )
 
 

@@ -5,15 +5,18 @@ resume   the newest checkpoint as it stands (no rule needed: a run simply goes o
 fork     an older checkpoint again: the same frontier, nothing of it done
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from clew.constants import START
 from clew.engine.apply import spend
+from clew.engine.migrate import lost
 from clew.engine.plan import Plan
 from clew.errors import UnknownNode
 from clew.schema import ROOT
-from clew.types import Checkpoint, Join, Task, Write
+from clew.types import Checkpoint, Join, Outcome, Task, Write
+
+NONE: Mapping[str, Outcome] = {}
 
 
 def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Checkpoint:
@@ -31,7 +34,8 @@ def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Ch
 
 
 def dropped(plan: Plan, parent: Checkpoint) -> Checkpoint:
-    """A checkpoint without what is pending, whose triggers are spent; joins half arrived and deferred nodes that wait stay."""
+    """A checkpoint without what is pending, whose triggers are spent; joins half arrived and deferred nodes that wait stay,
+    but for those that name a node the graph no longer has."""
     if plan.aliases:
         parent = _renamed(plan, parent)
     spent = {plan.current(task.node) for task in parent.frontier if not task.sent}
@@ -39,31 +43,28 @@ def dropped(plan: Plan, parent: Checkpoint) -> Checkpoint:
         parent,
         values=plan.completed(parent.values),
         frontier=(),
-        joins=spend(parent.joins, spent),
-        waiting=parent.waiting - spent,
+        joins={
+            join: arrived for join, arrived in spend(parent.joins, spent).items() if plan.stations.keys() >= {*join[0], join[1]}
+        },
+        waiting=frozenset(name for name in parent.waiting - spent if name in plan.stations),
     )
 
 
-def resume(plan: Plan, parent: Checkpoint) -> Checkpoint:
-    """The newest checkpoint, ready to go on with.
+def resume(plan: Plan, parent: Checkpoint, records: Mapping[str, Outcome] = NONE, thread: str | None = None) -> Checkpoint:
+    """The newest checkpoint, ready to go on with; `records` is what was kept of its tasks, `thread` is for the message.
 
     Raises:
-        UnknownNode: it is about to run a node that the graph no longer has.
+        UnknownNode: it names a node that the graph no longer has.
     """
-    for node in unknown(plan, parent):
+    for name, what in lost(plan, parent, records):
         raise UnknownNode(
-            f"The thread is about to run {node!r}, which is no longer a node of the graph. {plan.known()} Give the "
-            f"node that replaces it the old name as well, `add_node(…, aliases=[{node!r}])`, or begin anew."
+            f"{'The thread' if thread is None else f'Thread {thread!r}'} {what}. The graph has no such node any more. "
+            f"{plan.known()} Give the node that replaces it the old name as well, `add_node(…, aliases=[{name!r}])`; or go on "
+            "from elsewhere with `update_state(config, …, as_node=…)`; or begin anew with a new input."
         )
     if plan.aliases:
         parent = _renamed(plan, parent)
     return replace(parent, values=plan.completed(parent.values))
-
-
-def unknown(plan: Plan, parent: Checkpoint) -> list[str]:
-    """The nodes that a checkpoint is about to run, at once or when nothing else can, which the graph does not have."""
-    pending = [*[task.node for task in parent.frontier], *sorted(parent.waiting)]
-    return [node for node in dict.fromkeys(pending) if node not in plan.stations]
 
 
 def _renamed(plan: Plan, parent: Checkpoint) -> Checkpoint:
@@ -79,8 +80,8 @@ def _renamed(plan: Plan, parent: Checkpoint) -> Checkpoint:
     return replace(parent, joins=joins, waiting=frozenset(now(parent.waiting)), acted=tuple(now(parent.acted)))
 
 
-def fork(plan: Plan, parent: Checkpoint) -> Checkpoint:
+def fork(plan: Plan, parent: Checkpoint, thread: str | None = None) -> Checkpoint:
     """The same frontier again, nothing of it done, one step on."""
-    parent = resume(plan, parent)
+    parent = resume(plan, parent, thread=thread)
     tasks = tuple(replace(task, origin=None) for task in parent.frontier)
     return replace(parent, frontier=tasks, step=parent.step + 1, source="fork")

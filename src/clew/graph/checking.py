@@ -9,7 +9,7 @@ from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.usertypes import Opaque
 from clew.engine import snapshot
-from clew.engine.start import unknown
+from clew.engine.migrate import current, lost
 from clew.errors import ClewError
 from clew.graph.inside import graph_at, with_places
 from clew.runtime.drive import drive
@@ -57,14 +57,13 @@ def check_thread(graph: CompiledStateGraph, saver: Saver, thread: str, ns: str =
 
 
 def _findings(graph: CompiledStateGraph, saved: Saved) -> Iterator[Finding]:
-    plan, values = graph.program.plan, saved.checkpoint.values
-    for node in unknown(plan, saved.checkpoint):
+    plan = graph.program.plan
+    saved = current(plan, saved)
+    values = saved.checkpoint.values
+    for node, what in lost(plan, saved.checkpoint, saved.records):
         asks = " and waits for an answer there" if node in saved.records else ""
         remedy = f"give the node that replaces it the old name as well: add_node(…, aliases=[{node!r}])"
-        yield Finding("breaks", f"is about to run {node!r}{asks}, which is not a node any more", remedy)
-    for sources, target in saved.checkpoint.joins:
-        if gone := [name for name in (*sources, target) if name not in plan.stations]:
-            yield Finding("note", f"a join of {list(sources)} for {target!r} will never be complete: {gone} are gone")
+        yield Finding("breaks", f"{what}{asks}, which is not a node any more", remedy)
     unused = sorted(values.keys() - plan.channels.keys() - plan.renamed.keys())
     if unused:
         yield Finding("note", f"keeps {unused}, which the state does not have: kept, and not shown")

@@ -42,7 +42,7 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration |
         nodes[name] = Node(
             name,
             _inside(builder, spec) if spec.graph is not None else spec.action,
-            replace(_view(builder, spec, state), renamed=renamed) if renamed else _view(builder, spec, state),
+            _view(builder, spec, state),
             _routers(builder, name),
             _policies(builder, name, spec),
             spec.metadata,

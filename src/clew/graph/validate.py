@@ -51,31 +51,46 @@ def check_graph(
         )
 
 
-def renamed_keys(keys: Mapping[str, Any], aliases: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Old names of keys, and what they are called now. Raises GraphError for names that cannot be meant."""
-    renamed: dict[str, str] = {}
-    for key, given in aliases.items():
-        if key not in keys:
-            raise GraphError(f"The migration has aliases for {key!r}, which is not a key of the state: {sorted(keys)}.")
-        for old in (given,) if isinstance(given, str) else given:
-            if old in keys:
-                raise GraphError(f"The migration calls {old!r} an old name of {key!r}, and the state has a key of that name.")
-            if old in renamed:
+def renamed_keys(keys: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Old names of keys, and what they are called now.
+
+    Raises:
+        GraphError: a key that the state does not have, an old name that it still has, or one that two keys claim.
+    """
+    known, renamed = set(keys), dict[str, str]()
+    for key, names in aliases.items():
+        if key not in known:
+            raise GraphError(
+                f"The migration gives {key!r} other names, and the state has no such key: expected one of {sorted(known)}. The "
+                "name of now comes first, as in `Migration(aliases={'new': ['old']})`."
+            )
+        if isinstance(names, str):
+            raise GraphError(
+                f"The aliases of {key!r} are {names!r}: expected a list of names, type `{{{key!r}: [{names!r}]}}`."
+            )
+        for name in names:
+            if name in known:
                 raise GraphError(
-                    f"The migration calls {old!r} an old name of {renamed[old]!r} and of {key!r}: it can be one's only."
+                    f"The alias {name!r} of {key!r} is a key of the state itself, whose values are its own: expected a name "
+                    f"that no key has any more. Leave {name!r} out of the aliases, or out of the state."
                 )
-            renamed[old] = key
+            if name in renamed:
+                raise GraphError(
+                    f"Both {renamed[name]!r} and {key!r} have the alias {name!r}: expected one key for each old name. Take it "
+                    "out of one of them, and let a node copy the value where both need it."
+                )
+            renamed[name] = key
     return renamed
 
 
 def stopping_at(nodes: Mapping[str, Any], names: str | Sequence[str]) -> frozenset[str]:
-    """The nodes of a breakpoint. Raises GraphError where one of them is none."""
+    """The nodes of a breakpoint, by their old names too. Raises GraphError where one of them is none."""
     if names == "*":
-        return frozenset(nodes)
+        names = tuple(nodes)
     found = frozenset((names,) if isinstance(names, str) else names)
     for name in sorted(found - nodes.keys()):
         raise GraphError(f"A breakpoint names {name!r}, which is not a node: name some of {sorted(nodes)}, or '*' for all.")
-    return found
+    return found.union(*[nodes[name].aliases for name in found])
 
 
 def _known(name: str, known: set[str], what: str, how: str) -> None:

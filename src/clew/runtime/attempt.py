@@ -15,7 +15,7 @@ from clew.engine.writes import Returned, prepared, read_return, targets_of
 from clew.errors import GraphBubbleUp, GraphInterrupt, InvalidUpdateError, ParentCommand
 from clew.runtime.context import TaskContext
 from clew.runtime.host import Action, Host, Limit
-from clew.schema import View
+from clew.schema import View, refused
 from clew.types import CachePolicy, Checkpoint, Result, RetryPolicy, Send, Task, Values
 
 
@@ -95,30 +95,30 @@ async def attempt(
 
 
 def given_to(node: Node, task: Task, values: Values, context: TaskContext) -> Any:
-    """What a node is called with: the Send's own input or its view of the state; containers are copies."""
-    if not task.sent:
-        return _viewed(node, values, context)
-    return own(_by_new_names(task.arg, node.view.renamed) if node.view.renamed else task.arg)
+    """What a node is called with: the Send's own input or its view of the state; containers are copies.
 
-
-def _by_new_names(arg: Any, renamed: Mapping[str, str]) -> Any:
-    """A Send's input that older code has made, under the names that keys have now."""
-    if not isinstance(arg, dict):
-        return arg
-    arg = cast("dict[str, Any]", arg)
-    return {renamed.get(key, key) if renamed.get(key) not in arg else key: value for key, value in arg.items()}
-
-
-def _viewed(node: Node, values: Values, context: TaskContext) -> Any:
+    What a class of the user's refuses comes out as it is, with a note of what stands where, and how to mend it.
+    """
+    if task.sent:
+        return own(task.arg)
     try:
         return node.view(values, context.left)
     except Exception as error:
-        if context.scope.journal is not None:
-            error.add_note(
-                f"The state of thread {context.scope.settings.thread!r} does not fit what node {node.name!r} reads. Older code "
-                "may have kept it: write what fits with `update_state`, or let the schema take what is there."
-            )
+        thread = context.scope.settings.thread
+        if thread is not None:
+            error.add_note(_refusal(node, thread, error))
         raise
+
+
+def _refusal(node: Node, thread: str, error: Exception) -> str:
+    kind = getattr(node.view.build, "__name__", "its schema")
+    wrong = [key for key in refused(error) if key]
+    update = f"{{{', '.join(f'{key!r}: …' for key in wrong)}}}" if wrong else "{…}"
+    return (
+        f"Node {node.name!r} reads the state as {kind}, which does not take what thread {thread!r} has"
+        f"{f' under {wrong}' if wrong else ''}. Mend it with "
+        f"`update_state(config, {update}, as_node=…)`, and `invoke(None, config)`."
+    )
 
 
 async def called(

@@ -8,6 +8,7 @@ from clew.checkpoint.journal import Journal
 from clew.constants import END, START
 from clew.engine import edit
 from clew.engine.apply import recorded
+from clew.engine.migrate import current
 from clew.engine.snapshot import Place
 from clew.engine.start import begin, fork
 from clew.engine.stored import stored_result
@@ -68,12 +69,14 @@ async def _superstep(
     saved: Saved | None,
     updates: Sequence[StateUpdate],
 ) -> Saved:
-    plan, parent = program.plan, saved.checkpoint if saved else None
+    plan = program.plan
+    saved = current(plan, saved) if saved else None
+    parent = saved.checkpoint if saved else None
     first = updates[0]
     if first.as_node == END:
         after = _cleared(program, saved, first)
     elif first.as_node == COPY:
-        after = fork(plan, parent or Checkpoint(plan.initial()))
+        after = fork(plan, parent or Checkpoint(plan.initial()), settings.thread)
     elif first.as_node == INPUT:
         given = read_input(plan, first.values)
         after = begin(plan, parent, prepared(plan, given.writes))

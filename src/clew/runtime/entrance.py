@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clew.engine.answers import answered
 from clew.engine.apply import amend, fold, recorded, taken_over, task_key
+from clew.engine.migrate import current
 from clew.engine.start import begin, fork, resume
 from clew.engine.stored import stored_checkpoint
 from clew.engine.writes import Returned, prepared, read_input
@@ -101,7 +102,7 @@ class Entrance:
         if saved is not None and saved.begun != begun and (earlier := await journal.begun_by(begun)):
             saved = await journal.open(earlier)
         if saved is not None and saved.begun == begun:
-            return Entered(resume(self._plan, saved.checkpoint), saved.records, saved.answers, saved.stopped)
+            return self._resumed(current(self._plan, saved))
         if saved is not None:
             assert scope.around is not None
             base = scope.around.heads.get(journal.ns) or scope.around.scope.children.get(journal.ns)
@@ -110,6 +111,7 @@ class Entrance:
         return await self._enter(given, saved and replace(saved, records={}))
 
     async def _enter(self, given: Any, saved: Saved | None) -> Entered:
+        saved = current(self._plan, saved) if saved else None
         answer = given.resume if isinstance(given, Command) else Nothing.GIVEN
         read = None if given is None else read_input(self._plan, given)
         if read is not None:
@@ -127,7 +129,12 @@ class Entrance:
             return await self._answered(self._journal, saved, answer, read)
         if not self._journal.at_head or self._scope.nested:
             return Entered(await self._fork(saved), {}, {}, saved.stopped)
-        return Entered(resume(self._plan, saved.checkpoint), saved.records, saved.answers, saved.stopped)
+        return self._resumed(saved)
+
+    def _resumed(self, saved: Saved, answers: Answers | None = None) -> Entered:
+        """On with what is there."""
+        checkpoint = resume(self._plan, saved.checkpoint, saved.records, self._settings.thread)
+        return Entered(checkpoint, saved.records, saved.answers if answers is None else answers, saved.stopped)
 
     async def _begun(self, saved: Saved | None, read: Returned) -> Entered:
         plan = self._plan
@@ -142,15 +149,14 @@ class Entrance:
         if saved is None:
             after = amend(self._plan, Checkpoint(self._plan.initial()), [], Result(read.writes, read.targets))
             return Entered(await self._commit(after), {}, {})
-        before = Entered(resume(self._plan, saved.checkpoint), saved.records, saved.answers, saved.stopped)
-        return await self._kept(await self._beside(before, read))
+        return await self._kept(await self._beside(self._resumed(saved), read))
 
     async def _answered(self, journal: "Journal", saved: Saved, answer: Any, read: Returned | None) -> Entered:
         """`Command(resume=)` as input: the answer is kept before anything runs; on an older checkpoint it opens a branch."""
         answers: Answers = answered(
             saved, answer, time.time_ns() // 1_000_000, self._settings.metadata or {}, anew=not journal.at_head
         )
-        entered = Entered(resume(self._plan, saved.checkpoint), saved.records, answers, saved.stopped)
+        entered = self._resumed(saved, answers)
         if not journal.at_head:
             entered = Entered(await self._fork(saved), {}, answers, saved.stopped)
         if read is not None and (read.writes or read.targets):
@@ -180,7 +186,7 @@ class Entrance:
             from clew.runtime.travel import copied
 
             named = await copied(self._journal, self._target, self._settings.metadata)
-        return await self._commit(fork(self._plan, saved.checkpoint), named)
+        return await self._commit(fork(self._plan, saved.checkpoint, self._settings.thread), named)
 
     async def _commit(self, checkpoint: Checkpoint, named: tuple[int, bytes] | None = None) -> Checkpoint:
         if self._journal:

@@ -96,7 +96,8 @@ class Feed:
 
     def cached(self, task: Task, result: Result) -> Event:
         """What a task wrote that need not run again."""
-        return self._update(self._plan.current(task.node), result.writes, __metadata__={"cached": True})
+        writes = tuple(write for write in result.writes if write.key in self._plan.channels)
+        return self._update(self._plan.current(task.node), writes, __metadata__={"cached": True})
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ class Feed:
         payload = {
             "config": shown.config,
             "parent_config": shown.parent_config,
-            "values": self._plan.values(saved.checkpoint.values),
+            "values": shown.values,
             "metadata": shown.metadata,
             "next": list(shown.next),
             "tasks": [
