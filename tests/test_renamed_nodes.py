@@ -94,9 +94,7 @@ def longer(saver: Saver, last: str, **options: Any) -> CompiledStateGraph:
 def test_a_join_half_arrived_that_names_a_node_that_is_gone_is_named(face: Face, saver: Saver, thread: Config) -> None:
     face.invoke(longer(saver, "b", interrupt_before=["y"]), {}, thread)
     gone = longer(saver, "b2")
-    with pytest.raises(
-        UnknownNode, match=r"waits at the join \['a', 'b'\] → 'c', where \['a'\] arrived, for 'b'"
-    ):
+    with pytest.raises(UnknownNode, match=r"waits at the join \['a', 'b'\] → 'c', where \['a'\] arrived, for 'b'"):
         face.invoke(gone, None, thread)
     assert face.invoke(gone, {"log": ["anew"]}, thread)["log"] == ["a", "x", "anew", "a", "x", "y", "b2", "c"]
     face.invoke(longer(saver, "b", interrupt_before=["y"]), {}, thread)

@@ -26,10 +26,9 @@ from clew.checkpoint.storage import Batch, Flight, Found, Kept, Row, Waiting
 from clew.constants import START
 from clew.engine.apply import task_key
 from clew.errors import CheckpointNotFound, UnstorableValue
-from clew.ids import id_text, new_checkpoint_id, stamp_of, stamped
+from clew.ids import id_text, new_checkpoint_id, stamped
 from clew.types import Answer, Checkpoint, Failed, Link, Outcome, Paused, Result, Saved, Task
 
-BATCH: Final = 50
 STOP: Final = "!|stop"  # no task's key, for no node's name has a bar: a run has stopped here at a breakpoint
 ANSWERS: Final = "?|"  # before a task's key: the answers that it has been given
 NOTE: Final = "#|"  # before a note's: see `clew.runtime.notes`
@@ -47,8 +46,8 @@ class Journal:
         sound: no write of this journal has failed, so what it remembers is what is stored.
     """
 
-    __slots__ = ("_base", "_changed", "_entries", "_head", "_keeps", "_keys", "_ledger", "_number", "_outcomes", "_spent",
-                 "_stored", "aside", "begun", "hold", "late", "leasing", "notes", "ns", "saved", "sound",
+    __slots__ = ("_base", "_changed", "_entries", "_head", "_keeps", "_keys", "_ledger", "_noted", "_number", "_outcomes",
+                 "_spent", "_stored", "aside", "begun", "hold", "late", "leasing", "notes", "ns", "saved", "sound",
                  "storage")  # fmt: skip
 
     def __init__(self, storage: Waiting, hold: Hold, ns: str = "") -> None:
@@ -90,6 +89,7 @@ class Journal:
         self._outcomes: list[tuple[str, list[Any]]] = []
         self._keys: set[str] = set()
         self.notes: dict[str, bytes] = {}
+        self._noted: dict[str, bytes] = {}  # of the notes, those that `flush` is to write
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -129,18 +129,6 @@ class Journal:
         if not self.hold.claimed:
             self.hold.known.clear()
 
-    async def begun_by(self, begun: tuple[Link, ...]) -> bytes | None:
-        """The newest checkpoint of what was begun by just this, None where there is none. It stands after what began it."""
-        before = None
-        while rows := await self.storage.scan(self.thread, self.ns, before, BATCH):
-            for found in rows:
-                if found.row is None or found.row.seq < stamp_of(begun[-1].checkpoint):
-                    return None
-                if read_body(found.row.body).begun == begun:
-                    return found.row.id
-                before = found.row.seq
-        return None
-
     async def move(self, ns: str, begun: tuple[Link, ...]) -> None:
         """Stands in another namespace with what is saved here: the next checkpoint there grows from it."""
         found = await self.storage.load(self.thread, ns, None)
@@ -158,7 +146,12 @@ class Journal:
     @property
     def at_head(self) -> bool:
         """Whether `saved` is the newest checkpoint."""
-        return self.saved is not None and (self.saved is not self._stored or self.saved.seq == self._head)
+        return self.saved is not None and (self.unwritten or self.saved.seq == self._head)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether `saved` is yet to be written, by `flush`."""
+        return self.saved is not None and self.saved is not self._stored
 
     async def _read(self, found: Found, row: Row) -> None:
         body = read_body(row.body)
@@ -247,7 +240,9 @@ class Journal:
     def note(self, key: str, body: bytes) -> None:
         """Keeps a note beside the checkpoint at once, from whatever thread; it blocks. Raises ThreadConflict."""
         assert self.saved is not None
-        if not self.late:
+        if self.late:
+            self._noted[key] = body
+        else:
             self.hold.note(self.saved.seq, NOTE + key, body)
         self.notes[key] = body
 
@@ -269,8 +264,9 @@ class Journal:
         """The run is over: what has not been written yet is, and the lease is given back. Raises ThreadConflict."""
         await self._landed()
         kept = self._kept() if self.late else []
-        if self.late and self.saved is not None and self.saved is not self._stored:
-            kept += [Kept(self.saved.seq, NOTE + key, body) for key, body in self.notes.items()]
+        if self.saved is not None:
+            kept += [Kept(self.saved.seq, NOTE + key, body) for key, body in self._noted.items()]
+        if self.late and self.saved is not None and self.unwritten:
             await self._write_row(self.saved, kept, last=True)
         elif kept or self.hold.leased:
             await self._write(None, kept, last=True)
@@ -290,6 +286,7 @@ class Journal:
         last: bool = False,
         aside: bool = False,
         named: tuple[int, bytes] | None = None,
+        answers: Mapping[str, Sequence[Answer]] | None = None,
     ) -> Saved:
         """Commits a checkpoint that grows from `saved`, with all outcomes taken since. One transaction.
 
@@ -297,7 +294,8 @@ class Journal:
             keeps: the keys of the state, each with whether its channel `keeps_elements`.
             metadata: what to keep with it beside source and step.
             last: the lease is given back with it. aside: it may be written while the run goes on, where `self.aside` says so.
-            named: the seq and id that it is to have (`new_id`); default: the next.
+            named: the seq and id that it is to have (`new_id`); default: the next. answers: those that its tasks have been
+                given, by their keys.
 
         Raises:
             ThreadConflict: another run has moved the thread on; nothing was written.
@@ -307,13 +305,15 @@ class Journal:
         stored = self._stored.id if self._stored else None
         saved = Saved(checkpoint, id_, seq, stored, {}, dict(metadata or {}), begun=self.begun)
         self._keeps = keeps
+        beside = [(ANSWERS + key, write_answers(given)) for key, given in (answers or {}).items()]
         if self.late:
             self._ledger.dropped()
-            self._outcomes = []
+            self._outcomes = beside
         else:
-            await self._write_row(saved, [], last=last, aside=aside and self.aside)
+            kept = [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in beside]
+            await self._write_row(saved, kept, last=last, aside=aside and self.aside)
         self.saved = saved
-        self.notes = {}
+        self.notes, self._noted = {}, {}
         return saved
 
     def new_id(self) -> tuple[int, bytes]:

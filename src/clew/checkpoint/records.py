@@ -1,7 +1,7 @@
 """Checkpoints as they are listed: their rows are read; the values that a row names are loaded when somebody asks for them."""
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,7 +10,8 @@ from clew.checkpoint.ledger import Entry
 from clew.checkpoint.manifest import PAUSED, Reader, read_answers, read_body, unpacked
 from clew.checkpoint.storage import Found, Waiting, at_once
 from clew.engine.apply import task_key
-from clew.types import Answer, Outcome, Paused, Result, Saved, Task
+from clew.ids import stamp_of
+from clew.types import Answer, Link, Outcome, Paused, Result, Saved, Task
 
 BATCH: Final = 50
 
@@ -93,3 +94,19 @@ async def one(storage: Waiting, thread: str, ns: str, checkpoint_id: bytes) -> R
 def _reader(storage: Waiting, thread: str) -> Reader:
     """What is late is loaded out of a property, which cannot be awaited: it blocks, and never suspends."""
     return Reader(Waiting(storage.storage, at_once), thread)
+
+
+async def begun_by(
+    storage: Waiting, thread: str, ns: str, begun: Callable[[tuple[Link, ...]], bool], since: bytes
+) -> bytes | None:
+    """The newest checkpoint of a namespace whose `begun` is one of these, None where there is none; it stands after `since`,
+    the checkpoint that began it."""
+    before = None
+    while rows := await storage.scan(thread, ns, before, BATCH):
+        for found in rows:
+            if found.row is None or found.row.seq < stamp_of(since):
+                return None
+            if begun(read_body(found.row.body).begun):
+                return found.row.id
+            before = found.row.seq
+    return None

@@ -8,9 +8,9 @@ from dataclasses import replace
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from clew.checkpoint.manifest import read_body
+from clew.checkpoint.records import begun_by
 from clew.engine.snapshot import empty
-from clew.ids import id_bytes, stamp_of
+from clew.ids import id_bytes
 from clew.runtime.inspect import get_state
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clew.graph.node import NodeSpec
     from clew.runtime.host import Host
     from clew.runtime.settings import Settings
-    from clew.types import PregelTask, StateSnapshot
+    from clew.types import Link, PregelTask, StateSnapshot
 
 DEPTH: Final = 2
 """How far functions that a node's function calls are looked into for graphs that they call."""
@@ -118,23 +118,18 @@ async def with_states(
             inside = empty(there.configurable)
             if child.checkpointer is not True:
                 inside = await get_state(child.program.plan, saver, host, there)
-            elif newest := await _begun_by(saver, host, there, anchor, task):
+            elif newest := await _newest(saver, host, there, anchor, task):
                 inside = await get_state(child.program.plan, saver, host, replace(there, checkpoint=newest))
             task = task._replace(state=await with_states(child, saver, host, there, inside))
         tasks.append(task)
     return snapshot._replace(tasks=tuple(tasks))
 
 
-async def _begun_by(saver: Saver, host: Host, there: Settings, anchor: bytes, task: PregelTask) -> bytes | None:
+async def _newest(saver: Saver, host: Host, there: Settings, anchor: bytes, task: PregelTask) -> bytes | None:
     """The newest checkpoint of a memory that this task began; None where it has not yet."""
-    storage, before = saver.on(host), None
     key = task.name if task.path[0] == "__pregel_pull" else f"{task.path[1]}:{task.name}"
-    while rows := await storage.scan(there.thread or "", there.ns, before, 50):
-        for found in rows:
-            if found.row is None or found.row.seq < stamp_of(anchor):
-                return None
-            begun = read_body(found.row.body).begun
-            if begun and begun[-1].checkpoint == anchor and begun[-1].task == key:
-                return found.row.id
-            before = found.row.seq
-    return None
+
+    def by_task(begun: tuple[Link, ...]) -> bool:
+        return bool(begun) and (begun[-1].checkpoint, begun[-1].task) == (anchor, key)
+
+    return await begun_by(saver.on(host), there.thread or "", there.ns, by_task, anchor)

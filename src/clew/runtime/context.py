@@ -133,12 +133,13 @@ class TaskContext:
         key: the task's key in its superstep. node: its name. attempt: which try this is, from 1. since: when the first began.
         left: how many supersteps the run may still take. over: nobody listens to it any more. beat, spoke: its last heartbeat
         and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot. heads: the
-        newest checkpoints of the graphs with a memory of their own that it ran, by their namespaces. spawned: the calls of
+        newest checkpoints of the graphs with a memory of their own that it ran, by their namespaces. ended: of the graphs that
+        it ran to their end, those not written yet, as they need not be once the task has a result. spawned: the calls of
         `@task`s that it has made. held: where events go that nobody can read meanwhile, as it runs in the reader's own thread.
     """
 
-    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "error", "heads", "held", "key", "left", "metadata", "node",
-                 "origin", "over", "scope", "since", "spawned", "spoke", "triggers")  # fmt: skip
+    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "ended", "error", "heads", "held", "key", "left",
+                 "metadata", "node", "origin", "over", "scope", "since", "spawned", "spoke", "triggers")  # fmt: skip
 
     def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -151,6 +152,7 @@ class TaskContext:
         self.asked = 0
         self.answers: Mapping[str, Answer] = {}
         self.heads: dict[str, bytes] = {}
+        self.ended: dict[str, Journal] = {}
         self.origin: tuple[bytes, str] | None = None
         self.spawned: Spawned | None = None
         self.held: list[Event] | None = None
@@ -166,7 +168,7 @@ class TaskContext:
         self.over = True
         other = self.twin()
         other.triggers, other.since, other.attempt, other.answers = self.triggers, self.since, self.attempt + 1, self.answers
-        other.heads, other.origin, other.held = self.heads, self.origin, self.held
+        other.heads, other.ended, other.origin, other.held = self.heads, self.ended, self.origin, self.held
         return other
 
     def twin(self) -> "TaskContext":

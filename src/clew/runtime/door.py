@@ -23,13 +23,15 @@ def opened(saver: "Saver", scope: Scope, thread: str) -> Journal:
     Raises:
         MultipleSubgraphs: another graph inside a task is at work in the same namespace.
     """
-    around = scope.around.scope.journal if scope.around else None
-    if around is None:
+    task = scope.around
+    around = task.scope.journal if task else None
+    if task is None or around is None:
         journal = saver.journal(scope.host, thread)
         journal.leasing = True
         journal.aside = scope.durability == "async"
     else:
-        journal = Journal(saver.on(scope.host), around.hold, scope.place)
+        journal = task.ended.pop(scope.place, None) or Journal(saver.on(scope.host), around.hold, scope.place)
+        journal.storage = saver.on(scope.host)
     journal.late = scope.durability == "exit"
     if journal.hold.live.setdefault(journal.ns, journal) is not journal:
         raise MultipleSubgraphs(
@@ -49,6 +51,8 @@ async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool) -> 
     try:
         if failed or not ended or scope.remembers or around is None:  # one that is over for good need not be kept
             await journal.flush()
+        elif journal.unwritten:  # unless the task around it comes to nothing
+            around.ended[journal.ns] = journal
     except Exception:
         if not failed:
             raise

@@ -98,9 +98,13 @@ class Entrance:
         Otherwise it begins, and where it has a memory of its own, from what that was at the checkpoint around it.
         """
         scope, begun = self._scope, self._scope.begun
-        saved = await journal.open()
-        if saved is not None and saved.begun != begun and (earlier := await journal.begun_by(begun)):
-            saved = await journal.open(earlier)
+        saved = journal.saved if journal.unwritten else await journal.open()
+        if saved is not None and saved.begun != begun:
+            from clew.checkpoint.records import begun_by  # late: a graph that keeps nothing need not import what keeps
+
+            since = begun[-1].checkpoint
+            earlier = await begun_by(journal.storage, journal.thread, journal.ns, begun.__eq__, since)
+            saved = await journal.open(earlier) if earlier else saved
         if saved is not None and saved.begun == begun:
             return self._resumed(current(self._plan, saved))
         if saved is not None:
@@ -149,48 +153,46 @@ class Entrance:
         if saved is None:
             after = amend(self._plan, Checkpoint(self._plan.initial()), [], Result(read.writes, read.targets))
             return Entered(await self._commit(after), {}, {})
-        return await self._kept(await self._beside(self._resumed(saved), read))
+        return await self._beside(self._resumed(saved), read)
 
     async def _answered(self, journal: "Journal", saved: Saved, answer: Any, read: Returned | None) -> Entered:
         """`Command(resume=)` as input: the answer is kept before anything runs; on an older checkpoint it opens a branch."""
         answers: Answers = answered(
             saved, answer, time.time_ns() // 1_000_000, self._settings.metadata or {}, anew=not journal.at_head
         )
+        more = read if read is not None and (read.writes or read.targets) else None
         entered = self._resumed(saved, answers)
         if not journal.at_head:
-            entered = Entered(await self._fork(saved), {}, answers, saved.stopped)
-        if read is not None and (read.writes or read.targets):
-            entered = await self._beside(entered, read)
-        return await self._kept(entered)
+            entered = Entered(await self._fork(saved, None if more else answers), {}, answers, saved.stopped)
+        elif answers and more is None:
+            for key, given in answers.items():
+                journal.answer(key, given)
+            await journal.keep()
+        return entered if more is None else await self._beside(entered, more)
 
     async def _beside(self, entered: Entered, read: Returned) -> Entered:
         """Commits these writes and targets beside what is pending, whose tasks keep their answers."""
         saved = self._journal.saved if self._journal else None
         before = taken_over(entered.checkpoint, saved.id) if saved else entered.checkpoint
         done = recorded(before, entered.records)
-        after = await self._commit(amend(self._plan, before, done, Result(read.writes, read.targets)))
-        return Entered(after, {}, _moved(before, after, done, entered.answers), entered.stopped)
+        after = amend(self._plan, before, done, Result(read.writes, read.targets))
+        answers = _moved(before, after, done, entered.answers)
+        return Entered(await self._commit(after, answers=answers), {}, answers, entered.stopped)
 
-    async def _kept(self, entered: Entered) -> Entered:
-        """Keeps the answers before anything runs."""
-        if self._journal and entered.answers:
-            for key, given in entered.answers.items():
-                self._journal.answer(key, given)
-            await self._journal.keep()
-        return entered
-
-    async def _fork(self, saved: Saved) -> Checkpoint:
+    async def _fork(self, saved: Saved, answers: Answers | None = None) -> Checkpoint:
         """The same frontier again as a branch, along with the graph inside a task that the config named."""
         named = None
         if self._target and self._journal:
             from clew.runtime.travel import copied
 
             named = await copied(self._journal, self._target, self._settings.metadata)
-        return await self._commit(fork(self._plan, saved.checkpoint, self._settings.thread), named)
+        return await self._commit(fork(self._plan, saved.checkpoint, self._settings.thread), named, answers)
 
-    async def _commit(self, checkpoint: Checkpoint, named: tuple[int, bytes] | None = None) -> Checkpoint:
+    async def _commit(
+        self, checkpoint: Checkpoint, named: tuple[int, bytes] | None = None, answers: Answers | None = None
+    ) -> Checkpoint:
         if self._journal:
-            await committed(self._program, self._settings, self._journal, checkpoint, named=named)
+            await committed(self._program, self._settings, self._journal, checkpoint, named=named, answers=answers)
         return checkpoint
 
 
@@ -203,10 +205,11 @@ async def committed(
     last: bool = False,
     aside: bool = False,
     named: tuple[int, bytes] | None = None,
+    answers: Answers | None = None,
 ) -> Saved:
     """Commits a checkpoint of a run; see `Journal.commit`. Raises ThreadConflict, UnstorableValue."""
     stored = stored_checkpoint(program.plan, checkpoint)
-    return await journal.commit(stored, program.keeps, settings.metadata, last=last, aside=aside, named=named)
+    return await journal.commit(stored, program.keeps, settings.metadata, last=last, aside=aside, named=named, answers=answers)
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None], answers: Answers) -> Answers:

@@ -14,15 +14,16 @@ from clew.engine.answers import all_asked, opened, shown
 from clew.engine.apply import apply, fold, in_order, recorded, task_key
 from clew.engine.stored import stored_result
 from clew.engine.writes import Returned
-from clew.errors import GraphDrained, GraphInterrupt, GraphRecursionError, PersistenceError, UnkeptPause, UnstorableValue
+from clew.errors import GraphInterrupt, ParentCommand, PersistenceError, UnkeptPause, UnstorableValue
 from clew.ids import task_id
 from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import Scope, TaskContext
 from clew.runtime.entrance import Entrance, committed
 from clew.runtime.events import Event, Feed
 from clew.runtime.host import Finished
+from clew.runtime.limits import may_go_on
 from clew.runtime.policy import run_task
-from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result
+from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result, Task
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
     from clew.checkpoint.base import Saver
@@ -129,6 +130,9 @@ class Run:
                 if feed and feed.values and feed.wrote(results):
                     yield feed.state(self.checkpoint)
             failed = False
+        except ParentCommand:  # the graph has ended, if not as it was drawn
+            failed = False
+            raise
         finally:
             await self._host.close()
             if self._journal:
@@ -160,17 +164,10 @@ class Run:
         return node.action is not None or bool(node.routers)
 
     def _may_go_on(self) -> None:
-        """Raises GraphDrained where the run was asked to stop, GraphRecursionError where it may take no further superstep."""
-        if self._entering():
-            return
-        control = self.scope.control
-        if control is not None and control.drain_requested:
-            raise GraphDrained(control.drain_reason or "", kept=self._journal is not None)
-        if self._journal is not None and self._journal.hold.stop:
-            raise GraphDrained("another run wants the thread, with `on_busy='interrupt'`")
-        if self._left <= 0:
-            raise GraphRecursionError(self._exhausted())
-        self._left -= 1
+        """Counts a superstep. Raises GraphDrained, GraphRecursionError."""
+        if not self._entering():
+            may_go_on(self.scope, self._left, self.checkpoint.frontier)
+            self._left -= 1
 
     # -- one superstep ----------------------------------------------------------------------------------------------
 
@@ -208,26 +205,34 @@ class Run:
 
     async def _alone(self, index: int) -> Result | None:
         """The superstep's only task: run here, without a hop; its result is kept by the commit that follows."""
-        checkpoint, program = self.checkpoint, self._program
-        task = checkpoint.frontier[index]
         context = self._context(index)
         context.held = self._said if self._feed else None
         try:
-            node = program.nodes[task.node]
-            result, shown = await run_task(program.plan, node, self._host, task, checkpoint.values, context)
+            task, result, shown = await self._ran(index, context)
             if self._journal:
-                self._journal.take(context.key, task, stored_result(program.plan, result))
+                self._journal.take(context.key, task, stored_result(self._program.plan, result))
         except GraphInterrupt as pause:
             self._asked[index] = pause.questions
             return None
         except Exception as error:
             await self._failed([index], error)
             raise
-        finally:
-            context.over = True
         if self._feed:
             self._held.append((index, shown))
         return result
+
+    async def _ran(self, index: int, context: TaskContext) -> tuple[Task, Result, Returned]:
+        """Runs a task. Where it comes to no result, the graphs inside it that have ended are kept, to answer when it does."""
+        checkpoint, program = self.checkpoint, self._program
+        task = checkpoint.frontier[index]
+        try:
+            return task, *await run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
+        except BaseException:
+            for journal in context.ended.values():
+                await journal.flush()
+            raise
+        finally:
+            context.over = True
 
     async def _stop(self) -> None:
         """Notes that the run has stopped here at a breakpoint. A graph inside a task stops those around it as well."""
@@ -334,20 +339,16 @@ class Run:
         return self._feed.failed(task_key(frontier, index), node.name, error)
 
     def _launch(self, index: int) -> None:
-        checkpoint, program, host = self.checkpoint, self._program, self._host
-        task, context = checkpoint.frontier[index], self._context(index)
-        node = program.nodes[task.node]
+        context = self._context(index)
 
         async def body() -> Finished:
             try:
-                result, shown = await run_task(program.plan, node, host, task, checkpoint.values, context)
+                _, result, shown = await self._ran(index, context)
             except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
                 return Finished(index, None, None, error)
-            finally:
-                context.over = True
             return Finished(index, result, shown, None)
 
-        host.start(body)
+        self._host.start(body)
 
     async def _advance(self, results: list[Result]) -> None:
         """Applies a superstep and commits what comes of it. Where it cannot be applied, its tasks run again on resume."""
@@ -383,13 +384,3 @@ class Run:
             text = "".join(traceback.format_exception(error))
             journal.fail(keys, Failed(type(error).__name__, str(error), text))
         await journal.keep()
-
-    def _exhausted(self) -> str:
-        names = sorted({task.node for task in self.checkpoint.frontier})
-        within = [segment.partition(":")[0] for segment in self.scope.ns]
-        inside = f", in the graph within {' / '.join(within)!r}" if within else ""
-        thread = "" if self._journal is None else " The thread is kept: go on with `invoke(None, config)`."
-        return (
-            f"The run took {self._settings.recursion_limit} supersteps and is not at its end; {names} would run next{inside}. "
-            'Does a loop have no way out? Otherwise allow more: `config={"recursion_limit": 1000}`.' + thread
-        )
