@@ -87,7 +87,7 @@ class Run:
         try:
             records = await self._start(given)
             entered = self.checkpoint
-            if feed and feed.values and (given is None or not self._entering()):
+            if feed and feed.values and (given is None or self._answers or not self._entering()):
                 yield feed.state(self.checkpoint)
             while True:
                 self.scope.begin(self.checkpoint)
