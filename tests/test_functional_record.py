@@ -1,5 +1,6 @@
 """What a workflow has on record: questions in tasks, and calls that are told apart by place, name and arguments."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from support.tasks import RAN, asks, double
 from clew.checkpoint.base import Saver
 from clew.errors import ArgumentsChanged, TaskMismatch, UnstorableValue
 from clew.func import entrypoint, task
-from clew.types import Command, interrupt
+from clew.types import Command, RetryPolicy, interrupt
 
 Config = dict[str, Any]
 
@@ -114,3 +115,75 @@ def test_arguments_that_cannot_be_stored(face: Face, saver: Saver, thread: Confi
     assert face.invoke(entrypoint()(workflow), 0) == 1
     with pytest.raises(UnstorableValue, match="task 'takes' was called with"):
         face.invoke(entrypoint(checkpointer=saver)(workflow), 0, thread)
+
+
+def test_a_result_that_cannot_be_stored_names_its_task(face: Face, saver: Saver, thread: Config) -> None:
+    @task
+    def returns(x: int) -> Any:
+        return {"found": lambda: x}
+
+    @entrypoint(checkpointer=saver)
+    def workflow(given: int) -> int:
+        return len(returns(given).result())
+
+    with pytest.raises(UnstorableValue, match=r"at \['found'\]: task 'returns' returned"):
+        face.invoke(workflow, 0, thread)
+
+
+def test_new_calls_beside_one_another_are_all_kept(face: Face, saver: Saver, thread: Config) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    @task
+    def fresh(x: int) -> int:
+        RAN.append(f"fresh {x}")
+        both.wait()
+        return x
+
+    def asking(body: Callable[[], list[Any]]) -> Any:
+        return deployed(saver, lambda: [*body(), interrupt("first?")])
+
+    def with_new_ones() -> list[Any]:
+        futures = [fresh(5), fresh(6)]
+        return [*[future.result() for future in futures], double(1).result(), double(2).result()]
+
+    face.invoke(asking(lambda: [double(1).result(), double(2).result()]), 0, thread)
+    face.invoke(asking(with_new_ones), Command(resume="x"), thread)
+    assert face.invoke(asking(with_new_ones), Command(resume="y"), thread) == [5, 6, 2, 4, "x", "y"]
+    assert sorted(RAN, key=str) == [1, 2, "fresh 5", "fresh 6"]
+
+
+def test_code_that_calls_in_a_comprehension_is_that_around_it(face: Face, saver: Saver, thread: Config) -> None:
+    numbers = [1]
+
+    def before() -> list[Any]:
+        return [double(x).result() for x in numbers]
+
+    def after() -> list[Any]:
+        return ["and more", *[double(x).result() for x in numbers]]
+
+    face.invoke(deployed(saver, before), 0, thread)
+    numbers[0] = 2
+    with pytest.raises(TaskMismatch):
+        face.invoke(deployed(saver, after), Command(resume="x"), thread)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_the_caller_does_to_a_result_is_not_on_record(face: Face, saver: Saver, thread: Config, kept: bool) -> None:
+    failed: list[int] = []
+
+    @task
+    def makes(x: int) -> list[int]:
+        return [x]
+
+    policy = RetryPolicy(initial_interval=0, jitter=False, retry_on=OSError)
+
+    @entrypoint(checkpointer=saver if kept else None, retry_policy=policy)
+    def workflow(given: int) -> list[int]:
+        found = makes(given).result()
+        found.append(2)
+        if not failed:
+            failed.append(1)
+            raise OSError("after that")
+        return found
+
+    assert face.invoke(workflow, 1, thread) == [1, 2]

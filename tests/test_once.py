@@ -121,6 +121,55 @@ def test_an_answer_that_says_neither_is_refused_and_can_be_given_anew(face: Face
     with pytest.raises(OutcomeUnknown, match=r"answered with 'yes': expected \{\"result\": …\}"):
         face.invoke(graph, Command(resume="yes"), thread)
     assert bank.charged == [7]
+    answered = face.invoke(graph, Command(resume={"result": "as the bank says"}), thread)
+    assert answered["log"] == ["as the bank says"]
+
+
+def test_an_answer_is_for_the_call_it_was_asked_about_and_no_later_one(face: Face, saver: Saver, thread: Config) -> None:
+    bank = Bank()
+    graph = died(face, saver, thread, bank)
+    face.invoke(graph, None, thread)
+    bank.dies = True
+    with pytest.raises(Crash):
+        face.invoke(graph, Command(resume={"retry": True}), thread)
+    again = paying(Saver(saver.storage), bank)
+    assert "__interrupt__" in face.invoke(again, None, thread)
+    assert bank.charged == [7, 7]
+    assert face.invoke(again, Command(resume={"retry": True}), thread)["log"] == ["charged 7"]
+
+
+def test_what_the_node_does_to_a_result_is_not_on_record(face: Face, saver: Saver, thread: Config) -> None:
+    tried: list[int] = []
+
+    def node(state: Log, runtime: Runtime[Any]) -> Log:
+        log: list[str] = runtime.once("read", lambda: ["as it was"])
+        log.append("and more")
+        tried.append(1)
+        if len(tried) == 1:
+            raise OSError("after that")
+        return {"log": log}
+
+    policy = RetryPolicy(initial_interval=0, jitter=False, retry_on=OSError)
+    builder = StateGraph(Log).add_node("node", node, retry_policy=policy).add_edge(START, "node")
+    for kept in (saver, None):
+        tried.clear()
+        assert face.invoke(builder.compile(kept), {}, thread)["log"][-2:] == ["as it was", "and more"]
+        assert len(tried) == 2
+
+
+def test_a_function_that_returns_a_coroutine_was_not_called(saver: Saver, thread: Config) -> None:
+    called: list[int] = []
+
+    async def charge() -> None:
+        called.append(1)
+
+    async def node(state: Log, runtime: Runtime[Any]) -> Log:
+        return {"other": await runtime.once("charge", lambda: charge())}
+
+    graph = StateGraph(Log).add_node(node).add_edge(START, "node").compile(saver)
+    with pytest.raises(TypeError, match="Hand in the async function itself"):
+        ASYNC.invoke(graph, {}, thread)
+    assert called == []
 
 
 def test_where_nobody_knows_it_may_be_done_again_or_fail(face: Face, saver: Saver, thread: Config) -> None:

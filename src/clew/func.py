@@ -11,6 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import replace
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from clew.channels import LastValue
@@ -18,11 +19,12 @@ from clew.constants import PREVIOUS
 from clew.engine.plan import Plan, Station
 from clew.errors import GraphError
 from clew.graph.compiled import CompiledStateGraph
-from clew.graph.node import is_generator, name_of
+from clew.graph.node import check_name, is_generator, name_of
 from clew.graph.state import Retries, StateGraph
 from clew.runtime.asking import digest_of
 from clew.runtime.attempt import Node, Policies, Program
 from clew.runtime.context import GIVERS
+from clew.runtime.events import ENTERED
 from clew.runtime.host import Action, limit_of
 from clew.runtime.spawn import Callee, spawn
 from clew.schema import ROOT, View
@@ -38,6 +40,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 CHANNELS = {ROOT: LastValue(), PREVIOUS: LastValue()}
 VIEW = View((ROOT,), root=True)
+COMPREHENSIONS = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
 
 
 class TaskFuture(Protocol[T_co]):
@@ -74,8 +77,7 @@ class TaskFunction(Generic[P, T]):
                 f"Task {self.name!r} was called outside of a run: call it in an @entrypoint, a node or another task; to call "
                 f"the function itself, `{self.name}.__wrapped__(…)`."
             )
-        code = sys._getframe(1).f_code  # pyright: ignore[reportPrivateUsage]  (the only way to know who calls)
-        return spawn(context, self._callee, args, dict(kwargs), digest_of(code))
+        return spawn(context, self._callee, args, dict(kwargs), digest_of(_calling()))
 
     def clear_cache(self, cache: BaseCache[Any]) -> None:
         """Forgets what `cache` holds of this task."""
@@ -129,11 +131,20 @@ def task(
     if is_generator(func):
         raise NotImplementedError(f"Task {name_of(func)!r} is a generator, which a task cannot be: return a list.")
     known_as = name or name_of(func)
+    check_name(known_as)
     retry = () if retry_policy is None else (retry_policy,) if isinstance(retry_policy, RetryPolicy) else tuple(retry_policy)
     limit = None if timeout is None else limit_of(timeout)
     spaces = ("clew", func.__module__, func.__qualname__, known_as)
     policies = Policies(retry, _by_arguments(cache_policy), limit, None, spaces)
     return TaskFunction[..., Any](func, known_as, policies if retry or cache_policy or limit else None)
+
+
+def _calling() -> CodeType:
+    """The function that calls a task. A comprehension, which is one of its own before Python 3.12, counts to that around it."""
+    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]  (the only way to know who calls)
+    while frame.f_code.co_name in COMPREHENSIONS and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code
 
 
 class _TaskMaker(Protocol):
@@ -219,6 +230,7 @@ class entrypoint:
         builder = StateGraph(cast("Any", object), context_schema=self._context).add_node(name, func, **self._node)
         graph = builder.add_edge("__start__", name).compile(**self._compiled, name=name)
         plan = replace(graph.program.plan, channels=CHANNELS, entry=name)
-        graph.program = Program(plan, graph.program.nodes, plan.keeps)
+        nodes = {**graph.program.nodes, name: replace(graph.program.nodes[name], triggers=ENTERED)}
+        graph.program = Program(plan, nodes, plan.keeps)
         functools.update_wrapper(cast("Any", graph), func, updated=())
         return graph

@@ -16,6 +16,7 @@ from clew.shown import StateSnapshot as StateSnapshot
 from clew.shown import StateUpdate as StateUpdate
 
 T = TypeVar("T")
+S = TypeVar("S")
 if TYPE_CHECKING:  # defaults of type variables (PEP 696) are Python's own from 3.13 on
     from datetime import timedelta
 
@@ -120,11 +121,11 @@ class Command(Generic[N]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinalValue(Generic[T]):
+class FinalValue(Generic[T, S]):
     """What an `@entrypoint` returns to part its result, `value`, from what the next run finds as `previous`, `save`."""
 
     value: T
-    save: Any
+    save: S
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ FILES: Final = (
     "drawings",
     "pauses",
     "within",
+    "functional",
 )
 WRITTEN_FOR: Final = "clew"
 

@@ -11,6 +11,7 @@ from clew.engine.apply import fold, in_order, recorded, task_key
 from clew.engine.migrate import current
 from clew.engine.plan import Plan
 from clew.ids import created_ms, id_text, task_id
+from clew.schema import ROOT
 from clew.types import Failed, Late, Outcome, PregelTask, Result, Saved, StateSnapshot, Task, Values, Write
 
 
@@ -115,7 +116,7 @@ def _names(tasks: Iterable[Task]) -> tuple[str, ...]:
 def _task(
     plan: Plan, saved: Saved, task: Task, key: str, outcome: Outcome | Late | None, waiting: Sequence[Open]
 ) -> PregelTask:
-    index = int(key.partition(":")[0]) if task.sent else None
+    index = int(key.partition(":")[0]) if task.sent and task.node != plan.entry else None
     path = ("__pregel_pull", task.node) if index is None else ("__pregel_push", index)
     return PregelTask(
         task_id(*(task.origin or (saved.id, key))),
@@ -128,8 +129,11 @@ def _task(
 
 
 def update_shown(writes: tuple[Write, ...]) -> Any:
-    """Writes as streams and tasks show them: a dict; a list of dicts where a key was written more than once; None for none."""
+    """Writes as streams and tasks show them: a dict; a list of dicts where a key was written more than once; None for none. Of
+    a state that is one value, that."""
     if not writes:
         return None
     shown = dict(writes)
+    if ROOT in shown:
+        return shown[ROOT]
     return shown if len(shown) == len(writes) else [{key: value} for key, value in writes]

@@ -1,17 +1,21 @@
 """What `interrupt` does inside a task: the answer on record is delivered, or the task is paused."""
 
 import warnings
+from collections.abc import Callable
 from hashlib import blake2b
 from types import CodeType
 from typing import Any, NamedTuple, cast
 
 from clew.checkpoint.codec import encode
-from clew.errors import GraphInterrupt, InterruptMismatch, QuestionChanged
+from clew.errors import GraphInterrupt, InterruptMismatch, OutcomeUnknown, QuestionChanged
 from clew.types import Answer, Question
 
 
 class Asking(NamedTuple):
-    """One `interrupt` call: which of the task's it is, what it asks, and with which code."""
+    """One `interrupt` call: which of the task's it is, what it asks, and with which code.
+
+    `read` makes of the answer what the caller gets, in place of a schema.
+    """
 
     slot: str
     value: Any
@@ -19,6 +23,7 @@ class Asking(NamedTuple):
     schema: Any
     strict: bool
     code: CodeType
+    read: Callable[[Any], Any] | None = None
 
 
 class Rejected(Exception):
@@ -41,11 +46,12 @@ def ask(answer: Answer | None, asking: Asking, node: str) -> Any:
         raise GraphInterrupt(question)
     if answer.asked != asked and not asking.named:
         _reads_differently(answer, question, asking.strict, node)
-    if asking.schema is None or isinstance(asking.schema, dict):
+    read = asking.read
+    if read is None and (asking.schema is None or isinstance(asking.schema, dict)):
         return answer.value
     try:
-        return _adapter(asking.schema).validate_python(answer.value)
-    except ValueError as error:
+        return read(answer.value) if read else _adapter(asking.schema).validate_python(answer.value)
+    except (ValueError, OutcomeUnknown) as error:
         raise Rejected(question, error) from None
 
 

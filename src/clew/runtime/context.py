@@ -203,14 +203,16 @@ class TaskContext:
             return (*self.scope.ns, first, name)
         return (*self.scope.ns, first, *((str(self.calls - 1),) if self.calls > 1 else ()))
 
-    def ask(self, value: Any, key: str | None, schema: Any, strict: bool, code: Any) -> Any:
-        """`interrupt`, for this task; see `clew.types.interrupt`."""
+    def ask(
+        self, value: Any, key: str | None, schema: Any, strict: bool, code: Any, read: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """`interrupt`, for this task; see `clew.types.interrupt`. `read` makes of the answer what the caller gets."""
         from clew.runtime.asking import Asking, Rejected, ask  # late: few graphs ask
 
         own = str(self.asked) if key is None else f"={key}"
         self.asked += key is None
         slot, outermost = self.slot(own)
-        asking = Asking(slot, value, key is not None, schema, strict, code)
+        asking = Asking(slot, value, key is not None, schema, strict, code, read)
         try:
             return ask(outermost.answers.get(slot), asking, self.node)
         except Rejected as rejected:

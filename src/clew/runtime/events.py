@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from clew.runtime.context import Scope
 
 MODES: Final = ("values", "updates", "custom", "tasks", "checkpoints", "debug")
+ENTERED: Final = (START,)
+"""The triggers of a node that an input is handed to as it is."""
 
 
 class Event(NamedTuple):
@@ -48,14 +50,18 @@ class Feed:
             is to be read while they do.
     """
 
-    __slots__ = ("_keys", "_modes", "_plan", "_scope", "beside", "checkpoints", "tasks", "updates", "values")
+    __slots__ = ("_keys", "_modes", "_plan", "_returns", "_scope", "beside", "checkpoints", "tasks", "updates", "values")
 
-    def __init__(self, plan: Plan, scope: "Scope", keys: str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self, plan: Plan, scope: "Scope", keys: str | Sequence[str] | None = None, *, returns: str = "__end__"
+    ) -> None:
+        """`returns` is the key that `tasks` shows what an entry plan's function returned under."""
         modes = scope.modes
         self._plan = plan
         self._scope = scope
         self._modes = modes
         self._keys = keys
+        self._returns = returns
         self.values = "values" in modes
         self.updates = "updates" in modes
         self.tasks = bool(modes & {"tasks", "debug"})
@@ -108,7 +114,7 @@ class Feed:
                 "id": task_id(self._scope.anchor, key),
                 "name": node.name,
                 "input": task.arg if task.sent else node.view.plain(checkpoint.values),
-                "triggers": ("__pregel_push",) if task.sent else node.triggers,
+                "triggers": node.triggers if not task.sent or node.triggers == ENTERED else ("__pregel_push",),
             }
             given = self._scope.settings.given
             tags = {"tags": [*given["tags"]]} if given.get("tags") else {}
@@ -126,7 +132,7 @@ class Feed:
         if self.updates:
             yield self._update(name, shown.writes, **({"__metadata__": {"cached": True}} if shown.cached else {}))
         if self.tasks and not shown.cached:
-            yield from self._task("task_result", self._result(key, name, None, _by_key(shown.writes)))
+            yield from self._task("task_result", self._result(key, name, None, self._written(shown.writes)))
 
     def paused(self, before: Checkpoint, key: str, name: str, waiting: tuple[Interrupt, ...]) -> Iterator[Event]:
         """What one task waits for, with the state as it was before its superstep."""
@@ -136,6 +142,10 @@ class Feed:
             state = self.shown_state(before)
             shown = cast("dict[str, Any]", state) if type(state) is dict else {}
             yield self._event("values", {**shown, "__interrupt__": waiting})
+        yield from self.waiting(key, name, waiting)
+
+    def waiting(self, key: str, name: str, waiting: tuple[Interrupt, ...]) -> Iterator[Event]:
+        """How one task has ended that waits for an answer."""
         if self.tasks:
             asked = [{"value": w.value, "id": w.id, "response_schema": w.response_schema} for w in waiting]
             yield from self._task("task_result", {**self._result(key, name, None, {}), "interrupts": asked})
@@ -147,6 +157,12 @@ class Feed:
     def failed(self, key: str, name: str, error: BaseException) -> Iterator[Event]:
         if self.tasks:
             yield from self._task("task_result", self._result(key, name, error, {}))
+
+    def _written(self, writes: tuple[Write, ...]) -> dict[str, Any]:
+        if self._plan.entry is None:
+            return _by_key(writes)
+        (value,) = [write.value for write in self._seen(iter(writes))]
+        return {self._returns: value}
 
     def _result(self, key: str, name: str, error: BaseException | None, result: Any) -> dict[str, Any]:
         return {"id": task_id(self._scope.anchor, key), "name": name, "error": error, "result": result, "interrupts": []}

@@ -122,7 +122,10 @@ class Host(Protocol):
         ...
 
     async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
-        """Waits for the ends of these; of each what it raised, and whether somebody has heard of that."""
+        """Waits for the ends of these; of each what it raised, and whether somebody has heard of that.
+
+        `cancel` is for those that nobody waits for any more: those that can be are stopped, the others are left to themselves.
+        """
         ...
 
     def emit(self, event: Event) -> None:

@@ -19,7 +19,7 @@ from clew.ids import task_id
 from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import Scope, TaskContext
 from clew.runtime.entrance import Entrance, committed
-from clew.runtime.events import Event, Feed
+from clew.runtime.events import ENTERED, Event, Feed
 from clew.runtime.host import Finished
 from clew.runtime.limits import may_go_on
 from clew.runtime.policy import run_task
@@ -41,8 +41,7 @@ class Run:
     """
 
     __slots__ = ("_answers", "_asked", "_feed", "_held", "_host", "_journal", "_left", "_on_busy", "_passed", "_program",
-                 "_said",
-                 "_saver", "_settings", "_stops", "checkpoint", "interrupts", "scope")  # fmt: skip
+                 "_said", "_saver", "_settings", "_stops", "checkpoint", "interrupts", "scope")  # fmt: skip
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class Run:
         try:
             records = await self._start(given)
             entered = self.checkpoint
-            if feed and feed.values and (given is None or not self._entering()):
+            if feed and feed.values and (given is None or self._answers or not self._entering()):
                 yield feed.state(self.checkpoint)
             while True:
                 self.scope.begin(self.checkpoint)
@@ -111,7 +110,12 @@ class Run:
                 for event in self._begun(results) if feed else ():
                     yield event
                 if len(missing) == 1 and not (feed and feed.beside and self._speaks(missing[0])):
-                    results[missing[0]] = await self._alone(missing[0])
+                    try:
+                        results[missing[0]] = await self._alone(missing[0])
+                    except Exception:
+                        for event in self._said:
+                            yield event
+                        raise
                 elif missing:
                     async for event in self._together(missing, results):
                         yield event
@@ -198,7 +202,7 @@ class Run:
         # the step that runs now has been counted already
         context = TaskContext(self.scope, task_key(frontier, index), node.name, self._left + 1, node.metadata)
         context.origin = task.origin
-        context.triggers = ("__pregel_push",) if task.sent else node.triggers
+        context.triggers = node.triggers if not task.sent or node.triggers == ENTERED else ("__pregel_push",)
         if self._answers:
             context.answers = {answer.slot: answer for answer in self._answers.get(context.key, ())}
         return context
@@ -308,7 +312,7 @@ class Run:
                 UnkeptPause,
                 stacklevel=2,
             )
-        feed, before, events = self._feed, self.checkpoint, list[Event]()
+        feed, before, events = self._feed, self.checkpoint, [*self._said]
         for index, questions in asked:
             key = task_key(frontier, index)
             waiting = shown(opened(frontier[index].origin or (self.scope.anchor, key), key, questions))

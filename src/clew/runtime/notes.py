@@ -29,14 +29,14 @@ class Notes:
         return self._keep is not None
 
     def get(self, key: str) -> Any:
-        """The note of this key; NOTHING where there is none."""
-        if key in self._made:
-            return self._made[key]
-        if key not in self._found:
-            return NOTHING
+        """The note of this key, NOTHING where there is none. Where notes outlive the process it is as it was when it was
+        kept, whatever was done to its value since."""
+        found = self._made.get(key, self._found.get(key, NOTHING))
+        if found is NOTHING or not self.kept:
+            return found
         from clew.checkpoint.codec import decode  # late: a graph that keeps nothing need not import what keeps
 
-        return decode(self._found[key])
+        return decode(found)
 
     def numbered(self, prefix: str) -> dict[int, Any]:
         """The notes whose key is `prefix` and a number, by that."""
@@ -53,5 +53,6 @@ class Notes:
         if self._keep is not None:
             from clew.checkpoint.codec import encode
 
-            self._keep(key, encode(value))
+            value = encode(value)
+            self._keep(key, value)
         self._made[key] = value

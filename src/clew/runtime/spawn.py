@@ -6,19 +6,23 @@ waits: that is what `run_task` does, for these as for nodes.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from clew.channels import own
+from clew.engine.answers import opened
+from clew.engine.answers import shown as asked
 from clew.engine.plan import Plan
-from clew.errors import ArgumentsChanged, GraphInterrupt, TaskMismatch, UnstorableValue
+from clew.errors import ArgumentsChanged, GraphBubbleUp, GraphInterrupt, TaskMismatch, UnstorableValue
 from clew.runtime.attempt import Node
 from clew.runtime.context import TaskContext
-from clew.runtime.events import Event
+from clew.runtime.events import Event, Feed
 from clew.runtime.host import Host
 from clew.runtime.notes import Notes
 from clew.runtime.policy import run_task
-from clew.types import Question, Task
+from clew.schema import ROOT
+from clew.types import Checkpoint, Question, Result, Task, Write
 
 MARK: Final = "@"
 
@@ -31,19 +35,32 @@ class Callee(NamedTuple):
     plan: Plan
 
 
+class Record(NamedTuple):
+    """A result that is kept: of which task, called with what (a digest), by which code, as which of the caller's calls."""
+
+    name: str
+    digest: bytes
+    code: bytes
+    number: int
+    value: Any
+
+
 class Spawned:
-    """The calls that one task has made.
+    """The calls that one try of a task has made.
 
     Attributes:
-        calls: how many. futures: what they returned. used: the records that have answered, by their numbers.
+        prefix, notes: where their results are kept. records: those of earlier tries that have answered no call yet, by their
+            places. calls: how many were made. places: how many results have a place. futures: what the calls returned.
     """
 
-    __slots__ = ("calls", "futures", "used")
+    __slots__ = ("calls", "futures", "notes", "places", "prefix", "records")
 
-    def __init__(self) -> None:
+    def __init__(self, context: TaskContext) -> None:
+        self.prefix, self.notes = context.keeping(MARK)
+        self.records = {place: Record(*note) for place, note in self.notes.numbered(self.prefix).items()}
+        self.places = max(self.records, default=-1) + 1
         self.calls = 0
         self.futures: list[Any] = []
-        self.used: set[int] = set()
 
 
 class SpawnedContext(TaskContext):
@@ -52,13 +69,22 @@ class SpawnedContext(TaskContext):
     __slots__ = ("number", "parent")
 
     def __init__(self, parent: TaskContext, number: int, name: str) -> None:
-        super().__init__(parent.scope, f"{parent.key}{MARK}{number}", name, parent.left, parent.metadata)
+        super().__init__(parent.scope, f"{parent.key}|{MARK}{number}", name, parent.left, parent.metadata)
         self.parent, self.number = parent, number
         self.heads, self.ended, self.held, self.triggers = parent.heads, parent.ended, parent.held, ("__pregel_push",)
-        self.origin = parent.origin and (parent.origin[0], f"{parent.origin[1]}{MARK}{number}")
+        self.origin = parent.origin and (parent.origin[0], f"{parent.origin[1]}|{MARK}{number}")
 
     def twin(self) -> TaskContext:
         return SpawnedContext(self.parent, self.number, self.node)
+
+    @property
+    def index(self) -> int:
+        return self.number
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for it any more: the one that called it was left to itself, or is over."""
+        return self.parent.over or (isinstance(self.parent, SpawnedContext) and self.parent.abandoned)
 
     def slot(self, own: str) -> tuple[str, TaskContext]:
         return self.parent.slot(f"{MARK}{self.number}/{own}")
@@ -74,64 +100,76 @@ def spawn(context: TaskContext, callee: Callee, args: tuple[Any, ...], kwargs: d
         TaskMismatch: what is on record here is of other code, which called it with other arguments.
         UnstorableValue: the arguments cannot be told from others, as they cannot be stored.
     """
-    if context.spawned is None:
-        context.spawned = Spawned()
-    made, number = context.spawned, context.spawned.calls
-    made.calls += 1
+    made = context.spawned = context.spawned or Spawned(context)
+    number, made.calls = made.calls, made.calls + 1
     child = SpawnedContext(context, number, callee.name)
-    prefix, notes = context.keeping(MARK)
-    records = notes.numbered(prefix)
-    digest = _digest(callee.name, args, kwargs) if notes.kept else b""
-    found = _on_record(context, callee.name, digest, code, number, records)
-    if found is not None:
-        made.used.add(found)
-        value = records[found][3]
-        _tell(child, "updates", {callee.name: value, "__metadata__": {"cached": True}})
+    digest = _digest(callee.name, args, kwargs) if made.notes.kept else b""
+    call = Call(child, callee, Task(callee.name, (args, kwargs), sent=True))
+    place = _on_record(context, callee.name, digest, code, number)
+    if place is not None:
+        value = own(made.records.pop(place).value)
+        call.tell(lambda feed: [feed.cached(call.task, Result((Write(ROOT, value),)))])
         future = context.scope.host.settled(value)
     else:
-        place = number if number not in records else max(records) + 1
-        made.used.add(place)
-        record = [callee.name, digest, code]
-        key = f"{prefix}{place}"
-        future = context.scope.host.spawn(lambda host: _run(child, callee, args, kwargs, host, notes, key, record), callee.node)
+        key, made.places = f"{made.prefix}{made.places}", made.places + 1
+
+        async def body(host: Host) -> Any:
+            return await call.run(host, key, Record(callee.name, digest, code, number, None), made.notes)
+
+        future = context.scope.host.spawn(body, callee.node)
     made.futures.append(future)
     return future
 
 
-async def _run(
-    child: TaskContext,
-    callee: Callee,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    host: Host,
-    notes: Notes,
-    key: str,
-    record: list[Any],
-) -> Any:
-    task = Task(callee.name, (args, kwargs), sent=True)
-    begun = {"id": child.id, "name": child.node, "input": (args, kwargs), "triggers": child.triggers}
-    _tell(child, "tasks", begun)
-    try:
-        result, _ = await run_task(callee.plan, callee.node, host, task, {}, child)
-        value = result.writes[0].value
-        await host.blocking(notes.keep, key, [*record, value])
-    except BaseException as error:
-        asked = [{"value": q.value, "response_schema": q.schema} for q in _questions(error)]
-        failed = None if asked else error
-        _tell(child, "tasks", {"id": child.id, "name": child.node, "error": failed, "result": {}, "interrupts": asked})
-        raise
-    finally:
-        child.over = True
-    _tell(child, "updates", {callee.name: value})
-    _tell(child, "tasks", {"id": child.id, "name": child.node, "error": None, "result": value, "interrupts": []})
-    return value
+class Call:
+    """One call of a task: it is run, kept, and told of."""
 
+    __slots__ = ("_callee", "_child", "_feed", "task")
 
-def _tell(child: TaskContext, mode: str, data: Any) -> None:
-    scope = child.scope
-    if mode in scope.modes:
-        event = Event(scope.ns, mode, data)
-        scope.host.emit(event) if child.held is None else child.held.append(event)
+    def __init__(self, child: SpawnedContext, callee: Callee, task: Task) -> None:
+        self._child = child
+        self._callee = callee
+        self._feed = Feed(callee.plan, child.scope, returns="__return__") if child.scope.modes else None
+        self.task = task
+
+    async def run(self, host: Host, key: str, record: Record, notes: Notes) -> Any:
+        child, callee, name = self._child, self._callee, self._callee.name
+        begun = [(child.key, self.task, callee.node)]
+        self.tell(lambda feed: feed.started(Checkpoint({}), begun))
+        try:
+            result, shown = await run_task(callee.plan, callee.node, host, self.task, {}, child)
+            value = result.writes[0].value
+            if not child.abandoned:
+                await self._keep(host, key, record._replace(value=own(value)), notes)
+        except GraphInterrupt as pause:
+            _, outermost = child.slot("")
+            waiting = asked(opened(outermost.place, outermost.key, pause.questions))
+            self.tell(lambda feed: feed.waiting(child.key, name, waiting))
+            raise
+        except Exception as error:
+            failed = error
+            self.tell(lambda feed: feed.failed(child.key, name, failed))
+            raise
+        finally:
+            child.over = True
+        self.tell(lambda feed: feed.ended(child.key, name, shown))
+        return value
+
+    async def _keep(self, host: Host, key: str, record: Record, notes: Notes) -> None:
+        try:
+            await host.blocking(notes.keep, key, list(record))
+        except UnstorableValue as error:
+            path = error.path.removeprefix(f"[{len(record) - 1}]")
+            raise UnstorableValue(f"task {record.name!r} returned {error.reason}", path) from None
+
+    def tell(self, events: Callable[[Feed], Iterable[Event]]) -> None:
+        """Tells readers of the run, where there are some; what runs in their own thread holds it for them."""
+        child, feed = self._child, self._feed
+        if feed is None or child.abandoned:
+            return
+        for event in events(feed):
+            if event.mode in child.scope.modes:
+                child.scope.host.emit(event) if child.held is None else child.held.append(event)
 
 
 # -- what is on record ----------------------------------------------------------------------------------------------
@@ -146,19 +184,19 @@ def _digest(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         raise UnstorableValue(f"task {name!r} was called with {error.reason}", error.path) from None
 
 
-def _on_record(
-    context: TaskContext, name: str, digest: bytes, code: bytes, number: int, records: dict[int, list[Any]]
-) -> int | None:
-    """The number of the record that answers this call: one of the same name and arguments, else the one at its place."""
+def _on_record(context: TaskContext, name: str, digest: bytes, code: bytes, number: int) -> int | None:
+    """The place of the record that answers this call: one of the same name and arguments, this very call's before others';
+    else the one of this call, whatever its arguments were."""
     assert context.spawned is not None
-    unused = {place: record for place, record in records.items() if place not in context.spawned.used}
-    same = [place for place, record in sorted(unused.items()) if record[0] == name and record[1] == digest]
-    if same:
-        return same[0] if digest else (number if number in same else None)
-    record = unused.get(number)
-    if record is None or record[0] != name:  # a call that was not made before
+    here = [(place, record) for place, record in context.spawned.records.items() if record.name == name]
+    same = sorted((record.number != number, record.number, place) for place, record in here if record.digest == digest)
+    if same and (digest or not same[0][0]):
+        return same[0][2]
+    found = [(place, record) for place, record in here if record.number == number]
+    if not found:  # a call that was not made before
         return None
-    if record[2] != code:
+    place, record = found[-1]
+    if record.code != code:
         raise TaskMismatch(
             f"Task {name!r}, call {number + 1} of node {context.node!r}, has a result on record that was made with other "
             "arguments by other code, which stood here before it was changed. It was not delivered. Begin anew with a new "
@@ -170,7 +208,7 @@ def _on_record(
         ArgumentsChanged,
         stacklevel=4,
     )
-    return number
+    return place
 
 
 # -- the end of the task that called --------------------------------------------------------------------------------
@@ -188,11 +226,17 @@ async def ended(context: TaskContext, host: Host, raised: BaseException | None) 
         GraphInterrupt: there are questions. Whatever a task raised, or `raised`.
     """
     assert context.spawned is not None
-    gone = raised is not None and not isinstance(raised, Exception | GraphInterrupt)
-    errors = await host.settle(context.spawned.futures, cancel=gone)
-    asked = {question.slot: question for error in (raised, *[e for e, _ in errors]) for question in _questions(error)}
-    if asked and (raised is None or isinstance(raised, GraphInterrupt)):
-        raise GraphInterrupt(*asked.values()) from None
+    paused = raised is None or isinstance(raised, GraphBubbleUp)
+    cancelled = not paused and not isinstance(raised, Exception | BaseExceptionGroup)
+    if raised is not None and (cancelled or context.over):  # its time is over: nobody waits for them
+        context.over = True
+        await host.settle(context.spawned.futures, cancel=True)
+        raise raised
+    errors = await host.settle(context.spawned.futures, cancel=False)
+    all_raised: list[BaseException | None] = [raised, *[error for error, _ in errors]]
+    questions = {question.slot: question for error in all_raised for question in _questions(error)}
+    if questions and paused:
+        raise GraphInterrupt(*questions.values()) from None
     if raised is not None:
         raise raised
     for error, read in errors:

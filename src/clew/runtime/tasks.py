@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context, copy_context
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from clew.errors import NodeCancelledError
 from clew.runtime.context import TaskContext
@@ -164,7 +164,11 @@ class Tasks:
         if node.action.awaited is None or self._loop is None:
             return spawned(body)
         future, loop, context = pending(), self._loop, copy_context()
-        loop.call_soon_threadsafe(lambda: loop.create_task(_handed(body(self), future), context=context))
+
+        def begin() -> None:
+            future.stop = loop.create_task(_handed(body(self), future), context=context).cancel
+
+        loop.call_soon_threadsafe(begin)
         return future
 
     def settled(self, value: Any) -> Any:
@@ -182,9 +186,14 @@ class Tasks:
             return False
 
     async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
+        if cancel:
+            for future in futures:
+                if isinstance(future, asyncio.Future):
+                    cast("asyncio.Future[Any]", future).cancel()
+                elif future.stop is not None:
+                    future.stop()
+            futures = [future for future in futures if isinstance(future, asyncio.Future) or future.stop is not None]
         own: list[asyncio.Future[Any]] = [future for future in futures if isinstance(future, asyncio.Future)]
-        for future in own if cancel else ():
-            future.cancel()
         if own:
             await asyncio.wait(own)
         found: list[tuple[BaseException | None, bool]] = []

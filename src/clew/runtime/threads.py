@@ -160,7 +160,7 @@ class Threads:
         return done(value)
 
     async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
-        return [heard(future) for future in futures]
+        return [] if cancel else [heard(future) for future in futures]  # a thread cannot be stopped
 
     def emit(self, event: Event) -> None:
         self._gate.enter()

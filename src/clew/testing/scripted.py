@@ -72,7 +72,7 @@ class ScriptedHost:
         return done(value)
 
     async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
-        return [heard(future) for future in futures]
+        return [heard(future) for future in futures]  # they have all ended
 
     def emit(self, event: Event) -> None:
         self._events.append(event)
