@@ -1,7 +1,7 @@
 """Where Clew differs on purpose (DESIGN §10), for threads: what is kept, answered, renamed and gone back to. In its order.
 
 The rows of the graph language are in test_defects.py; what answers are is told in full in test_interrupts.py and
-test_answers.py, and what a deploy may change in test_migration.py and test_renamed_nodes.py.
+test_answers.py, and what a deploy may change in test_renamed_keys.py and test_renamed_nodes.py.
 """
 
 import threading
@@ -16,10 +16,8 @@ from support.graphs import Log, chain, drawn, says
 
 from clew.checkpoint.base import Saver
 from clew.errors import (
-    CheckpointNotFound,
     DroppedWorkWarning,
     InterruptMismatch,
-    MissingThreadId,
     QuestionChanged,
     ThreadConflict,
     UnknownInterrupt,
@@ -50,31 +48,6 @@ def waiting(face: Face, graph: CompiledStateGraph, thread: Config) -> dict[str, 
 
 
 # -- names and ids that are wrong -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mistyped", ["1ef4f797-8335-6428-8001-8a1503f9b875", "1ef4f797"])
-def test_a_mistyped_checkpoint_id_is_not_found(face: Face, saver: Saver, thread: Config, mistyped: str) -> None:
-    graph = chain(saver, "a")
-    face.invoke(graph, {}, thread)
-    config = {"configurable": {"thread_id": "1", "checkpoint_id": mistyped}}
-    calls: list[Callable[[], Any]] = [
-        lambda: face.invoke(graph, {}, config),
-        lambda: face.invoke(graph, None, config),
-        lambda: face.get_state(graph, config),
-        lambda: face.update(graph, config, {}),
-    ]
-    for call in calls:
-        with pytest.raises(CheckpointNotFound, match=mistyped):
-            call()
-    assert face.get_state(graph, thread).values["log"] == ["a"]
-
-
-def test_a_missing_thread_id_says_what_to_type(face: Face, saver: Saver) -> None:
-    graph, config = chain(saver, "a"), {"configurable": {"user": "ada"}}
-    calls: list[Callable[[], Any]] = [lambda: face.invoke(graph, {}, config), lambda: face.get_state(graph, config)]
-    for call in calls:
-        with pytest.raises(MissingThreadId, match=r'expected something like \{"configurable": \{"thread_id": "1"\}\}'):
-            call()
 
 
 def test_of_two_runs_on_one_thread_one_is_told_and_nothing_committed_is_out_of_reach(
