@@ -318,3 +318,15 @@ def test_what_a_graph_within_is_given_and_gives_back_is_stored_once(face: Face, 
     face.invoke(graph, {"texts": given}, thread)
     unique = sum(map(len, given)) + 600
     assert storage.item_bytes < 1.1 * unique
+
+
+def test_a_graph_within_that_fails_writes_its_failure_and_no_more(face: Face, thread: Config) -> None:
+    def breaks(state: Log) -> Log:
+        raise OSError("broken")
+
+    storage = CountingStorage()
+    graph = line(("inner", line("a", breaks)), checkpointer=Saver(storage))
+    with pytest.raises(OSError, match="broken"):
+        face.invoke(graph, {"log": []}, thread)
+    outer, inner, failures, release = 2, 3, 2, 1
+    assert storage.commits == outer + inner + failures + release

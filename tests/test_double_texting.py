@@ -13,12 +13,13 @@ import pytest
 from support.faces import Face
 from support.graphs import Log, elsewhere, says
 from support.storages import CountingStorage
+from support.tales import line
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.lease import LEASES, is_gone, started_at, this_process
-from clew.checkpoint.memory import InMemorySaver
+from clew.checkpoint.memory import InMemorySaver, MemoryStorage
 from clew.checkpoint.sqlite import SqliteSaver
-from clew.checkpoint.storage import Lease
+from clew.checkpoint.storage import Batch, Lease
 from clew.errors import GraphDrained, ThreadConflict
 from clew.graph import START, StateGraph
 from clew.types import interrupt
@@ -151,6 +152,36 @@ def test_a_rollback_begins_where_the_other_run_began(face: Face, saver: Saver, t
     assert second.result(SECONDS)["log"] == ["before", "quick", "second", "slow", "after"]
     with pytest.raises(ThreadConflict):
         meeting.end(meeting.first)
+
+
+def test_one_that_finds_nothing_to_do_leaves_the_queue(meeting: Meeting) -> None:
+    second = meeting.calls(None, on_busy="enqueue")
+    meeting.until_queued()
+    assert meeting.end(second)[0]["log"] == ["first", "slow", "after"]
+    assert waiting(meeting.saver) == []
+
+
+def test_one_whose_thread_is_taken_before_it_has_begun_waits_again(face: Face, thread: Config) -> None:
+    """What is refused is its second write: the first has taken the thread."""
+
+    class Taken(MemoryStorage):
+        refused = 0
+
+        def commit(self, batch: Batch) -> bool:
+            if going_back and batch.row is not None and not self.refused:
+                self.refused += 1
+                self._threads[batch.thread].epoch += 1
+            return super().commit(batch)
+
+    going_back: list[int] = []
+    storage = Taken()
+    graph = line(("inner", line("a", "b")), checkpointer=Saver(storage))
+    face.invoke(graph, {"log": []}, thread)
+    before = next(state for state in face.history(graph, thread) if state.next == ("inner",))
+    at_b = next(state for state in face.history(graph, before.tasks[0].state) if state.next == ("b",))
+    going_back.append(1)
+    assert face.invoke(graph, None, at_b.config, on_busy="enqueue")["log"] == ["a", "b"]
+    assert storage.refused == 1
 
 
 def test_other_threads_are_not_concerned(meeting: Meeting) -> None:

@@ -23,17 +23,17 @@ class Hold:
         epoch: under which it writes. claimed: its first write has raised the epoch. leased: it has the lease.
         lease: as it was found. stop: somebody who waits for the thread asks this run to stop.
         known: places of items that are stored, by their digests, over all namespaces. live: namespaces in use right now.
-        flight: the write that is on its way, None where none is.
+        flight: the write that is on its way, None where none is. waits: the run stands in the thread's queue.
     """
 
     __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "flight", "known", "lease", "leased", "live", "run", "seconds",
-                 "stop", "storage", "thread")  # fmt: skip
+                 "stop", "storage", "thread", "waits")  # fmt: skip
 
     def __init__(self, storage: Storage, thread: str, seconds: float = 30.0) -> None:
         self.storage = storage
         self.thread = thread
         self.seconds = seconds
-        self.run = NONE
+        self.run, self.waits = NONE, False
         self.known: dict[bytes, int] = {}
         self.live: dict[str, object] = {}
         self.stand(Found())
@@ -50,7 +50,7 @@ class Hold:
 
     def begin(self) -> None:
         """Another run has come; what is known of items that are stored stays."""
-        self.run = NONE
+        self.run, self.waits = NONE, False
         self.stand(Found())
 
     @property
@@ -63,9 +63,10 @@ class Hold:
             return lease.run in LEASES
         return not is_gone(lease.owner)
 
-    def enlist(self) -> None:
-        """Gives the run an id, to stand in the queue with."""
+    def named(self) -> bytes:
+        """The run's id, to stand in the queue with and in the lease."""
         self.run = self.run or os.urandom(8)
+        return self.run
 
     def next_seq(self) -> int:
         return next(self._seqs)
@@ -80,13 +81,12 @@ class Hold:
         batch.epoch, batch.claim = self.epoch, not self.claimed
         batch.release = release and (self.leased or not self.claimed)
         if leasing and not release and not self.leased:
-            self.enlist()
-            batch.lease = Lease(self.run, this_process(), self.base, self.seconds)
+            batch.lease = Lease(self.named(), this_process(), self.base, self.seconds)
 
     def written(self, batch: Batch, *, stop: bool) -> None:
         """A batch has been written."""
         if batch.claim:
-            self.claimed = True
+            self.claimed, self.waits = True, False
             self.epoch += 1
         if batch.lease is not None:
             self.leased = True
@@ -94,6 +94,11 @@ class Hold:
         if batch.release:
             self.let_go()
         self.stop = self.stop or stop
+
+    def lose(self) -> None:
+        """Another run has the thread by now: this one has to take it anew."""
+        self.let_go()
+        self.claimed = False
 
     def let_go(self) -> None:
         """The lease is not this run's any more; what is in the store says so, or will when it ends."""

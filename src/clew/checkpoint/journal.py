@@ -268,7 +268,7 @@ class Journal:
             kept += [Kept(self.saved.seq, NOTE + key, body) for key, body in self._noted.items()]
         if self.late and self.saved is not None and self.unwritten:
             await self._write_row(self.saved, kept, last=True)
-        elif kept or self.hold.leased:
+        elif kept or (self.leasing and self.hold.leased):
             await self._write(None, kept, last=True)
 
     def _kept(self) -> list[Kept]:

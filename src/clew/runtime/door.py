@@ -6,6 +6,7 @@ The lease that is read here is a courtesy. What keeps two runs apart is the epoc
 from typing import TYPE_CHECKING, Any, Final
 
 from clew.checkpoint.journal import Journal
+from clew.checkpoint.lease import HEARTBEATS
 from clew.errors import MultipleSubgraphs, ThreadConflict
 from clew.runtime.context import Scope
 from clew.types import OnBusy
@@ -59,6 +60,8 @@ async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool) -> 
     finally:
         if around is None:
             hold.let_go()
+            if hold.waits:  # it has not come to its turn
+                hold.storage.leave(hold.thread, hold.run)
     if failed or scope.saver is None:  # after a failure it is let go: the elements it holds may have been changed
         return
     if around is None:
@@ -84,18 +87,14 @@ async def free(journal: Journal, scope: Scope, on_busy: OnBusy) -> bytes | None:
         raise busy(hold.thread, own=own)
     if on_busy == "rollback":
         return (hold.lease.base if hold.lease else None) or b""
-    hold.enlist()
-    try:
-        while True:
-            first = await host.blocking(hold.storage.wait, hold.thread, hold.run, hold.seconds, on_busy == "interrupt")
-            await journal.open()
-            if first and not hold.busy:
-                return None
-            await host.sleep(pause)
-            pause = min(pause * 2, LONGEST)
-    except BaseException:
-        hold.storage.leave(hold.thread, hold.run)
-        raise
+    hold.waits = True
+    while True:
+        first = await host.blocking(hold.storage.wait, hold.thread, hold.named(), hold.seconds, on_busy == "interrupt")
+        await journal.open()
+        if first and not hold.busy:
+            return None
+        await host.sleep(pause)
+        pause = min(pause * 2, LONGEST, hold.seconds / HEARTBEATS)
 
 
 def _around(scope: Scope, run: bytes) -> bool:

@@ -71,7 +71,8 @@ class Entrance:
                 return entered
             except ThreadConflict:
                 if on_busy == "reject":
-                    raise  # with the others somebody was quicker: it is waited for
+                    raise
+                journal.hold.lose()  # somebody was quicker: it is waited for
 
     async def _opened(self, journal: "Journal", on_busy: OnBusy) -> Saved | None:
         from clew.runtime.door import free  # late: a graph that keeps nothing has no thread to take
