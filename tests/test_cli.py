@@ -250,6 +250,14 @@ def test_check_finds_nothing_where_nothing_breaks(target: str, deployed: Path) -
     assert f"2 threads checked against {target}: ✓ none would break" in found.stdout
 
 
+@pytest.mark.slow
+def test_a_database_may_be_named_by_a_url(deployed: Path) -> None:
+    assert clew("threads", "--db", "sqlite:///clew.db", cwd=deployed).stdout.count("waits") == 1
+    found = clew("threads", "--db", "postgresql://localhost/x", cwd=deployed)
+    assert found.returncode == 2
+    assert "expected a path, or" in found.stderr
+
+
 def test_check_tells_which_threads_break_and_what_to_do(deployed: Path) -> None:
     changed = APP.replace('"ask"', '"question"').replace("    extra: int", "    new: int")
     (deployed / "app.py").write_text(changed)

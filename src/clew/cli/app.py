@@ -35,7 +35,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Database = Annotated[Path, typer.Option("--db", envvar="CLEW_DB", help="The SQLite file that holds the threads.")]
+
+def database(named: Any) -> Path:
+    """A database as users name one: a SQLite file, by its path or as `sqlite:///path`."""
+    named = str(named)  # the default comes as it is
+    scheme, parted, place = named.partition(":///")
+    if not parted and "://" not in named:
+        return Path(named)
+    if scheme != "sqlite":
+        raise typer.BadParameter(f"{named!r} is no SQLite database: expected a path, or sqlite:///path.")
+    return Path(place)
+
+
+Database = Annotated[
+    Path, typer.Option("--db", envvar="CLEW_DB", parser=database, metavar="URL", help="The SQLite file that holds the threads.")
+]
 Thread = Annotated[str, typer.Argument(help="The thread's id, as `clew threads` lists it.")]
 
 

@@ -96,6 +96,8 @@ class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT,
         control: RunControl | None = None,
         print_mode: Modes = (),
         output_keys: str | Sequence[str] | None = None,
+        durability: Durability | None = None,
+        on_busy: OnBusy = "reject",
     ) -> GraphOutput[OutputT]: ...
     @overload
     def invoke(
@@ -106,6 +108,8 @@ class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT,
         context: ContextT | None = None,
         control: RunControl | None = None,
         print_mode: Modes = (),
+        durability: Durability | None = None,
+        on_busy: OnBusy = "reject",
     ) -> dict[str, Any]: ...
     @overload
     def invoke(
@@ -149,6 +153,8 @@ class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT,
         control: RunControl | None = None,
         print_mode: Modes = (),
         output_keys: str | Sequence[str] | None = None,
+        durability: Durability | None = None,
+        on_busy: OnBusy = "reject",
     ) -> GraphOutput[OutputT]: ...
     @overload
     async def ainvoke(
@@ -159,6 +165,8 @@ class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT,
         context: ContextT | None = None,
         control: RunControl | None = None,
         print_mode: Modes = (),
+        durability: Durability | None = None,
+        on_busy: OnBusy = "reject",
     ) -> dict[str, Any]: ...
     @overload
     async def ainvoke(
