@@ -188,14 +188,18 @@ def test_a_policy_that_there_is_none_of(face: Face) -> None:
         face.invoke(paying(None, Bank(), on_unknown="never"), {"n": 1})
 
 
+@pytest.mark.parametrize("durability", ["sync", "async"])
 @pytest.mark.parametrize("done", [False, True])
-def test_a_crash_at_any_storage_call_never_does_it_twice_without_a_word(face: Face, thread: Config, done: bool) -> None:
+def test_a_crash_at_any_storage_call_never_does_it_twice_without_a_word(
+    face: Face, thread: Config, done: bool, durability: str
+) -> None:
     calm = CrashingStorage(MemoryStorage())
-    face.invoke(paying(Saver(calm), Bank()), {"n": 1}, thread)
+    face.invoke(paying(Saver(calm), Bank()), {"n": 1}, thread, durability=durability)
     for crash_at in range(calm.calls):
         bank, storage = Bank(), MemoryStorage()
         try:
-            face.invoke(paying(Saver(CrashingStorage(storage, crash_at, done=done)), bank), {"n": 1}, thread)
+            graph = paying(Saver(CrashingStorage(storage, crash_at, done=done)), bank)
+            face.invoke(graph, {"n": 1}, thread, durability=durability)
         except Crash:
             graph = paying(Saver(storage), bank)
             begun = face.get_state(graph, thread).metadata is not None

@@ -79,7 +79,7 @@ class Runtime(Generic[ContextT]):
 
         Args:
             key: names it among those of this task. What is kept belongs to the task: going back to an older checkpoint and
-                running on from there does it anew.
+                running on from there does it anew. With `durability="exit"` it is kept at the end of the run only.
             on_unknown: `"ask"` (default) pauses with a question, to be answered with `{"result": …}`, which stands in for what
                 it would have returned, or `{"retry": True}`; `"retry"` calls it again, for what may happen twice; `"fail"`
                 raises OutcomeUnknown.
