@@ -62,7 +62,7 @@ async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool) -> 
             hold.let_go()
             if hold.waits:  # it has not come to its turn
                 hold.storage.leave(hold.thread, hold.run)
-    if failed or scope.saver is None:  # after a failure it is let go: the elements it holds may have been changed
+    if failed or not ended or scope.saver is None:  # what a task has touched that came to nothing is not what is kept
         return
     if around is None:
         scope.saver.release(journal)
