@@ -3,6 +3,7 @@
 The lease that is read here is a courtesy. What keeps two runs apart is the epoch, which the first write of each raises.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from clew.checkpoint.journal import Journal
@@ -60,8 +61,9 @@ async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool) -> 
     finally:
         if around is None:
             hold.let_go()
-            if hold.waits:  # it has not come to its turn
-                hold.storage.leave(hold.thread, hold.run)
+            if hold.waits:  # it has not come to its turn; where that cannot be said, its place ends by itself
+                with suppress(Exception):
+                    hold.storage.leave(hold.thread, hold.run)
     if failed or not ended or scope.saver is None:  # what a task has touched that came to nothing is not what is kept
         return
     if around is None:
