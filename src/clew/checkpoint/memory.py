@@ -25,17 +25,19 @@ class Namespace:
 class Thread:
     """All that is kept of one thread; rows and outcomes are found by seq, items by log and number.
 
-    `until` is when the lease ends, and `waiting` when each of those who wait will not any more, by the monotonic clock.
+    `after` has, by namespace and seq, the first row that grew from one. `until` is when the lease ends, and `waiting` when each of those who wait will not any more, by the monotonic clock.
     """
 
     epoch: int = 0
     seq: int = 0
+    spaces: int = 0
     lease: Lease | None = None
     until: float = 0.0
     stop: bool = False
     waiting: dict[bytes, float] = field(default_factory=dict[bytes, float])
     namespaces: dict[str, Namespace] = field(default_factory=dict[str, Namespace])
     rows: dict[int, tuple[str, Row]] = field(default_factory=dict[int, tuple[str, Row]])
+    after: dict[tuple[str, int], Row] = field(default_factory=dict[tuple[str, int], Row])
     items: dict[tuple[int, int], bytes] = field(default_factory=dict[tuple[int, int], bytes])
     kept: dict[int, dict[str, Kept]] = field(default_factory=dict[int, dict[str, Kept]])
 
@@ -59,9 +61,8 @@ class MemoryStorage:
             return found if found.row and found.row.id == checkpoint_id else self._found(kept, ns, space, None)
 
     def _found(self, kept: Thread, ns: str, space: Namespace, seq: int | None) -> Found:
-        spaces = max((other.number or 0 for other in kept.namespaces.values()), default=-1) + 1
         lease = kept.lease._replace(seconds=kept.until - time.monotonic()) if kept.lease else None
-        found = Found(kept.epoch, kept.seq, spaces, space.head, space.number, space.logs, lease)
+        found = Found(kept.epoch, kept.seq, kept.spaces, space.head, space.number, space.logs, lease)
         if seq is None or seq not in kept.rows or kept.rows[seq][0] != ns:
             return found
         row = found.row = kept.rows[seq][1]
@@ -69,7 +70,7 @@ class MemoryStorage:
             found.base = kept.rows[row.base][1]
         if row.parent is not None:
             found.parent_id = kept.rows[row.parent][1].id
-        found.next = min((o for space, o in kept.rows.values() if o.parent == seq and space == ns), default=None)
+        found.next = kept.after.get((ns, seq))
         found.kept = list(kept.kept.get(seq, {}).values())
         return found
 
@@ -103,6 +104,7 @@ class MemoryStorage:
         if space.head != batch.head or space.number != batch.number:
             raise conflict(batch.thread)
         kept.namespaces[batch.ns] = space
+        kept.spaces = max(kept.spaces, batch.number + 1)
         space.logs = logs
         for log, number, data in batch.items:
             kept.items[log, number] = data
@@ -110,6 +112,8 @@ class MemoryStorage:
             kept.seq = max(kept.seq, batch.row.seq)
             space.head = batch.row.seq
             kept.rows[batch.row.seq] = batch.ns, batch.row
+            if batch.row.parent is not None:
+                kept.after.setdefault((batch.ns, batch.row.parent), batch.row)
 
     def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
         with self._lock:
