@@ -25,7 +25,8 @@ class Namespace:
 class Thread:
     """All that is kept of one thread; rows and outcomes are found by seq, items by log and number.
 
-    `after` has, by namespace and seq, the first row that grew from one. `until` is when the lease ends, and `waiting` when each of those who wait will not any more, by the monotonic clock.
+    `after` has, by namespace and seq, the first row that grew from one. `until` is when the lease ends, and `waiting` when each
+    of those who wait will not any more, by the monotonic clock.
     """
 
     epoch: int = 0
