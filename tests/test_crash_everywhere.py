@@ -41,7 +41,7 @@ def test_in_sqlite(name: str, durability: Durability, run: Any, tmp_path: Path) 
     def storage() -> Storage:
         return SqliteStorage(str(tmp_path / f"{next(files)}.db"), synchronous="off", timeout=1)
 
-    assert crash_everywhere(sample.build, *sample.given, durability=durability, run=run, storage=storage, every=3) >= 2
+    assert crash_everywhere(sample.build, *sample.given, durability=durability, run=run, storage=storage) >= 6
 
 
 @pytest.mark.slow
