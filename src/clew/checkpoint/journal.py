@@ -356,8 +356,9 @@ class Journal:
                 raise UnstorableValue(f"the reducer produced {error.reason}", f"{key}{error.path}") from None
         self._changed.update(keys)
         self._spent += len(self._changed)
-        if gone := self._entries.keys() - values.keys():  # a manifest can only add to its base
-            for key in gone:
+        gone = len(self._entries) > len(values)
+        if gone:  # a manifest can only add to its base
+            for key in self._entries.keys() - values.keys():
                 del self._entries[key]
                 ledger.kept.pop(key, None)
         if gone or self._base is None or self._spent >= len(self._entries):

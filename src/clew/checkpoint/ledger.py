@@ -104,7 +104,7 @@ class Ledger:
     `known` has the places of what is stored, by digest, over all namespaces of the run.
     """
 
-    __slots__ = ("_digests", "_ends", "_fresh", "_known", "_number", "_placed", "kept", "pending", "written")
+    __slots__ = ("_digests", "_ends", "_fresh", "_known", "_number", "_packed", "_placed", "kept", "pending", "written")
 
     def __init__(self, number: int = 0, logs: bytes = b"", known: dict[bytes, int] | None = None) -> None:
         self.kept: dict[str, KeptValue] = {}
@@ -112,6 +112,7 @@ class Ledger:
         self.written: set[int] = set()
         self._number = number
         self._ends: dict[str, int] = ormsgpack.unpackb(logs) if logs else {}
+        self._packed: bytes | None = None
         self._known = known if known is not None else {}
         self._fresh: dict[bytes, int] = {}
         self._digests: dict[int, bytes] = {}
@@ -121,9 +122,12 @@ class Ledger:
         """New items go to the logs of another namespace; what is known of those that are stored holds."""
         self._number = number
         self._ends = ormsgpack.unpackb(logs) if logs else {}
+        self._packed = None
 
     def logs(self) -> bytes:
-        return ormsgpack.packb(self._ends)
+        if self._packed is None:
+            self._packed = ormsgpack.packb(self._ends)
+        return self._packed
 
     def learn(self, place: int, data: bytes) -> None:
         """Takes note of an item that is stored."""
@@ -133,7 +137,7 @@ class Ledger:
 
     def undo(self, mark: int) -> None:
         """Forgets the items that were made pending since `len(pending)` was `mark`."""
-        logs = list(self._ends)
+        logs, self._packed = list(self._ends), None
         while len(self.pending) > mark:
             place, digest, _ = self.pending.pop()
             self._digests.pop(place)
@@ -342,7 +346,7 @@ class Ledger:
         if log not in self._ends:
             self._ends[log] = 0
         number = self._ends[log]
-        self._ends[log] = number + 1
+        self._ends[log], self._packed = number + 1, None
         place = place_of(self._number << 16 | list(self._ends).index(log), number)
         self._fresh[digest] = place
         self._digests[place] = digest
