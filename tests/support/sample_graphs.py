@@ -4,6 +4,8 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypedDict
 
+from langchain_core.tools import tool
+
 from clew.checkpoint.base import Saver
 from clew.func import entrypoint, task
 from clew.graph import START, StateGraph
@@ -86,10 +88,15 @@ def memory(saver: Saver) -> CompiledStateGraph:
 
 
 def two_questions(saver: Saver) -> CompiledStateGraph:
-    """A node that asks twice, between two others."""
+    """A node that asks, then calls a tool that asks, between two others."""
+
+    @tool
+    def approve(question: str) -> str:
+        """Ask a human."""
+        return interrupt(question)
 
     def twice(state: Log) -> Log:
-        return {"log": [interrupt("one?"), interrupt("two?")]}
+        return {"log": [interrupt("one?"), approve.invoke({"question": "two?"})]}
 
     return line("before", twice, "after", checkpointer=saver)
 
