@@ -22,6 +22,15 @@ def new_checkpoint_id() -> bytes:
     return ((ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random << 32).to_bytes(16, "big")
 
 
+def new_epoch(before: int) -> int:
+    """An epoch above `before` that no other run ever has: 41 bits of milliseconds since 1970, 20 random. Below 2**63.
+
+    A thread that was deleted and made anew has no epoch of the old one, so nobody who slept through that can write to it.
+    """
+    random = int.from_bytes(os.urandom(3), "big") >> 4
+    return max(before + 1, (time.time_ns() // 1_000_000) << 20 | random)
+
+
 def stamped(checkpoint_id: bytes, seq: int) -> bytes:
     """The id with its sequence number in it: so a checkpoint is found by its id without an index of ids."""
     return checkpoint_id[:12] + (seq & 0xFFFF_FFFF).to_bytes(4, "big")

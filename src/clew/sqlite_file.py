@@ -24,17 +24,16 @@ class Kind(NamedTuple):
     Attributes:
         name: of what holds the file, in messages.
         application: four bytes in SQLite's own place for whose file this is.
-        version: of the format.
-        schema: statements that make the tables.
-        newer: where the file's format is newer than `version`.
+        migrations: statements that make the tables, and then those that change them, one after the other; a file's format is
+            how many of these have been run.
+        newer: where the file's format is newer than that.
         unopened: where the file cannot be opened.
         locked: where another process does not let go of it.
     """
 
     name: str
     application: int
-    version: int
-    schema: tuple[str, ...]
+    migrations: tuple[tuple[str, ...], ...]
     newer: str
     unopened: str
     locked: str
@@ -139,10 +138,13 @@ class SqliteFile:
             raise DatabaseError(
                 f"{self.path!r} is a SQLite database of something else: a {kind.name} has a file of its own. Name another file."
             )
-        if version > kind.version:
+        newest = len(kind.migrations)
+        if version > newest:
             raise DatabaseError(
-                f"{self.path!r} was written by a newer Clew (format {version}, this one reads {kind.version}): {kind.newer}"
+                f"{self.path!r} was written by a newer Clew (format {version}, this one reads {newest}): {kind.newer}"
             )
+        if version < newest:
+            self._migrate(connection)
         connection.execute(f"pragma synchronous = {self._synchronous}")
 
     def _make(self, connection: sqlite3.Connection) -> None:
@@ -154,10 +156,18 @@ class SqliteFile:
             # this one does not wait: another process is making the file too, and the transaction waits until it has the mode
         with transaction(connection):
             if not _asked(connection, "select count(*) from sqlite_master"):  # another process may have been first
-                for statement in self.kind.schema:
-                    connection.execute(statement)
                 connection.execute(f"pragma application_id = {self.kind.application}")
-                connection.execute(f"pragma user_version = {self.kind.version}")
+                self._migrated(connection)
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        with transaction(connection):
+            self._migrated(connection)
+
+    def _migrated(self, connection: sqlite3.Connection) -> None:
+        for migration in self.kind.migrations[_asked(connection, "pragma user_version") :]:
+            for statement in migration:
+                connection.execute(statement)
+        connection.execute(f"pragma user_version = {len(self.kind.migrations)}")
 
     def _explained(self, text: str) -> str:
         path, kind = self.path, self.kind

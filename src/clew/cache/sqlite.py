@@ -17,12 +17,13 @@ BATCH: Final = 64
 KIND: Final = Kind(
     name="cache",
     application=0x436C6563,  # "Clec" in ASCII
-    version=1,
     # Names are stored encoded: two namespaces are never written alike, and any text can be part of one.
-    schema=(
-        "create table entry (ns blob not null, key blob not null, expires integer, value blob not null)",
-        "create unique index entry_place on entry (ns, key)",
-        "create index entry_expires on entry (expires) where expires is not null",
+    migrations=(
+        (
+            "create table entry (ns blob not null, key blob not null, expires integer, value blob not null)",
+            "create unique index entry_place on entry (ns, key)",
+            "create index entry_expires on entry (expires) where expires is not null",
+        ),
     ),
     newer="upgrade it, or delete the file, which is only a cache.",
     unopened="name a file in a directory that exists and that this process may write to.",

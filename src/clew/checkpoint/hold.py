@@ -11,6 +11,7 @@ from typing import Final
 from clew.checkpoint.lease import LEASES, is_gone, this_process
 from clew.checkpoint.storage import Batch, Flight, Found, Kept, Lease, Storage
 from clew.errors import ThreadConflict
+from clew.ids import new_epoch
 
 NONE: Final = b""
 
@@ -24,16 +25,17 @@ class Hold:
         lease: as it was found. stop: somebody who waits for the thread asks this run to stop.
         known: places of items that are stored, by their digests, over all namespaces. live: namespaces in use right now.
         flight: the write that is on its way, None where none is. waits: the run stands in the thread's queue.
+        left: the epoch that the thread was last seen with: while it is the same, nobody else has written anything.
     """
 
-    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "flight", "known", "lease", "leased", "live", "run", "seconds",
-                 "stop", "storage", "thread", "waits")  # fmt: skip
+    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "flight", "known", "lease", "leased", "left", "live", "run",
+                 "seconds", "stop", "storage", "thread", "waits")  # fmt: skip
 
     def __init__(self, storage: Storage, thread: str, seconds: float = 30.0) -> None:
         self.storage = storage
         self.thread = thread
         self.seconds = seconds
-        self.run, self.waits = NONE, False
+        self.run, self.waits, self.left = NONE, False, 0
         self.known: dict[bytes, int] = {}
         self.live: dict[str, object] = {}
         self.stand(Found())
@@ -50,7 +52,7 @@ class Hold:
 
     def begin(self) -> None:
         """Another run has come; what is known of items that are stored stays."""
-        self.run, self.waits = NONE, False
+        self.run, self.waits, self.left = NONE, False, self.epoch
         self.stand(Found())
 
     @property
@@ -78,7 +80,7 @@ class Hold:
 
     def dress(self, batch: Batch, *, leasing: bool, release: bool) -> None:
         """Adds to a batch what the hold has to say: the epoch, the claim, the lease."""
-        batch.epoch, batch.claim = self.epoch, not self.claimed
+        batch.epoch, batch.claim = self.epoch, 0 if self.claimed else new_epoch(self.epoch)
         batch.release = release and (self.leased or not self.claimed)
         if leasing and not release and not self.leased:
             batch.lease = Lease(self.named(), this_process(), self.base, self.seconds)
@@ -87,7 +89,7 @@ class Hold:
         """A batch has been written."""
         if batch.claim:
             self.claimed, self.waits = True, False
-            self.epoch += 1
+            self.epoch = batch.claim
         if batch.lease is not None:
             self.leased = True
             LEASES.add(self.run, self.seconds, self.renew)

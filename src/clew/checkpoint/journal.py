@@ -106,8 +106,10 @@ class Journal:
                 f"Thread {self.thread!r} has no checkpoint {id_text(checkpoint_id)!r}. Leave `checkpoint_id` out to go on from "
                 "the newest one; `get_state_history` lists them all."
             )
+        untouched = self.hold.claimed or found.epoch == self.hold.left
         if not self.hold.claimed:
             self.hold.stand(found)
+            self.hold.left = found.epoch
         if found.number is None:
             found.number = self.hold.next_space()
         self._stand(found)
@@ -116,7 +118,8 @@ class Journal:
             self._forget(found)
             return None
         ledger = self._ledger
-        if self.saved is None or self.saved.id != found.row.id or ledger.pending or ledger.logs() != found.logs:
+        same = untouched and not ledger.pending and ledger.logs() == found.logs
+        if self.saved is None or self.saved.id != found.row.id or not same:
             self._know_nothing()
             await self._read(found, found.row)
         elif self.saved.records or self.saved.answers or self.saved.stopped or found.kept:
@@ -312,8 +315,7 @@ class Journal:
         else:
             kept = [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in beside]
             await self._write_row(saved, kept, last=last, aside=aside and self.aside)
-        self.saved = saved
-        self.notes, self._noted = {}, {}
+        self.saved, self.notes, self._noted = saved, {}, {}
         return saved
 
     def new_id(self) -> tuple[int, bytes]:

@@ -8,7 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clew.checkpoint.base import LEASE, Saver, Waiter
-from clew.checkpoint.storage import Batch, Found, Kept, Lease, Row, ThreadRow, Waiting, at_once, conflict
+from clew.checkpoint.storage import (
+    Batch,
+    Found,
+    Kept,
+    Lease,
+    Pruning,
+    Row,
+    Space,
+    ThreadRow,
+    Waiting,
+    Weight,
+    at_once,
+    conflict,
+)
 from clew.ids import stamp_of
 
 
@@ -69,7 +82,7 @@ class MemoryStorage:
         row = found.row = kept.rows[seq][1]
         if row.base is not None:
             found.base = kept.rows[row.base][1]
-        if row.parent is not None:
+        if row.parent in kept.rows:
             found.parent_id = kept.rows[row.parent][1].id
         found.next = kept.after.get((ns, seq))
         found.kept = list(kept.kept.get(seq, {}).values())
@@ -89,7 +102,7 @@ class MemoryStorage:
             if batch.logs is not None:
                 self._move(kept, batch, batch.logs)
             self._threads[batch.thread] = kept
-            kept.epoch += batch.claim
+            kept.epoch = batch.claim or kept.epoch
             for outcome in batch.kept:
                 kept.kept.setdefault(outcome.seq, {})[outcome.task] = outcome
             if batch.claim or batch.release or batch.lease:
@@ -112,9 +125,10 @@ class MemoryStorage:
         if batch.row is not None:
             kept.seq = max(kept.seq, batch.row.seq)
             space.head = batch.row.seq
-            kept.rows[batch.row.seq] = batch.ns, batch.row
-            if batch.row.parent is not None:
-                kept.after.setdefault((batch.ns, batch.row.parent), batch.row)
+            for row in (*batch.history, batch.row):
+                kept.rows[row.seq] = batch.ns, row
+                if row.parent is not None:
+                    kept.after.setdefault((batch.ns, row.parent), row)
 
     def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
         with self._lock:
@@ -148,6 +162,53 @@ class MemoryStorage:
                 if kept.rows
             ]
         return sorted(rows, key=lambda row: row.newest, reverse=True)
+
+    def spaces(self, thread: str) -> list[Space]:
+        with self._lock:
+            kept = self._threads.get(thread) or Thread()
+            found = [Space(ns, s.number, s.head, s.logs) for ns, s in kept.namespaces.items() if s.number is not None]
+            return sorted(found, key=lambda space: space.number)
+
+    def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
+        with self._lock:
+            kept = self._threads.get(thread) or Thread()
+            return [(*place, kept.items[place]) for place in sorted(place for place in kept.items if place > after)[:limit]]
+
+    def prune(self, pruning: Pruning) -> None:
+        with self._lock:
+            kept = self._threads.get(pruning.thread)
+            if kept is None or kept.epoch != pruning.epoch:
+                raise conflict(pruning.thread)
+            for seq in pruning.rows:
+                kept.rows.pop(seq, None)
+                kept.kept.pop(seq, None)
+            for row in pruning.changed:
+                kept.rows[row.seq] = kept.rows[row.seq][0], row
+            kept.after = {}
+            for _, (ns, row) in sorted(kept.rows.items()):
+                if row.parent is not None:
+                    kept.after.setdefault((ns, row.parent), row)
+            kept.namespaces = {ns: s for ns, s in kept.namespaces.items() if s.number not in pruning.spaces}
+            for log, lo, hi in pruning.ranges:
+                for number in range(lo, hi):
+                    kept.items.pop((log, number), None)
+
+    def weigh(self, thread: str) -> Weight:
+        with self._lock:
+            kept = self._threads.get(thread) or Thread()
+            items: dict[int, tuple[int, int]] = {}
+            for (log, _), data in kept.items.items():
+                count, size = items.get(log, (0, 0))
+                items[log] = count + 1, size + len(data)
+            outcomes = [len(outcome.body) for beside in kept.kept.values() for outcome in beside.values()]
+            return Weight(items, (len(kept.rows), _rows(kept)), (len(outcomes), sum(outcomes)))
+
+    def occupies(self) -> int:
+        weights = [self.weigh(thread) for thread in list(self._threads)]
+        return sum(sum(size for _, size in w.items.values()) + w.checkpoints[1] + w.kept[1] for w in weights)
+
+    def reclaim(self) -> None:
+        pass  # Python has done so already
 
     def drop(self, thread: str) -> None:
         with self._lock:

@@ -89,13 +89,15 @@ class Batch:
     """What is written at once: with a `row` the head moves to it, without one only outcomes and items are kept.
 
     Conditional on the thread's `epoch`, and where a row or items are written on the namespace's `head`, being what the store
-    has; otherwise nothing of it is written and `ThreadConflict` is raised. `claim` raises the epoch by one, so that no other
-    run can write under the same one, and ends whatever lease there was.
+    has; otherwise nothing of it is written and `ThreadConflict` is raised.
 
     Attributes:
+        claim: the epoch that the thread has from now on, above every one before (`ids.new_epoch`), so that no other run can
+            write under the old one; whatever lease there was is over. 0 leaves both as they are.
         logs: ends of the logs with these items, for the head row; None leaves them, and the head, as they are.
         items: (log, number, bytes), numbers at or above the ends that the head row had.
-        lease: takes or renews the thread's lease. release: gives it back.
+        history: further checkpoints of the namespace, older than `row`, which come with it and are no heads: a thread that is
+            brought from elsewhere. lease: takes or renews the thread's lease. release: gives it back.
     """
 
     thread: str
@@ -103,13 +105,49 @@ class Batch:
     number: int
     head: int | None
     epoch: int
-    claim: bool = False
+    claim: int = 0
     logs: bytes | None = None
     items: list[tuple[int, int, bytes]] = field(default_factory=list[tuple[int, int, bytes]])
     kept: list[Kept] = field(default_factory=list[Kept])
     row: Row | None = None
+    history: list[Row] = field(default_factory=list[Row])
     lease: Lease | None = None
     release: bool = False
+
+
+class Space(NamedTuple):
+    """A namespace of a thread: its number there, the seq of its head, and the ends of its logs, as the journal wrote them."""
+
+    ns: str
+    number: int
+    head: int | None
+    logs: bytes
+
+
+@dataclass(slots=True)
+class Pruning:
+    """What of a thread is deleted, or put in place of what was there, at once; conditional on its `epoch`, as a batch is.
+
+    Attributes:
+        rows: seqs of checkpoints that go, with the outcomes kept beside them. changed: rows that replace those of their seqs.
+        spaces: numbers of namespaces that go: their heads; their rows and items are named as well. ranges: (log, from, to) of
+            items that go; those that are not there do not matter.
+    """
+
+    thread: str
+    epoch: int
+    rows: list[int] = field(default_factory=list[int])
+    changed: list[Row] = field(default_factory=list[Row])
+    spaces: list[int] = field(default_factory=list[int])
+    ranges: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+
+
+class Weight(NamedTuple):
+    """How much a thread holds: of items, by their logs, of checkpoints, and of outcomes beside them: how many, and bytes."""
+
+    items: dict[int, tuple[int, int]]
+    checkpoints: tuple[int, int]
+    kept: tuple[int, int]
 
 
 class ThreadRow(NamedTuple):
@@ -165,6 +203,32 @@ class Storage(Protocol):
 
     def drop(self, thread: str) -> None:
         """Deletes a thread with all its namespaces; nothing where there is none."""
+        ...
+
+    # -- moving and mending; nothing of these is called while a run goes its way ------------------------------------------
+
+    def spaces(self, thread: str) -> list[Space]:
+        """The namespaces of a thread, by their numbers; none where there is no thread."""
+        ...
+
+    def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
+        """Items as (log, number, bytes), ordered by these, beginning after the place `after`, `limit` at most."""
+        ...
+
+    def prune(self, pruning: Pruning) -> None:
+        """Deletes what is named, whole or not at all. Raises ThreadConflict where the epoch is another."""
+        ...
+
+    def weigh(self, thread: str) -> Weight:
+        """How much a thread holds."""
+        ...
+
+    def occupies(self) -> int:
+        """Bytes that all threads together take where they are kept: of the file, of the tables with their indexes."""
+        ...
+
+    def reclaim(self) -> None:
+        """Gives back to the system what deleted rows have left free. It may take long, and hold up others meanwhile."""
         ...
 
     def close(self) -> None: ...

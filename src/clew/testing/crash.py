@@ -1,15 +1,16 @@
 """Crash everywhere: stop at each storage call in turn, resume, and the end must be as if nothing had happened."""
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.manifest import read_body, unpacked
 from clew.checkpoint.memory import MemoryStorage
-from clew.checkpoint.storage import Batch, Found, Storage, ThreadRow
+from clew.checkpoint.storage import Batch, Storage
+from clew.checkpoint.through import Through
 from clew.constants import START
 from clew.errors import ParentCommand
 from clew.graph.compiled import CompiledStateGraph
@@ -20,6 +21,7 @@ from clew.runtime.host import Action
 from clew.testing.scripted import ScriptedHost
 from clew.types import Command, Durability, StateSnapshot
 
+T = TypeVar("T")
 THREAD: Final = {"thread_id": "crash"}
 RESULT: Final = 0  # the kind of an outcome that is neither a failure nor a question
 MOST_LOST: Final[dict[str, int | None]] = {"sync": 1, "async": 2, "exit": None}
@@ -31,7 +33,7 @@ class Crash(BaseException):
     """The process is gone. No `except Exception` hears of it."""
 
 
-class CrashingStorage:
+class CrashingStorage(Through):
     """A storage that crashes at one call: before it is done, or after it was done and before anybody hears of it.
 
     Whatever is asked of it after that crashes as well: there is no process any more.
@@ -42,49 +44,23 @@ class CrashingStorage:
     """
 
     def __init__(self, storage: Storage, crash_at: int | None = None, *, done: bool = False) -> None:
-        self.storage = storage
+        super().__init__(storage)
         self.calls = 0
         self.kept: Counter[str] = Counter()
         self._crash_at = crash_at
         self._done = done
 
-    def _call(self, fn: Callable[..., Any], *args: Any, stored: Callable[[], None] = lambda: None) -> Any:
+    def call(self, verb: Callable[..., T], /, *args: Any) -> T:
         number = self.calls
         self.calls += 1
         if self._crash_at is not None and number >= self._crash_at + self._done:
             raise Crash
-        result = fn(*args)
-        stored()
+        result = verb(*args)
+        if verb == self.storage.commit:
+            self.kept.update(_nodes(args[0]))
         if number == self._crash_at:
             raise Crash
         return result
-
-    def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
-        return self._call(self.storage.load, thread, ns, checkpoint_id)
-
-    def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        return self._call(self.storage.items, thread, ranges)
-
-    def commit(self, batch: Batch) -> bool:
-        return self._call(self.storage.commit, batch, stored=lambda: self.kept.update(_nodes(batch)))
-
-    def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
-        return self._call(self.storage.scan, thread, ns, before, limit)
-
-    def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
-        return self._call(self.storage.wait, thread, run, seconds, stop)
-
-    def leave(self, thread: str, run: bytes) -> None:
-        self._call(self.storage.leave, thread, run)
-
-    def threads(self) -> list[ThreadRow]:
-        return self.storage.threads()
-
-    def drop(self, thread: str) -> None:
-        self.storage.drop(thread)
-
-    def close(self) -> None:
-        self.storage.close()
 
 
 def _nodes(batch: Batch) -> list[str]:

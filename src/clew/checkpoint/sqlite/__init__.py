@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Final, Literal, Self
 
 from clew.checkpoint.base import LEASE, Saver
-from clew.checkpoint.storage import Batch, Found, Kept, Lease, Row, ThreadRow, conflict
+from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.ids import stamp_of
 from clew.sqlite_file import Kind, SqliteFile, transaction
 
@@ -18,8 +18,10 @@ ROW: Final = "c.seq, c.id, c.parent, c.base, c.body"
 KIND: Final = Kind(
     name="saver",
     application=0x436C6577,  # "Clew" in ASCII
-    version=1,
-    schema=tuple((files("clew.checkpoint.sqlite") / "schema.sql").read_text().split(";\n")),
+    migrations=tuple(
+        tuple(file.read_text().split(";\n"))
+        for file in sorted((files("clew.checkpoint.sqlite") / "sql").iterdir(), key=lambda file: file.name)
+    ),
     newer="upgrade it.",
     unopened="does its directory exist, and may this process write there?",
     locked="pass a longer `timeout`.",
@@ -106,13 +108,10 @@ class SqliteStorage:
         if batch.items:
             db.executemany("insert into item values (?, ?, ?, ?)", [(no, *item) for item in batch.items])
         if batch.kept:
-            epoch = batch.epoch + batch.claim
-            db.executemany(
-                "insert or replace into kept values (?, ?, ?, ?, ?)", [(no, k.seq, k.task, epoch, k.body) for k in batch.kept]
-            )
+            db.executemany("insert or replace into kept values (?, ?, ?, ?)", [(no, *outcome) for outcome in batch.kept])
         if batch.row is not None:
-            seq, id_, parent, base, body = batch.row
-            db.execute("insert into checkpoint values (?, ?, ?, ?, ?, ?, ?)", (no, seq, batch.number, id_, parent, base, body))
+            rows = [(no, seq, batch.number, *rest) for seq, *rest in (*batch.history, batch.row)]
+            db.executemany("insert into checkpoint values (?, ?, ?, ?, ?, ?, ?)", rows)
         return stop
 
     def _thread(self, db: sqlite3.Connection, batch: Batch) -> tuple[int, bool]:
@@ -122,12 +121,12 @@ class SqliteStorage:
         if batch.epoch == 0:
             sql = (
                 "insert into thread (name, epoch, seq, lease_run, lease_owner, lease_base, lease_until) "
-                "values (?, 1, ?, ?, ?, ?, ?) returning no, stop"
+                "values (?, ?, ?, ?, ?, ?, ?) returning no, stop"
             )
-            found = db.execute(sql, (batch.thread, seq, *leased)).fetchone()
+            found = db.execute(sql, (batch.thread, batch.claim, seq, *leased)).fetchone()
         elif batch.claim or batch.release or lease:
             sql = (
-                "update thread set epoch = epoch + ?, seq = max(seq, ?), lease_run = ?, lease_owner = ?, lease_base = ?, "
+                "update thread set epoch = max(epoch, ?), seq = max(seq, ?), lease_run = ?, lease_owner = ?, lease_base = ?, "
                 "lease_until = ?, stop = case when ? then 0 else stop end where name = ? and epoch = ? returning no, stop"
             )
             values = (batch.claim, seq, *leased, batch.claim, batch.thread, batch.epoch)
@@ -143,12 +142,12 @@ class SqliteStorage:
 
     def _head(self, db: sqlite3.Connection, no: int, batch: Batch, logs: bytes) -> None:
         seq = batch.row.seq if batch.row else batch.head
-        if batch.head is None:
-            db.execute("insert into head values (?, ?, ?, ?, ?)", (no, batch.ns, batch.number, seq, logs))
+        sql = "update head set seq = ?, logs = ? where thread = ? and ns = ? and no = ? and seq is ?"
+        if db.execute(sql, (seq, logs, no, batch.ns, batch.number, batch.head)).rowcount == 1:
             return
-        sql = "update head set seq = ?, logs = ? where thread = ? and ns = ? and seq = ?"
-        if db.execute(sql, (seq, logs, no, batch.ns, batch.head)).rowcount != 1:
+        if batch.head is not None:
             raise conflict(batch.thread)
+        db.execute("insert into head values (?, ?, ?, ?, ?)", (no, batch.ns, batch.number, seq, logs))
 
     def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
         with self.file.using() as db, transaction(db):
@@ -194,6 +193,52 @@ class SqliteStorage:
                 "from thread t where newest is not null order by newest desc"
             )
             return [ThreadRow(*row) for row in db.execute(sql)]
+
+    def spaces(self, thread: str) -> list[Space]:
+        with self.file.using() as db:
+            sql = "select ns, h.no, h.seq, logs from head h join thread t on h.thread = t.no where name = ? order by h.no"
+            return [Space(*row) for row in db.execute(sql, (thread,))]
+
+    def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
+        with self.file.using() as db:
+            sql = (
+                "select log, n, data from item where thread = (select no from thread where name = ?) and (log, n) > (?, ?) "
+                "order by log, n limit ?"
+            )
+            return db.execute(sql, (thread, *after, limit)).fetchall()
+
+    def prune(self, pruning: Pruning) -> None:
+        with self.file.using() as db, transaction(db):
+            found = db.execute("select no from thread where name = ? and epoch = ?", (pruning.thread, pruning.epoch)).fetchone()
+            if found is None:
+                raise conflict(pruning.thread)
+            (no,) = found
+            for table in ("checkpoint", "kept"):
+                db.executemany(f"delete from {table} where thread = ? and seq = ?", [(no, seq) for seq in pruning.rows])
+            sql = "update checkpoint set id = ?, parent = ?, base = ?, body = ? where thread = ? and seq = ?"
+            db.executemany(sql, [(*rest, no, seq) for seq, *rest in pruning.changed])
+            db.executemany("delete from head where thread = ? and no = ?", [(no, number) for number in pruning.spaces])
+            sql = "delete from item where thread = ? and log = ? and n >= ? and n < ?"
+            db.executemany(sql, [(no, *range_) for range_ in pruning.ranges])
+
+    def weigh(self, thread: str) -> Weight:
+        with self.file.using() as db:
+            mine = "where thread = (select no from thread where name = ?)"
+            items = db.execute(f"select log, count(*), sum(length(data)) from item {mine} group by log", (thread,)).fetchall()
+            sums = [
+                db.execute(f"select count(*), coalesce(sum(length(body)), 0) from {table} {mine}", (thread,)).fetchone()
+                for table in ("checkpoint", "kept")
+            ]
+            return Weight({log: (count, size) for log, count, size in items}, *sums)
+
+    def occupies(self) -> int:
+        with self.file.using() as db:
+            return db.execute("select page_count * page_size from pragma_page_count, pragma_page_size").fetchone()[0]
+
+    def reclaim(self) -> None:
+        with self.file.using() as db:
+            db.execute("vacuum")
+            db.execute("pragma wal_checkpoint(truncate)")
 
     def drop(self, thread: str) -> None:
         with self.file.using() as db, transaction(db):
