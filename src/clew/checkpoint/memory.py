@@ -115,7 +115,9 @@ class MemoryStorage:
 
     def _move(self, kept: Thread, batch: Batch, logs: bytes) -> None:
         space = kept.namespaces.get(batch.ns) or Namespace(batch.number)
-        if space.head != batch.head or space.number != batch.number:
+        rows = [*batch.history, batch.row] if batch.row else []
+        taken = any((log, n) in kept.items for log, n, _ in batch.items) or any(row.seq in kept.rows for row in rows)
+        if taken or space.head != batch.head or space.number != batch.number:
             raise conflict(batch.thread)
         kept.namespaces[batch.ns] = space
         kept.spaces = max(kept.spaces, batch.number + 1)
@@ -125,7 +127,7 @@ class MemoryStorage:
         if batch.row is not None:
             kept.seq = max(kept.seq, batch.row.seq)
             space.head = batch.row.seq
-            for row in (*batch.history, batch.row):
+            for row in rows:
                 kept.rows[row.seq] = batch.ns, row
                 if row.parent is not None:
                     kept.after.setdefault((batch.ns, row.parent), row)

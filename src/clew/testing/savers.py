@@ -1,0 +1,169 @@
+"""What every saver keeps to, as named clauses: for whoever writes a backend (`clew.checkpoint.storage`).
+
+In a test file of one's own::
+
+    from functools import partial
+    from clew.testing.savers import suite
+
+    test_saver = suite(partial(MySaver, "my://database"))
+
+or without one, `CLEW_SAVER=my.package:make pytest --pyargs clew.testing`; or `check_saver(make)` from anywhere. What a storage
+is held to stands in `clauses_of_rows.py` and `clauses_of_mending.py`, what the threads of graphs come to over it in
+`clauses_of_threads.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from clew.checkpoint.base import Saver
+from clew.checkpoint.storage import Storage
+from clew.checkpoint.through import Through
+from clew.runtime.tasks import in_thread
+from clew.testing.faces import ASYNC, SYNC, Face
+
+T = TypeVar("T")
+Make = Callable[[], Saver]
+FACES: Final[dict[str, Face]] = {"sync": SYNC, "async": ASYNC}
+
+
+class OnLoop(Through):
+    """A storage as the async face uses it: each call in a worker thread, whichever is free."""
+
+    def call(self, verb: Callable[..., T], /, *args: Any) -> T:
+        return asyncio.run(in_thread(verb, *args))
+
+
+@dataclass
+class Subject:
+    """A backend under test, by one face.
+
+    Attributes:
+        make: opens a saver over the database under test. Called again it opens another one over the same database, as another
+            process would; where it can be pickled, other processes do. face: how graphs are called.
+        prefix: of the names of threads that nobody else uses, though the database may be in use.
+    """
+
+    make: Make
+    face: Face
+    prefix: str
+    opened: list[Saver] = field(default_factory=list[Saver])
+
+    def saver(self) -> Saver:
+        """Another saver over the database; closed when the clause is over."""
+        self.opened.append(self.make())
+        return self.opened[-1]
+
+    def storage(self) -> Storage:
+        """The storage of another saver, as the face uses it."""
+        storage = self.saver().storage
+        return storage if self.face is SYNC else OnLoop(storage)
+
+    def thread(self, name: str = "") -> str:
+        return f"{self.prefix}{name}"
+
+    def config(self, name: str = "") -> dict[str, Any]:
+        return {"configurable": {"thread_id": self.thread(name)}}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for saver in self.opened:
+            saver.close()
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One rule that every backend keeps to: its name, what it says, and how it is tried. `heavy`: takes seconds, not less."""
+
+    name: str
+    rule: str
+    trial: Callable[[Subject], None]
+    heavy: bool = False
+
+    def check(self, make: Make, face: str = "sync") -> None:
+        """Tries this clause. Raises AssertionError, or whatever the backend raises."""
+        with Subject(make, FACES[face], f"{self.name} {os.urandom(6).hex()} ") as on:
+            self.trial(on)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CLAUSES: Final[list[Clause]] = []
+
+
+def clause(trial: Callable[[Subject], None]) -> Callable[[Subject], None]:
+    """A clause by the name of this function, which says its rule in its docstring."""
+    CLAUSES.append(Clause(trial.__name__, " ".join((trial.__doc__ or "").split()), trial))
+    return trial
+
+
+def heavy(trial: Callable[[Subject], None]) -> Callable[[Subject], None]:
+    """A clause that takes seconds: many checkpoints, many bytes, many processes."""
+    CLAUSES.append(Clause(trial.__name__, " ".join((trial.__doc__ or "").split()), trial, heavy=True))
+    return trial
+
+
+def clauses() -> Sequence[Clause]:
+    """All of them."""
+    for part in ("rows", "mending", "threads"):  # late: they are written with what stands here
+        importlib.import_module(f"clew.testing.clauses_of_{part}")
+    return CLAUSES
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A clause that a saver does not keep to, by which face, and what was raised."""
+
+    clause: Clause
+    face: str
+    error: Exception
+
+
+def check_saver(
+    make: Make,
+    *,
+    only: Callable[[Clause], bool] = lambda clause: True,
+    progress: Callable[[Clause, str], None] = lambda clause, face: None,
+) -> list[Broken]:
+    """Tries every clause by both faces; returns those that do not hold.
+
+    Args:
+        make: opens a saver over the database under test, each time another one over the same; `functools.partial` of a class
+            will do. For clauses that need other processes it has to be picklable.
+        only: which clauses. progress: is told of each clause and face before it is tried.
+    """
+    broken: list[Broken] = []
+    for one, face in cases(only):
+        progress(one, face)
+        try:
+            one.check(make, face)
+        except Exception as error:
+            broken.append(Broken(one, face, error))
+    return broken
+
+
+def cases(only: Callable[[Clause], bool] = lambda clause: True) -> Iterator[tuple[Clause, str]]:
+    """Every clause by every face."""
+    return ((one, face) for one in clauses() if only(one) for face in FACES)
+
+
+def suite(make: Make, *, only: Callable[[Clause], bool] = lambda clause: not clause.heavy) -> Callable[..., None]:
+    """A test for pytest: one case a clause and face. By default without those that take seconds."""
+    import pytest  # late: whoever checks a saver by hand need not have it
+
+    tried = list(cases(only))
+
+    @pytest.mark.parametrize(("one", "face"), tried, ids=[f"{one.name}-{face}" for one, face in tried])
+    def test(one: Clause, face: str) -> None:
+        one.check(make, face)
+
+    return test
