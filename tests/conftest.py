@@ -11,7 +11,7 @@ from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import InMemorySaver
 from clew.checkpoint.sqlite import SqliteSaver
 
-pytest_plugins = ["support.anthropic_standin", "support.langgraph_env", "support.servers"]
+pytest_plugins = ["support.anthropic_standin", "support.langgraph_env", "support.servers", "support.postgres_server"]
 
 
 @pytest.fixture(params=[SYNC, ASYNC], ids=["sync", "async"])

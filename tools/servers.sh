@@ -5,6 +5,9 @@ set -eu
 
 missing() {
     command -v redis-server >/dev/null 2>&1 || echo redis-server
+    # Debian keeps PostgreSQL's programs off the PATH, one folder for each version
+    PATH="$PATH:$(echo /usr/lib/postgresql/*/bin | tr ' ' :)" command -v initdb >/dev/null 2>&1 || echo postgresql
+    PATH="$PATH:/usr/sbin" command -v pgbouncer >/dev/null 2>&1 || echo pgbouncer
 }
 
 [ -n "$(missing)" ] || exit 0

@@ -1,5 +1,6 @@
 """Real servers for the tests: own processes on free ports, with their data in a temporary directory, gone with the session."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -20,12 +21,18 @@ TRIES = 1000
 
 def program(name: str) -> str:
     """The path of a server's program, which a fresh machine installs here."""
-    if shutil.which(name) is None:
+    if _found(name) is None:
         done = subprocess.run(["sh", ROOT / "tools" / "servers.sh"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    found = shutil.which(name)
-    assert found, f"{name} was installed and is not on the PATH"
+    found = _found(name)
+    assert found, f"{name} was installed and cannot be found"
     return found
+
+
+def _found(name: str) -> str | None:
+    """On the PATH, or where Debian keeps what is no command for everybody."""
+    postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name), reverse=True)
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, postgres), "/usr/sbin"]))
 
 
 def free_port() -> int:
