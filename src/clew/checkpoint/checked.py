@@ -19,7 +19,8 @@ SPARE: Final = 1 << 29  # bytes that one checkpoint may have decoded again after
 # process could hold, for decoded they take several times as much
 FACTOR: Final = 64  # and so many times what is stored of it beside
 EACH: Final = 64  # bytes that one more element counts for, over its own
-SPLITS: Final = 1024  # and one more container: less is never split
+SPLITS: Final = 4096  # and one more container, which is opened by itself
+RANGE: Final = 16  # and one more range of what has been read
 
 Fields = list[Any]
 

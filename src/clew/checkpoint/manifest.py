@@ -14,6 +14,7 @@ import ormsgpack
 from clew.checkpoint.checked import (
     EACH,
     NESTED,
+    RANGE,
     SPLITS,
     Budget,
     Reading,
@@ -336,7 +337,7 @@ class Reader:
         count = 0
         for log, lo, hi in in_parts(ranges, FETCHED):
             if all(map(self._items.__contains__, range(log << 40 | lo, (log << 40 | hi - 1) + 1))):
-                self._budget.spend(hi - lo)
+                self._budget.spend(RANGE + hi - lo)
                 continue
             if count + hi - lo > FETCHED:
                 await self._read(missing)

@@ -325,7 +325,13 @@ def _raw(make: Callable[[bytes], Any]) -> Maker:
     return lambda code, payload, decode: make(payload)
 
 
-OPAQUE: Final[Maker] = lambda code, payload, decode: Opaque(f"code {code}", payload, code)  # noqa: E731  (one of a table)
+def _make_opaque(code: int, payload: bytes, decode: Decode) -> Opaque:
+    if code < 0:  # msgpack's own, which could not go out again
+        raise DamagedData(f"A stored value has the code {code}, which is not something Clew wrote.")
+    return Opaque(f"code {code}", payload, code)
+
+
+OPAQUE: Final[Maker] = _make_opaque
 
 MAKERS: Final[dict[int, Maker]] = {
     TUPLE: _of(tuple),
