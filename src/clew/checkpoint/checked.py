@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Final, TypeGuard, cast
 
 from clew.checkpoint.registry import said
-from clew.errors import DamagedData, DatabaseError
+from clew.errors import DamagedData, DatabaseError, OpaqueValue
 from clew.ids import id_text
 
 NUMBERS: Final = 1 << 40  # a place packs a log and a number of so many at most into one int
@@ -191,7 +191,7 @@ class Reading(AbstractContextManager["Reading"]):
         self._what = what
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, TypeError | ValueError | LookupError | AttributeError | RecursionError):
+        if isinstance(error, TypeError | ValueError | LookupError | AttributeError | RecursionError | OpaqueValue):
             raise damaged(f"{self._what} cannot be read ({said(error)})") from error
 
 

@@ -13,6 +13,7 @@ import ormsgpack
 
 from clew.checkpoint.checked import (
     EACH,
+    FACTOR,
     NESTED,
     RANGE,
     SPLITS,
@@ -319,7 +320,7 @@ class Reader:
 
     def _pages(self, places: Sequence[int]) -> list[int]:
         pages = [self._items[place] for place in places]
-        self._budget.spend(sum(map(len, pages)))
+        self._budget.spend(FACTOR * sum(map(len, pages)))
         with Reading("A page of ranges"):
             return [number for page in pages for number in unpacked(page)]
 

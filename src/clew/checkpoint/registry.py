@@ -296,8 +296,11 @@ def _make_array(fields: list[Any]) -> Any:
 
 
 def _make_langchain(code: int, payload: bytes, decode: Decode) -> Any:
+    packed = decode(payload)
     try:
-        return langchain.unpack(decode(payload))
+        if type(packed) is not list:
+            raise ValueError(f"a list expected, got a {type(packed).__name__}")
+        return langchain.unpack(packed)  # pyright: ignore[reportUnknownArgumentType]
     except MissingDependency:
         return Opaque("langchain_core message", payload, LANGCHAIN)
     except ValueError as error:
