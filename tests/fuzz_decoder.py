@@ -1,7 +1,8 @@
-"""Fuzzes what reads rows: `python tests/fuzz_decoder.py [SECONDS [SEED]]`. Exits with 1, the seed and the bytes where something else
-came out than a value, an opaque one, or an error that says what is damaged; or where it took long. `make soak` runs it.
+"""Fuzzes what reads rows: `python tests/fuzz_decoder.py [SECONDS [SEED]]`. Exits with 1, the seed and the bytes where something
+else came out than a value, an opaque one, or an error that says what is damaged; or where it took long. `make soak` runs it.
 """
 
+import contextlib
 import random
 import resource
 import signal
@@ -43,8 +44,8 @@ def seeds() -> list[bytes]:
 
     values: list[Any] = [
         (1, {2}, frozenset({"a"})), 1 << 80, 2j, b"x" * 30, "\ud800", {1: 2, (3,): 4}, bytearray(b"y"), range(3), slice(1),
-        decimal.Decimal("1.5"), fractions.Fraction(1, 3), dt.datetime(2020, 1, 2, tzinfo=dt.UTC), dt.timedelta(1), uuid.UUID(int=3),
-        pathlib.Path("/a"), re.compile("a+", re.IGNORECASE), ipaddress.ip_network("10.0.0.0/8"), Send("n", {"a": (1,)}),
+        decimal.Decimal("1.5"), fractions.Fraction(1, 3), dt.datetime(2020, 1, 2, tzinfo=dt.UTC), dt.timedelta(1),
+        uuid.UUID(int=3), pathlib.Path("/a"), re.compile("a+", re.IGNORECASE), ipaddress.ip_network("10.0.0.0/8"), Send("n", {"a": (1,)}),
         Command(goto=("a",)), HumanMessage("hi", id="1"), ToolMessage("r", tool_call_id="c", artifact=(1,)),
         AIMessage("", tool_calls=[{"name": "f", "args": {"x": 1}, "id": "c"}]), Split(1, [0, None], (0, 0, 2)), ValueError("x"),
     ]  # fmt: skip
@@ -105,12 +106,12 @@ def read_damaged(chance: random.Random, saver: InMemorySaver, others: list[bytes
     """Damages one item or row of a thread and reads all of it."""
     kept: Any = saver.storage._threads["t"]  # pyright: ignore
     table = chance.choice(("items", "rows"))
-    store = getattr(kept, table)
+    store: dict[Any, Any] = getattr(kept, table)
     key = chance.choice(list(store))
     old = store[key]
     data = old if table == "items" else old[1].body
-    pool = [*others, *kept.items.values(), *[row.body for _, row in kept.rows.values()]]
-    bad = chance.choice(pool) if chance.random() < 0.2 else mutated(chance, data, pool)
+    pool: list[bytes] = [*others, *kept.items.values(), *[row.body for _, row in kept.rows.values()]]
+    bad: bytes = chance.choice(pool) if chance.random() < 0.2 else mutated(chance, data, pool)
     store[key] = bad if table == "items" else (old[0], old[1]._replace(body=bad))
     try:
         for record in iterate(saver.history(Threads(), "t")):
@@ -121,10 +122,8 @@ def read_damaged(chance: random.Random, saver: InMemorySaver, others: list[bytes
 
 
 def tried(job: Any) -> None:
-    try:
+    with contextlib.suppress(DamagedData, CheckpointGone):
         job()
-    except (DamagedData, CheckpointGone):
-        pass
 
 
 def case(chance: random.Random, items: list[bytes], saver: InMemorySaver, seen: list[bytes]) -> None:

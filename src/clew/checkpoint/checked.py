@@ -122,7 +122,7 @@ def _is_join(value: Any) -> bool:
 
 
 def _is_link(value: Any) -> bool:
-    return type(value) is list and [type(part) for part in value] == [str, bytes, str, int]  # pyright: ignore
+    return type(value) is list and [type(part) for part in cast("Fields", value)] == [str, bytes, str, int]  # pyright: ignore
 
 
 def _is_outcome(value: Any) -> bool:
@@ -130,7 +130,7 @@ def _is_outcome(value: Any) -> bool:
 
 
 def _maps(kinds: tuple[type, ...]) -> Callable[[Any], bool]:
-    return lambda value: type(value) is dict and all(type(inner) in kinds for inner in value.values())
+    return lambda value: type(value) is dict and all(type(inner) in kinds for inner in cast("dict[Any, Any]", value).values())
 
 
 _names = _are(is_str)

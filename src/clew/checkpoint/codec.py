@@ -164,7 +164,7 @@ def _decode_deep(depth: int, known: bool, data: bytes) -> Any:
     while waiting:
         container = waiting.pop()
         for key, part in _parts_of(container):
-            kind = type(part)
+            kind = cast("Any", type(part))
             if kind is _Later:
                 made = MAKERS.get(part.code, OPAQUE)(part.code, part.payload, deeper)
                 container[key] = _known(made) if known and type(made) is Opaque else made

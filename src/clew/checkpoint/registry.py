@@ -156,12 +156,11 @@ def _is_quick(pattern: str | bytes, flags: int) -> bool:
 def _numpy_parts(value: Any, kind: Any) -> Parts:
     import numpy as np
 
-    value = cast("Any", value)
     if kind is np.str_:
         return Parts(SCALAR, ["U", str(value)])  # text of its own length; in an array it would lose NULs at its end
     if kind is np.bytes_:
         return Parts(SCALAR, ["S", bytes(value)])
-    if kind is not np.ndarray and not isinstance(value, np.generic):
+    if kind is not np.ndarray and not issubclass(kind, np.generic):
         raise UnstorableValue(_refusal(value, kind))
     if not DTYPE.fullmatch(value.dtype.str):
         raise UnstorableValue(f"a numpy value of dtype {value.dtype!r}: only numbers, bytes, text and times are stored.")

@@ -128,7 +128,7 @@ async def lined(saver: Saver, thread: str, limit: int) -> AsyncIterator[tuple[Sa
     """The same for a listing: one that cannot be opened is listed by what its row says, and the others are all the same."""
     async for record in saver.history(Threads(), thread, limit=limit):
         try:
-            found = await record.whole()
+            found: tuple[Saved, dict[str, Outcome]] = await record.whole()
         except (CheckpointGone, DamagedData):
             checkpoint = record.saved.checkpoint
             frontier = tuple(replace(task, arg=()) for task in checkpoint.frontier)
