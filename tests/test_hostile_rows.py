@@ -226,7 +226,7 @@ CONFIG: Any = {"configurable": {"thread_id": "t"}}
 
 def talk() -> tuple[Any, InMemorySaver]:
     saver = InMemorySaver()
-    builder = StateGraph(MessagesState)
+    builder: Any = StateGraph(MessagesState)
     builder.add_node("answer", lambda state: {"messages": [("ai", "answer " * 20)]})
     builder.add_edge(START, "answer")
     graph = builder.compile(checkpointer=saver)

@@ -110,7 +110,7 @@ def is_str(value: Any) -> TypeGuard[str]:
 
 
 def _are(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: type(value) is list and all(map(test, value))
+    return lambda value: type(value) is list and all(map(test, cast("Fields", value)))
 
 
 def _is_name(value: Any) -> bool:

@@ -301,12 +301,13 @@ class Reader:
                 self._budget.spend(sum(map(len, parts)))
             return decode(b"".join(parts)), places
         made, pairs = self._made, kind == DICT
+        element: Any
         elements: list[Any] = []
         for place in places:
             element = made.get(place, FIRST)
             if element is FIRST:
                 element = decode(items[place])
-                inner = element[1] if pairs and _is_pair(element) else element
+                inner = cast("Any", element[1] if pairs and _is_pair(element) else element)
                 made[place] = element if type(inner) in ATOMS else AGAIN
             elif element is AGAIN or (type(element) is list and not pairs):
                 self._budget.spend(EACH + len(items[place]))
