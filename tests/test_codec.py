@@ -174,7 +174,7 @@ LOOP.append({"again": LOOP})
         (Frozen(1, (1, object())), r"^at .y\[1\]: a object"),  # pyright: ignore
         (Model.model_construct(a=open), r"^at .a: a builtin_function"),
         ({1: {2: {3: print}}}, r"^at \[1\]\[2\]\[3\]"),
-        (ValueError("x"), "exceptions are not stored"),
+        (KeyboardInterrupt("x"), "a KeyboardInterrupt .*cannot be stored"),
         (Texty("x"), "turn it into a plain str"),
         (defaultdict(lambda: 1), r"expected one of \['list'"),
         (np.array([object()]), "dtype dtype\\('O'\\)"),

@@ -26,6 +26,7 @@
         ├── UnstorableValue                  a value that the codec does not know
         ├── OpaqueValue                      a stored value of a type nobody registered was touched
         └── DatabaseError                    the database cannot be used
+            └── DamagedData                  what is stored is not what was written
 
     ClewWarning (UserWarning)
     ├── ArgumentsChanged                     a task was called with other arguments before; the result was delivered
@@ -197,6 +198,16 @@ class OpaqueValue(PersistenceError):
 
 class DatabaseError(PersistenceError):
     """The database cannot be used."""
+
+
+class DamagedData(DatabaseError):
+    """What is stored is not what was written: damaged, forged, or of a later version.
+
+    Attributes:
+        named: whether the message says of which checkpoint it is.
+    """
+
+    named = False
 
 
 class ClewWarning(UserWarning):

@@ -5,14 +5,16 @@ extension whose code or tag is looked up in the closed registry of `registry.py`
 that a row gives; a tag that nobody registered comes back as `Opaque` and goes out again bit for bit.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, cast
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import ormsgpack
 
-from clew.checkpoint.registry import DICT, MAKERS, STR, Split, parts_of
+from clew.checkpoint.registry import DICT, MAKERS, OPAQUE, STR, Split, parts_of, said
 from clew.checkpoint.usertypes import Opaque, Parts, register, register_schema
-from clew.errors import ClewError, DatabaseError, OpaqueValue, UnstorableValue
+from clew.errors import ClewError, DamagedData, OpaqueValue, UnstorableValue
 
 __all__ = ["Opaque", "Split", "decode", "decode_known", "encode", "register", "register_schema"]
 
@@ -25,7 +27,10 @@ OPTIONS: Final = (
     | ormsgpack.OPT_PASSTHROUGH_TUPLE
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
-DEEPEST: Final = 200
+DEEPEST: Final = 200  # levels of nesting that the walk takes; an extension counts for two
+FAST: Final = 8  # extensions within one another that are packed without it
+DIRECT: Final = 3  # and that are unpacked by calls within calls
+HELD: Final = 1 << 30  # bytes of the same value that may be held at once while it is unpacked, once for each extension
 
 pack = ormsgpack.packb
 
@@ -37,7 +42,7 @@ def encode(value: object) -> bytes:
         UnstorableValue: it holds something that cannot be stored; `path` says where, `reason` what and what to do.
     """
     try:
-        data = pack(value, _extension, OPTIONS)
+        data = pack(value, _TAKEN[0], OPTIONS)
     except Exception:  # an odd key, a surrogate, or something that cannot be stored: the walk below tells, and says where
         return pack(_walked(value, "", 0), None, OPTIONS)
     # ormsgpack takes bytearray and memoryview for bytes and offers no way to pass them through. A run of bytes begins with c4,
@@ -51,44 +56,146 @@ def decode(data: bytes) -> Any:
     """The value of some bytes.
 
     Raises:
-        DatabaseError: these are not bytes that `encode` made.
+        DamagedData: these are not bytes that `encode` made.
     """
-    return _unpacked(data, _rebuilt)
+    try:
+        return ormsgpack.unpackb(data, ext_hook=_REBUILT)
+    except Exception as error:
+        raise _told(data, error) from error
 
 
 def decode_known(data: bytes) -> Any:
     """`decode`, for what can be made anew: a type that nobody registered here is an error, at any depth.
 
     Raises:
-        DatabaseError: these are not bytes that `encode` made. OpaqueValue: a type in it is not registered.
+        DamagedData: these are not bytes that `encode` made. OpaqueValue: a type in it is not registered.
     """
-    return _unpacked(data, _rebuilt_known)
-
-
-def _unpacked(data: bytes, hook: Callable[[int, bytes], Any]) -> Any:
     try:
-        return ormsgpack.unpackb(data, ext_hook=hook)
-    except ClewError:
-        raise
+        return ormsgpack.unpackb(data, ext_hook=_REBUILT_KNOWN)
     except Exception as error:
-        raise DatabaseError(f"An item holds {data[:20]!r}…, which is not something Clew wrote ({error}).") from error
+        raise _told(data, error) from error
 
 
-def _extension(value: Any) -> ormsgpack.Ext:
-    parts = parts_of(value)
-    return ormsgpack.Ext(parts.code, parts.content if parts.packed else encode(parts.content))
+# -- what msgpack has no word for, on the way out -------------------------------------------------------------------
 
 
-def _rebuilt(code: int, payload: bytes) -> Any:
-    make: Callable[[int, bytes, Callable[[bytes], Any]], Any] = MAKERS.get(code, MAKERS[-1])
-    return make(code, payload, decode)
+def _taker(depth: int) -> Callable[[Any], ormsgpack.Ext]:
+    """What packs a value that stands inside so many extensions. Each has a call of ormsgpack of its own, upon the stack of
+    those around it; beyond a few the slow way is taken, which counts every level."""
+
+    def taken(value: Any) -> ormsgpack.Ext:
+        parts = parts_of(value)
+        return ormsgpack.Ext(parts.code, parts.content if parts.packed else inner(parts.content))
+
+    def inner(content: Any) -> bytes:
+        try:
+            data = pack(content, _TAKEN[depth + 1], OPTIONS)
+        except Exception:
+            return pack(_walked(content, "", 2 * depth + 2), None, OPTIONS)
+        if (b"\xc4" in data or b"\xc5" in data or b"\xc6" in data) and _hides_bytes(content):
+            return pack(_walked(content, "", 2 * depth + 2), None, OPTIONS)
+        return data
+
+    return taken
 
 
-def _rebuilt_known(code: int, payload: bytes) -> Any:
-    made = MAKERS.get(code, MAKERS[-1])(code, payload, decode_known)
-    if type(made) is Opaque:
-        raise OpaqueValue(f"A stored value has the type {made.tag!r}, which is not registered in this process.")
-    return made
+def _too_deep(value: Any) -> ormsgpack.Ext:
+    raise UnstorableValue("nested deeper than is packed without counting")
+
+
+_TAKEN: Final = [*map(_taker, range(FAST)), _too_deep]
+
+
+# -- and on the way in ----------------------------------------------------------------------------------------------
+
+
+class _Later(NamedTuple):
+    """An extension found inside many others, yet to be made: ormsgpack has returned by then, and its stack is free."""
+
+    code: int
+    payload: bytes
+
+
+Hook: TypeAlias = Callable[[int, bytes], Any]
+_stash = threading.local()
+
+
+def _rebuilder(depth: int, *, known: bool) -> Hook:
+    """What makes extensions that stand inside so many others."""
+    deeper = _decoder(depth + 1, known=known)
+
+    def rebuilt(code: int, payload: bytes) -> Any:
+        try:
+            made = MAKERS.get(code, OPAQUE)(code, payload, deeper)
+        except BaseException as error:  # ormsgpack says that its hook failed, and not why
+            _stash.error = error
+            raise
+        return _known(made) if known and type(made) is Opaque else made
+
+    return rebuilt
+
+
+def _decoder(depth: int, *, known: bool) -> Callable[[bytes], Any]:
+    """What decodes the content of an extension, `depth` of them deep."""
+    if depth == DIRECT:
+        return partial(_decode_deep, depth, known)
+    hook = _rebuilder(depth, known=known)
+
+    def decode_inside(data: bytes) -> Any:
+        try:
+            return ormsgpack.unpackb(data, ext_hook=hook)
+        except Exception as error:
+            raise _told(data, error) from error
+
+    return decode_inside
+
+
+def _decode_deep(depth: int, known: bool, data: bytes) -> Any:
+    """The slow way, for what stands inside many extensions. Each call of ormsgpack may take half a megabyte of stack for lists
+    in lists, so calls are not nested any further: extensions are put in their places once it has returned."""
+    if depth > DEEPEST // 2 or depth * len(data) > HELD:
+        raise DamagedData(f"A stored value is nested {depth} deep in {len(data)} bytes, which is not something Clew wrote.")
+    try:
+        whole = [ormsgpack.unpackb(data, ext_hook=_Later)]
+    except Exception as error:
+        raise _told(data, error) from error
+    deeper = partial(_decode_deep, depth + 1, known)
+    waiting: list[Any] = [whole]
+    while waiting:
+        container = waiting.pop()
+        for key, part in _parts_of(container):
+            kind = cast("Any", type(part))
+            if kind is _Later:
+                made = MAKERS.get(part.code, OPAQUE)(part.code, part.payload, deeper)
+                container[key] = _known(made) if known and type(made) is Opaque else made
+            elif kind is list or kind is dict:
+                waiting.append(part)
+    return whole[0]
+
+
+def _parts_of(container: Any) -> Iterable[tuple[Any, Any]]:
+    return container.items() if isinstance(container, dict) else enumerate(container)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _known(made: Opaque) -> Any:
+    error = OpaqueValue(f"A stored value has the type {made.tag!r}, which is not registered in this process.")
+    _stash.error = error
+    raise error
+
+
+def _told(data: bytes, error: Exception) -> BaseException:
+    """What is raised where bytes could not be decoded: what failed inside of them, where that has said so itself."""
+    inner = _stash.__dict__.pop("error", None)
+    if isinstance(inner, ClewError) or (inner is not None and not isinstance(inner, Exception)):
+        return inner
+    return DamagedData(f"An item holds {data[:20]!r}…, which is not something Clew wrote ({said(inner or error)}).")
+
+
+_REBUILT: Final = _rebuilder(0, known=False)
+_REBUILT_KNOWN: Final = _rebuilder(0, known=True)
+
+
+# -- the walk -------------------------------------------------------------------------------------------------------
 
 
 def _hides_bytes(value: Any) -> bool:
@@ -120,16 +227,15 @@ def _walked(value: Any, path: str, depth: int) -> Any:
         raise UnstorableValue(error.reason, path + error.path) from None
     if parts.packed:
         return ormsgpack.Ext(parts.code, parts.content)
-    return ormsgpack.Ext(parts.code, pack(_walked_parts(parts, path, depth + 1), None, OPTIONS))
+    return ormsgpack.Ext(parts.code, pack(_walked_parts(parts, path, depth + 2), None, OPTIONS))
 
 
 def _walked_dict(value: dict[Any, Any], path: str, depth: int) -> Any:
-    inner = {key: _walked(element, f"{path}[{key!r}]", depth + 1) for key, element in value.items()}
-    if all(type(key) is str and _is_text(key) for key in inner):
-        return inner
+    if all(type(key) is str and _is_text(key) for key in value):
+        return {key: _walked(element, f"{path}[{key!r}]", depth + 1) for key, element in value.items()}
     flat: list[Any] = []
-    for key, element in inner.items():
-        flat += (_walked(key, f"{path}.keys()", depth + 1), element)
+    for key, element in value.items():
+        flat += (_walked(key, f"{path}.keys()", depth + 2), _walked(element, f"{path}[{key!r}]", depth + 2))
     return ormsgpack.Ext(DICT, pack(flat, None, OPTIONS))
 
 
@@ -138,11 +244,11 @@ def _walked_parts(parts: Parts, path: str, depth: int) -> Any:
     content = parts.content
     if parts.fields is not None:
         fields = {name: _walked(element, f"{path}.{name}", depth) for name, element in parts.fields.items()}
-        return [*content[:-1], fields]
-    if parts.elements:
+        return [*[_walked(part, path, depth) for part in content[:-1]], fields]
+    if type(content) is not list:
         return _walked(content, path, depth)
-    inner = cast("list[Any]", content) if type(content) is list else None
-    return _walked(content, path, depth) if inner is None else [_walked(element, path, depth) for element in inner]
+    inner = cast("list[Any]", content)
+    return [_walked(element, f"{path}[{i}]" if parts.elements else path, depth) for i, element in enumerate(inner)]
 
 
 def _is_text(value: str) -> bool:

@@ -6,22 +6,48 @@ hold plain lists of plain values, trailing empty ones left out.
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
 
 import ormsgpack
 
+from clew.checkpoint.checked import (
+    EACH,
+    FACTOR,
+    NESTED,
+    RANGE,
+    SPLITS,
+    Budget,
+    Reading,
+    checked_body,
+    damaged,
+    entry_of,
+    in_parts,
+    is_str,
+    name_of,
+    origin_of,
+    shown,
+    split_of,
+    triples,
+)
 from clew.checkpoint.codec import Split, decode, encode
-from clew.checkpoint.ledger import DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE, Entry, Ledger, places_of
+from clew.checkpoint.ledger import ATOMS, DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE, Entry, Ledger, places_of
+from clew.checkpoint.registry import uncrowded
 from clew.checkpoint.storage import Waiting
 from clew.constants import START
-from clew.errors import CheckpointGone, DatabaseError, UnstorableValue
+from clew.errors import CheckpointGone, UnstorableValue
 from clew.types import Answer, Checkpoint, Failed, Link, Outcome, Paused, Question, Result, Send, Task, Write
 
+T = TypeVar("T")
+FETCHED: Final = 1 << 16  # items that are asked for at once
+FIRST: Final = object()  # an element that has not been decoded yet,
+AGAIN: Final = object()  # and one that must be again: it can be changed
 SENDS: Final = "\0sends"
 SOURCES: Final = ("input", "loop", "update", "fork")
 FAILED: Final = 1
 PAUSED: Final = 2
+ANSWER: Final = (str, object, bytes, bytes, int, dict)  # types of their fields
+QUESTION: Final = (str, object, bytes, bytes, object)
 CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     LIST: list,
     TUPLE: tuple,
@@ -82,15 +108,23 @@ def write_body(
 
 
 def read_body(data: bytes) -> Body:
-    fields: list[Any] = unpacked(data)
+    """A row's content. Raises DamagedData where it has none."""
+    fields = checked_body(unpacked(data))
     empty: list[Any] = [-2, 0, {}, [], [], [], [], [], b"", {}, []]
     whole: list[Any] = [*fields, *empty[len(fields) :]]
     source: int = whole[1]
     body = Body(whole[0], SOURCES[source], *whole[2:])
-    body.metadata = decode(cast("bytes", body.metadata)) if body.metadata else {}
+    body.metadata = _metadata(cast("bytes", body.metadata)) if body.metadata else {}
     body.begun = tuple(Link(*link) for link in cast("list[Any]", body.begun))
     body.acted = [_long(name) for name in cast("list[Any]", body.acted)]
     return body
+
+
+def _metadata(data: bytes) -> dict[str, Any]:
+    found = decode(data)
+    if type(found) is not dict or not all(map(is_str, cast("dict[Any, Any]", found))):
+        raise damaged(f"The metadata of a checkpoint read {shown(found)}")
+    return cast("dict[str, Any]", found)
 
 
 def _short(name: str) -> str | None:
@@ -105,7 +139,7 @@ def unpacked(data: bytes) -> Any:
     try:
         return ormsgpack.unpackb(data)
     except ValueError as error:
-        raise DatabaseError(f"A row holds {data[:20]!r}…, which is not something Clew wrote ({error}).") from error
+        raise damaged(f"A row holds {data[:20]!r}… ({error})") from error
 
 
 def write_outcome(ledger: Ledger, task: Task, outcome: Outcome) -> list[Any]:
@@ -125,7 +159,16 @@ def write_answers(answers: Sequence[Answer]) -> list[Any]:
 
 
 def read_answers(data: bytes) -> tuple[Answer, ...]:
-    return tuple(Answer(*answer) for answer in decode(unpacked(data)[0]))
+    """The answers that a task was given. Raises DamagedData."""
+    with Reading("The answers of a task"):
+        return tuple(_made(Answer, answer, ANSWER) for answer in decode(unpacked(data)[0]))
+
+
+def _made(kind: Callable[..., T], fields: Any, types: Sequence[type]) -> T:
+    """One of our nouns out of its fields, each of these types."""
+    if len(fields) > len(types) or any(type(f) is not t for f, t in zip(fields, types, strict=False) if t is not object):
+        raise TypeError(f"{kind.__name__} of {shown(fields)}")
+    return kind(*fields)
 
 
 def over(fields: list[Any]) -> list[Any]:
@@ -164,107 +207,149 @@ def _write_task(ledger: Ledger, task: Task) -> Any:
 
 
 class Reader:
-    """Opens entries: finds the items they name and puts the values together again.
+    """Opens entries: finds the items they name and puts the values together again. One of its own for each checkpoint.
 
-    With a `ledger`, what is read is taken note of there, so that it is never stored again.
+    With a `ledger`, what is read is taken note of there, so that it is never stored again. `items` are those read before, by
+    their places; readers may share them. All that is read may raise DamagedData or CheckpointGone.
     """
 
-    __slots__ = ("_items", "_ledger", "_storage", "_thread")
+    __slots__ = ("_budget", "_items", "_ledger", "_made", "_storage", "_thread")
 
-    def __init__(self, storage: Waiting, thread: str, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self, storage: Waiting, thread: str, ledger: Ledger | None = None, items: dict[int, bytes] | None = None
+    ) -> None:
         self._storage = storage
         self._thread = thread
         self._ledger = ledger
-        self._items: dict[int, bytes] = {}
+        self._items = items if items is not None else {}
+        self._made: dict[int, Any] = {}
+        self._budget = Budget(lambda: sum(map(len, self._items.values())))
 
     async def fetch(self, entries: Sequence[Entry]) -> None:
         """Reads all that these entries name at first hand, in one round trip."""
-        await self._fetch([range_ for entry in entries if not isinstance(entry, bytes) for range_ in _triples(entry[3:])])
+        await self._fetch([range_ for entry in entries if type(entry) is not bytes for range_ in triples(entry_of(entry)[3])])
 
     async def value(self, entry: Entry) -> tuple[Any, list[int]]:
         """A value, and the places of its elements."""
         if isinstance(entry, bytes):
+            self._budget.spend(EACH)
             return decode(entry), []
-        kind, level, aux, *flat = entry
-        return await self._built(kind, level, aux, flat)
+        return await self._built(*entry_of(entry))
 
     def said(self, fields: Sequence[Any]) -> Outcome | None:
         """An outcome that says something: why a task failed, what it asks. None for a result."""
-        if fields[0] == FAILED:
-            return Failed(*decode(fields[1]))
-        return Paused(tuple(Question(*question) for question in decode(fields[1]))) if fields[0] == PAUSED else None
+        with Reading("What a task came to"):
+            if fields[0] == FAILED:
+                return _made(Failed, decode(fields[1]), (str, str, str))
+            if fields[0] == PAUSED:
+                return Paused(tuple(_made(Question, question, QUESTION) for question in decode(fields[1])))
+            if type(fields[0]) is not int:
+                raise TypeError(f"an outcome of kind {shown(fields[0])}")
+        return None
 
     async def outcome(self, task: Task, fields: Sequence[Any]) -> tuple[Outcome, list[list[int]]]:
         """An outcome, and of each write the places of its elements."""
         if (said := self.said(fields)) is not None:
             return said, []
-        writes, places = await self.writes(fields[1])
-        targets = fields[2] if len(fields) > 2 else ()
-        written = task.arg if task.node == START else writes
-        children: dict[str, bytes] = fields[3] if len(fields) > 3 else {}
-        return Result(written, tuple([await self._target(target) for target in targets]), children), places
+        with Reading("What a task came to"):
+            writes, places = await self.writes(fields[1])
+            targets = fields[2] if len(fields) > 2 else ()
+            written = task.arg if task.node == START else writes
+            children: dict[str, bytes] = fields[3] if len(fields) > 3 else {}
+            return Result(written, tuple([await self._target(target) for target in targets]), dict(children)), places
 
     def named(self, fields: Any) -> Task:
         """A task without what it is given."""
-        if isinstance(fields, str):
-            return Task(fields)
-        if isinstance(fields, dict):
-            given = cast("dict[str, list[Any]]", fields)
-            task = self.named(given["task"] if len(given["task"]) > 1 else given["task"][0])
-            return replace(task, origin=(given["origin"][0], given["origin"][1]))
-        return Task(START) if fields[0] is None else Task(fields[0], sent=True)
+        with Reading("A task"):
+            fields, origin = origin_of(fields)
+            node = fields if isinstance(fields, str) else START if fields[0] is None else name_of(fields[0])
+            return Task(node, sent=not isinstance(fields, str) and node != START, origin=origin)
 
     async def task(self, fields: Any) -> Task:
-        if isinstance(fields, str):
-            return Task(fields)
-        if isinstance(fields, dict):
-            given = cast("dict[str, list[Any]]", fields)
-            task = await self.task(given["task"] if len(given["task"]) > 1 else given["task"][0])
-            return replace(task, origin=(given["origin"][0], given["origin"][1]))
-        node, arg, *timeout = fields
-        if node is None:
-            return Task(START, (await self.writes(arg))[0])
-        return Task(node, (await self.value(arg))[0], True, _timeout(timeout))
+        with Reading("A task"):
+            fields, origin = origin_of(fields)
+            if isinstance(fields, str):
+                return Task(fields, origin=origin)
+            node, arg, *timeout = fields
+            if node is None:
+                return Task(START, (await self.writes(arg))[0], origin=origin)
+            return Task(name_of(node), (await self.value(arg))[0], True, _timeout(timeout), origin)
 
     async def writes(self, fields: Sequence[tuple[str, Entry]]) -> tuple[tuple[Write, ...], list[list[int]]]:
-        opened = [(key, await self.value(entry)) for key, entry in fields]
+        opened = [(name_of(key), await self.value(entry)) for key, entry in fields]
         return tuple(Write(key, value) for key, (value, _) in opened), [places for _, (_, places) in opened]
 
     async def _target(self, fields: Any) -> str | Send:
         if isinstance(fields, str):
             return fields
         node, arg, *timeout = fields
-        return Send(node, (await self.value(arg))[0], timeout=_timeout(timeout))
+        return Send(name_of(node), (await self.value(arg))[0], timeout=_timeout(timeout))
 
-    async def _built(self, kind: int, level: int, aux: Any, flat: Sequence[int]) -> tuple[Any, list[int]]:
-        await self._fetch(_triples(flat))
+    async def _built(self, kind: int, level: int, aux: Any, flat: Sequence[int], depth: int = 0) -> tuple[Any, list[int]]:
+        if depth > NESTED:
+            raise damaged(f"Containers are split within one another more than {NESTED} deep")
+        await self._fetch(triples(flat))
         places = places_of(flat)
         for _ in range(level):
-            flat = [number for place in places for number in unpacked(self._items[place])]
-            await self._fetch(_triples(flat))
+            flat = self._pages(places)
+            await self._fetch(triples(flat))
             places = places_of(flat)
-        if kind == PARTS:
-            return decode(b"".join([self._items[place] for place in places])), places
         items = self._items
+        if kind == PARTS:
+            parts = [items[place] for place in places]
+            if len(set(places)) < len(places):
+                self._budget.spend(sum(map(len, parts)))
+            return decode(b"".join(parts)), places
+        made, pairs = self._made, kind == DICT
+        element: Any
         elements: list[Any] = []
         for place in places:
-            element = decode(items[place])
+            element = made.get(place, FIRST)
+            if element is FIRST:
+                element = decode(items[place])
+                inner = cast("Any", element[1] if pairs and _is_pair(element) else element)
+                made[place] = element if type(inner) in ATOMS else AGAIN
+            elif element is AGAIN or (type(element) is list and not pairs):
+                self._budget.spend(EACH + len(items[place]))
+                element = decode(items[place])
+            else:  # it cannot be changed, so it may stand in many places
+                self._budget.spend(EACH)
             if type(element) is Split or (type(element) is list and _is_split_pair(cast("list[Any]", element))):
-                element = await self._whole(element)
+                element = await self._whole(element, depth + 1)
             elements.append(element)
         return _container(kind, aux, elements), places
 
-    async def _whole(self, element: Any) -> Any:
+    def _pages(self, places: Sequence[int]) -> list[int]:
+        pages = [self._items[place] for place in places]
+        self._budget.spend(FACTOR * sum(map(len, pages)))
+        with Reading("A page of ranges"):
+            return [number for page in pages for number in unpacked(page)]
+
+    async def _whole(self, element: Any, depth: int) -> Any:
         if not isinstance(element, Split):
-            return [element[0], await self._whole(element[1])]
-        level, aux = cast("tuple[int, Any]", element.aux or (0, None))
-        value, _ = await self._built(element.kind, level, aux, element.ranges)
+            return [element[0], await self._whole(element[1], depth)]
+        self._budget.spend(SPLITS)
+        level, aux = split_of(element.aux)
+        value, _ = await self._built(element.kind, level, aux, element.ranges, depth)
         return value
 
     async def _fetch(self, ranges: list[tuple[int, int, int]]) -> None:
-        missing = [(log, lo, hi) for log, lo, hi in ranges if any((log << 40 | n) not in self._items for n in range(lo, hi))]
-        if not missing:
-            return
+        """Reads what is missing. A range that says more than there is is found out at the first part of it."""
+        missing: list[tuple[int, int, int]] = []
+        count = 0
+        for log, lo, hi in in_parts(ranges, FETCHED):
+            if all(map(self._items.__contains__, range(log << 40 | lo, (log << 40 | hi - 1) + 1))):
+                self._budget.spend(RANGE + hi - lo)
+                continue
+            if count + hi - lo > FETCHED:
+                await self._read(missing)
+                missing, count = [], 0
+            missing.append((log, lo, hi))
+            count += hi - lo
+        if missing:
+            await self._read(missing)
+
+    async def _read(self, missing: list[tuple[int, int, int]]) -> None:
         found = await self._storage.items(self._thread, missing)
         places = places_of([number for range_ in missing for number in range_])
         if len(found) != len(places):
@@ -282,8 +367,8 @@ def _timeout(rest: list[bytes]) -> Any:
     return decode(rest[0]) if rest else None
 
 
-def _triples(flat: Sequence[int]) -> list[tuple[int, int, int]]:
-    return [(flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3)]
+def _is_pair(element: Any) -> bool:
+    return type(element) is list and len(cast("list[Any]", element)) == 2
 
 
 def _is_split_pair(element: list[Any]) -> bool:
@@ -293,8 +378,13 @@ def _is_split_pair(element: list[Any]) -> bool:
 def _container(kind: int, aux: Any, elements: list[Any]) -> Any:
     if kind == ITEM and len(elements) == 1:
         return elements[0]
-    if kind == DEQUE:
-        return deque(elements, aux)
-    if kind not in CONTAINERS:
-        raise DatabaseError(f"An entry of kind {kind!r} with {len(elements)} elements is not something Clew wrote.")
-    return CONTAINERS[kind](elements)
+    with Reading("A container"):
+        if kind == DEQUE:
+            return deque(elements, aux)
+        if kind == DICT:
+            uncrowded([key for key, _ in elements])
+        if kind in (SET, FROZENSET):
+            uncrowded(elements)
+        if kind in CONTAINERS:
+            return CONTAINERS[kind](elements)
+    raise damaged(f"An entry is of kind {kind!r} with {len(elements)} elements")

@@ -5,15 +5,18 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from clew.checkpoint.checked import Naming
 from clew.checkpoint.journal import ANSWERS
 from clew.checkpoint.ledger import Entry
 from clew.checkpoint.manifest import PAUSED, Reader, read_answers, read_body, unpacked
-from clew.checkpoint.storage import Found, Waiting, at_once
+from clew.checkpoint.storage import Found, Row, Waiting, at_once
 from clew.engine.apply import task_key
+from clew.errors import DamagedData
 from clew.ids import stamp_of
-from clew.types import Answer, Link, Outcome, Paused, Result, Saved, Task
+from clew.types import Answer, Checkpoint, Link, Outcome, Paused, Result, Saved, Task
 
 BATCH: Final = 50
+DAMAGED: Final = "damaged"  # the source of a checkpoint whose row cannot be read
 
 
 class Record:
@@ -24,34 +27,51 @@ class Record:
             one that has a result, which `result` loads.
     """
 
-    __slots__ = ("_entries", "_fields", "_frontier", "_reader", "outcomes", "saved")
+    __slots__ = ("_damage", "_entries", "_fields", "_frontier", "_naming", "_reader", "outcomes", "saved")
 
-    def __init__(self, reader: Reader, found: Found) -> None:
+    def __init__(self, reader: Reader, found: Found, thread: str) -> None:
         assert found.row is not None
-        body = read_body(found.row.body)
         self._reader = reader
-        self._entries: Mapping[str, Entry] = {**(read_body(found.base.body).entries if found.base else {}), **body.entries}
+        self._naming = Naming(thread, found.row.id)
+        self._damage: DamagedData | None = None
+        self._entries: Mapping[str, Entry] = {}
+        self._frontier: list[Any] = []
+        self._fields: dict[str, Any] = {}
+        self.outcomes: dict[str, Outcome | None] = {}
+        try:
+            self._listed(reader, found, found.row)
+        except DamagedData as error:  # the others can be listed, and this one says so where it is opened
+            self._damage = self._naming.named(error)
+            lost = Checkpoint({}, source=DAMAGED)
+            said = {DAMAGED: str(error)}
+            self._entries, self._frontier, self._fields, self.outcomes = {}, [], {}, {}
+            self.saved = Saved(lost, found.row.id, found.row.seq, found.parent_id, metadata=said)
+
+    def _listed(self, reader: Reader, found: Found, row: Row) -> None:
+        body = read_body(row.body)
+        self._entries = {**(read_body(found.base.body).entries if found.base else {}), **body.entries}
         self._frontier = body.frontier
         frontier = tuple(reader.named(fields) for fields in body.frontier)
         checkpoint = body.checkpoint({}, frontier)
         keys = {task_key(frontier, index) for index in range(len(frontier))}
         kept: list[tuple[str, Any]] = [(kept.task, unpacked(kept.body)) for kept in found.kept if kept.task in keys]
-        after = read_body(found.next.body).outcomes if found.next else []
+        after = _outcomes(found.next)
         self._fields = dict([*kept, *[(key, fields) for key, *fields in after if key in keys]])
-        self.outcomes: dict[str, Outcome | None] = {key: reader.said(fields) for key, fields in self._fields.items()}
+        self.outcomes = {key: reader.said(fields) for key, fields in self._fields.items()}
         asked = {key: reader.said(fields) for key, fields in kept if fields[0] == PAUSED}
         answers: dict[str, tuple[Answer, ...]] = {
             row.task.removeprefix(ANSWERS): read_answers(row.body) for row in found.kept if row.task.startswith(ANSWERS)
         }
         records: dict[str, Outcome] = {key: outcome for key, outcome in asked.items() if isinstance(outcome, Paused)}
-        self.saved = Saved(
-            checkpoint, found.row.id, found.row.seq, found.parent_id, records, body.metadata, answers, begun=body.begun
-        )
+        self.saved = Saved(checkpoint, row.id, row.seq, found.parent_id, records, body.metadata, answers, begun=body.begun)
 
     async def values(self) -> dict[str, Any]:
-        """The values of the state. Raises CheckpointGone."""
-        await self._reader.fetch(list(self._entries.values()))
-        return {key: (await self._reader.value(entry))[0] for key, entry in self._entries.items()}
+        """The values of the state. Raises CheckpointGone, or DamagedData, which names the checkpoint."""
+        if self._damage is not None:
+            raise self._damage
+        with self._naming:
+            await self._reader.fetch(list(self._entries.values()))
+            return {key: (await self._reader.value(entry))[0] for key, entry in self._entries.items()}
 
     async def whole(self) -> tuple[Saved, dict[str, Outcome]]:
         """All of it, with what its tasks came to."""
@@ -62,23 +82,25 @@ class Record:
 
     async def given(self, index: int) -> Any:
         """What the task at this place of the frontier is given."""
-        return (await self._reader.task(self._frontier[index])).arg
+        with self._naming:
+            return (await self._reader.task(self._frontier[index])).arg
 
     async def result(self, key: str) -> Result:
         """What a task that has a result came to."""
-        outcome, _ = await self._reader.outcome(Task(key), self._fields[key])  # START's is not asked for: it is its input
+        with self._naming:
+            outcome, _ = await self._reader.outcome(Task(key), self._fields[key])  # START's is not asked for: it is its input
         assert isinstance(outcome, Result)
         return outcome
 
 
 async def listed(storage: Waiting, thread: str, ns: str, before: int | None, limit: int | None) -> AsyncIterator[Record]:
     """Checkpoints of a namespace below seq `before`, newest first, in batches; what they name is read once for all of them."""
-    reader = _reader(storage, thread)
+    items: dict[int, bytes] = {}
     left = limit if limit is not None else sys.maxsize
     while left > 0:
         batch = await storage.scan(thread, ns, before, min(BATCH, left))
         for found in batch:
-            yield Record(reader, found)
+            yield Record(_reader(storage, thread, items), found, thread)
         if len(batch) < BATCH:
             return
         left -= len(batch)
@@ -88,12 +110,20 @@ async def listed(storage: Waiting, thread: str, ns: str, before: int | None, lim
 async def one(storage: Waiting, thread: str, ns: str, checkpoint_id: bytes) -> Record | None:
     """The checkpoint of this id, None where there is none."""
     found = await storage.load(thread, ns, checkpoint_id)
-    return Record(_reader(storage, thread), found) if found.row else None
+    return Record(_reader(storage, thread, {}), found, thread) if found.row else None
 
 
-def _reader(storage: Waiting, thread: str) -> Reader:
+def _outcomes(row: Row | None) -> list[Any]:
+    """What the tasks of the checkpoint before came to; nothing is known of it where the row after is damaged."""
+    try:
+        return read_body(row.body).outcomes if row else []
+    except DamagedData:
+        return []
+
+
+def _reader(storage: Waiting, thread: str, items: dict[int, bytes]) -> Reader:
     """What is late is loaded out of a property, which cannot be awaited: it blocks, and never suspends."""
-    return Reader(Waiting(storage.storage, at_once), thread)
+    return Reader(Waiting(storage.storage, at_once), thread, items=items)
 
 
 async def begun_by(

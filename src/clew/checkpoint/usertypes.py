@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast, get_args, get_origin, get_type_hints
 
-from clew.errors import OpaqueValue
+from clew.errors import DamagedData, OpaqueValue
 from clew.schema import is_typed_dict
-from clew.types import Command, Nothing, Overwrite, Send, TimeoutPolicy
+from clew.types import Command, Failed, Interrupt, Nothing, Overwrite, RetryPolicy, Send, TimeoutPolicy
 
 USER: Final = 27  # the code of all of them; see `registry`
 # past whatever a class does when it is called
@@ -76,6 +76,7 @@ class Opaque:
 
 _tags: dict[type, str] = {}
 _classes: dict[str, type] = {}
+_forms: dict[type, str] = {}
 
 
 def register(*types: type, name: str | None = None) -> None:
@@ -94,16 +95,17 @@ def register(*types: type, name: str | None = None) -> None:
     if name is not None and len(types) != 1:
         raise ValueError(f"`name` goes with one type, got {len(types)}: call register once for each.")
     for kind in types:
-        if form_of(kind) is None:
+        form = form_of(kind)
+        if form is None:
             raise TypeError(
-                f"{kind!r} cannot be registered: expected a dataclass, a pydantic model, an enum or a named tuple. "
-                "Turn it into one, or store plain data."
+                f"{kind!r} cannot be registered: expected a dataclass (that is no list, dict or exception as well), a pydantic "
+                "model, an enum or a named tuple. Turn it into one, or store plain data."
             )
         tag = name or f"{kind.__module__}.{kind.__qualname__}"
         taken = _classes.get(tag)
         if taken is not None and taken is not kind and name is not None and title(taken) != title(kind):
             raise ValueError(f"The name {tag!r} is taken by {taken!r}: give {kind!r} another one.")
-        _classes[tag] = kind
+        _classes[tag], _forms[kind] = kind, form
         if name is None or kind not in _tags:
             _tags[kind] = tag
 
@@ -140,7 +142,8 @@ def form_of(kind: Any) -> str | None:
     if enum.Enum in ancestors:
         return "enum"
     if ancestors and hasattr(kind, "__dataclass_fields__"):
-        return "dataclass"
+        own = ancestors[:-1]  # one that is a list or an exception as well holds more than its fields
+        return None if any(base.__module__ == "builtins" for base in own) else "dataclass"
     if tuple in ancestors and hasattr(kind, "_fields"):
         return "namedtuple"
     return "pydantic" if "pydantic" in sys.modules and ancestors and hasattr(kind, "__pydantic_fields__") else None
@@ -148,7 +151,7 @@ def form_of(kind: Any) -> str | None:
 
 def user_parts(value: Any, tag: str) -> Parts:
     kind = cast("Any", type(value))
-    match form_of(kind):
+    match _forms[kind]:
         case "enum":
             member = value.value if issubclass(kind, enum.Flag) else value.name
             return Parts(USER, [tag, member])
@@ -161,19 +164,26 @@ def user_parts(value: Any, tag: str) -> Parts:
             fields = value._asdict()
             return Parts(USER, [tag, fields], fields=fields)
         case _:
-            fields = dict(value.__dict__)
+            known = kind.__pydantic_fields__  # what a cached property has left there is no field
+            fields = {name: field for name, field in value.__dict__.items() if name in known}
             extra, private = value.__pydantic_extra__, value.__pydantic_private__
             return Parts(USER, [tag, sorted(value.__pydantic_fields_set__), extra, private, fields], fields=fields)
 
 
 def make_user(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> Any:
-    tag, *rest = decode(payload)
+    parts = decode(payload)
+    if type(parts) is not list or len(parts) < 2 or type(parts[0]) is not str:  # pyright: ignore[reportUnknownArgumentType]
+        raise DamagedData(f"A stored object holds {payload[:20]!r}…, which is not something Clew wrote.")
+    tag, *rest = cast("list[Any]", parts)
     kind = cast("Any", _classes.get(tag))
     if kind is None:
-        return Opaque(str(tag), payload)
-    form, fields = form_of(kind), cast("dict[str, Any]", rest[-1])
+        return Opaque(tag, payload)
+    form = _forms[kind]
     if form == "enum":
-        return kind(fields) if issubclass(kind, enum.Flag) else kind[fields]
+        return _member(kind, tag, rest[0])
+    if type(rest[-1]) is not dict:
+        raise DamagedData(f"A stored {tag!r} is damaged: a dict of its fields expected, got {type(rest[-1])!r}.")
+    fields = cast("dict[str, Any]", rest[-1])
     if form == "namedtuple":
         return kind._make([fields[f] if f in fields else kind._field_defaults[f] for f in kind._fields])
     made = _blank(kind)
@@ -181,11 +191,37 @@ def make_user(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> Any:
         for field in dataclasses.fields(kind):
             _set_field(made, field, fields)
         return made
-    missing = {n: f.get_default(call_default_factory=True) for n, f in kind.__pydantic_fields__.items() if n not in fields}
-    object.__setattr__(made, "__dict__", {**missing, **fields})
-    object.__setattr__(made, "__pydantic_fields_set__", set(rest[0]))
-    object.__setattr__(made, "__pydantic_extra__", rest[1])
-    object.__setattr__(made, "__pydantic_private__", rest[2])
+    return _filled(made, kind, fields, *rest[:-1])
+
+
+def _member(kind: Any, tag: str, given: Any) -> Any:
+    """The member of an enum: of a flag by its value, which is one number for several, of any other by its name."""
+    if not issubclass(kind, enum.Flag):
+        found = kind.__members__.get(given) if type(given) is str else None
+    elif type(given) is int and abs(given) >> max(64, *[member.value.bit_length() for member in kind]):
+        found = None  # flags that are not there are made one by one
+    else:
+        found = kind(given) if type(given) is int else None
+    if found is None:
+        raise DamagedData(
+            f"A stored {tag!r} is {str(given)[:60]!r}, which {kind!r} does not have: give it that member again, if only to "
+            "read what is stored."
+        )
+    return found
+
+
+def _filled(made: Any, kind: Any, fields: dict[str, Any], was_set: Any, extra: Any, private: Any) -> Any:
+    """A pydantic model with its fields, past its validators. Names that are no fields are left out, or they would come to hide
+    its methods."""
+    for found in (extra, private):
+        if found is not None and type(found) is not dict:
+            raise DamagedData(f"A stored {kind!r} is damaged: a dict expected, got {type(found)!r}.")
+    known = kind.__pydantic_fields__
+    whole = {n: fields[n] if n in fields else f.get_default(call_default_factory=True) for n, f in known.items()}
+    object.__setattr__(made, "__dict__", whole)
+    object.__setattr__(made, "__pydantic_fields_set__", set(was_set))
+    object.__setattr__(made, "__pydantic_extra__", extra)
+    object.__setattr__(made, "__pydantic_private__", private)
     return made
 
 
@@ -210,3 +246,6 @@ register(Command, name="clew.Command")
 register(Nothing, name="clew.Nothing")
 register(Overwrite, name="clew.Overwrite")
 register(TimeoutPolicy, name="clew.TimeoutPolicy")
+register(RetryPolicy, name="clew.RetryPolicy")
+register(Interrupt, name="clew.Interrupt")
+register(Failed, name="clew.Failed")

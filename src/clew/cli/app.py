@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,7 +18,7 @@ from clew.checkpoint.sqlite import SqliteSaver
 from clew.cli import show
 from clew.cli.loading import NotLoaded, load_graph
 from clew.cli.models import SCRIPTED, Model, find_model
-from clew.errors import ClewError
+from clew.errors import CheckpointGone, ClewError, DamagedData
 from clew.graph import START, MessagesState, StateGraph
 from clew.graph.checking import check_thread
 from clew.graph.compiled import CompiledStateGraph
@@ -123,6 +124,18 @@ async def whole(saver: Saver, thread: str, limit: int | None = None) -> AsyncIte
         yield await record.whole()
 
 
+async def lined(saver: Saver, thread: str, limit: int) -> AsyncIterator[tuple[Saved, dict[str, Outcome]]]:
+    """The same for a listing: one that cannot be opened is listed by what its row says, and the others are all the same."""
+    async for record in saver.history(Threads(), thread, limit=limit):
+        try:
+            found: tuple[Saved, dict[str, Outcome]] = await record.whole()
+        except (CheckpointGone, DamagedData):
+            checkpoint = record.saved.checkpoint
+            frontier = tuple(replace(task, arg=()) for task in checkpoint.frontier)
+            found = replace(record.saved, checkpoint=replace(checkpoint, frontier=frontier, source="damaged")), {}
+        yield found
+
+
 @app.command()
 def threads(db: Database = Path("clew.db")) -> None:
     """List the threads of a database, the one moved last first."""
@@ -138,7 +151,7 @@ def history(
 ) -> None:
     """List the checkpoints of a thread, newest first."""
     with existing(db) as saver:
-        found = list(iterate(whole(saver, thread, limit)))
+        found = list(iterate(lined(saver, thread, limit)))
         if not found:
             fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
         show.history(thread, found)

@@ -133,7 +133,13 @@ def unpack(packed: Sequence[Any]) -> Any:
     try:
         return _made(*packed)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{repr(packed)[:200]} is not a packed message ({error})") from error
+        raise ValueError(f"{_shown(packed)} is not a packed message ({str(error)[:200]})") from error
+
+
+def _shown(packed: Any) -> str:
+    from reprlib import repr  # what is shown of it costs no more where it is long or deep
+
+    return repr(packed)
 
 
 def _made(name: str, id_: Any, content: Any, other: Any = None, changed: Any = None, extra: Any = None) -> Any:
