@@ -15,8 +15,9 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from clew.checkpoint import registry
 from clew.checkpoint.codec import Split, decode, encode
-from clew.checkpoint.manifest import Reader, read_answers, read_body
+from clew.checkpoint.manifest import read_answers, read_body
 from clew.checkpoint.memory import InMemorySaver
+from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Waiting, at_once
 from clew.errors import CheckpointGone, DamagedData
 from clew.graph import START, StateGraph

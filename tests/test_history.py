@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.faces import ASYNC, SYNC, Face
 from support.graphs import Log, of, says
 
-from clew.checkpoint import manifest
+from clew.checkpoint import reader
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import MemoryStorage
 from clew.checkpoint.sqlite import SqliteSaver
@@ -53,14 +53,14 @@ def test_listing_a_thousand_checkpoints_decodes_no_message(face: Face, thread: C
     for turn in range(1000):
         SYNC.invoke(graph, {"messages": f"{turn} is the number of this turn, and it is long enough for an item"}, thread)
     decoded = {"messages": 0}
-    decode = manifest.decode
+    decode = reader.decode
 
     def counting(data: bytes) -> Any:
         value = decode(data)
         decoded["messages"] += hasattr(value, "content")
         return value
 
-    monkeypatch.setattr(manifest, "decode", counting)
+    monkeypatch.setattr(reader, "decode", counting)
     storage.items_read = 0
     listed = face.history(chat(Saver(storage)), thread)
     assert len(listed) == 3000

@@ -19,8 +19,9 @@ import clew
 from clew.checkpoint import registry
 from clew.checkpoint.codec import Opaque, Split, decode, encode
 from clew.checkpoint.ledger import DICT, LIST, place_of
-from clew.checkpoint.manifest import Reader, read_body
+from clew.checkpoint.manifest import read_body
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
+from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Batch, Waiting, at_once
 from clew.errors import CheckpointGone, DamagedData, UnstorableValue
 from clew.graph import START, MessagesState, StateGraph

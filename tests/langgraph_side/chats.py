@@ -46,11 +46,18 @@ class Texts:
             return " ".join(self.chance.choices(self.words, k=BYTES // 8 + 1))[:BYTES]
 
 
+def answers(texts: Texts) -> Callable[[Any], Any]:
+    def model(state: Any) -> Any:
+        return {"messages": [AIMessage(texts())]}
+
+    return model
+
+
 def chat(package: str, texts: Texts) -> Any:
     """One node that answers."""
     graph = load(package, "graph")
     builder = graph.StateGraph(graph.MessagesState)
-    builder.add_node("model", lambda state: {"messages": [AIMessage(texts())]})
+    builder.add_node("model", answers(texts))
     builder.add_edge(graph.START, "model")
     return builder
 
@@ -59,7 +66,7 @@ def handed(package: str, texts: Texts) -> Any:
     """An agent whose subgraph is given the whole list, and gives the whole list back."""
     graph = load(package, "graph")
     inner = graph.StateGraph(graph.MessagesState)
-    inner.add_node("model", lambda state: {"messages": [AIMessage(texts())]})
+    inner.add_node("model", answers(texts))
     inner.add_edge(graph.START, "model")
     builder = graph.StateGraph(graph.MessagesState)
     builder.add_node("agent", inner.compile())

@@ -29,14 +29,14 @@ def damaged(what: str) -> DamagedData:
     return DamagedData(f"{what}, which is not something Clew wrote.")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return type(value) is int and 0 <= value < NUMBERS
 
 
 def triples(flat: Sequence[Any]) -> list[tuple[int, int, int]]:
     """A flat list of ranges as (log, from, to). Raises DamagedData where it is none."""
     found = list(zip(flat[::3], flat[1::3], flat[2::3], strict=False))
-    if len(flat) % 3 or not all(map(_is_number, flat)) or any(lo >= hi for _, lo, hi in found):
+    if len(flat) % 3 or not all(map(is_number, flat)) or any(lo >= hi for _, lo, hi in found):
         raise damaged(f"Ranges read {shown(flat)}")
     return found
 
@@ -48,28 +48,28 @@ def in_parts(ranges: Iterable[tuple[int, int, int]], most: int) -> Iterator[tupl
             yield log, start, min(start + most, hi)
 
 
-def entry_of(entry: Any) -> tuple[int, int, Any, Fields]:
-    """What an entry that is not bytes says: kind, level, aux, ranges. Raises DamagedData where it says nothing like it."""
+def entry_of(entry: Any) -> tuple[int, Any, Fields]:
+    """What a whole entry that is not bytes says: kind, aux, ranges. Raises DamagedData where it says nothing like it."""
     if type(entry) is not list or len(cast("Fields", entry)) < 3:
         raise damaged(f"An entry reads {shown(entry)}")
-    kind, level, aux, *flat = cast("Fields", entry)
-    if type(kind) is not int or type(level) is not int or not 0 <= level <= LEVELS or not _is_length(aux):
+    kind, shared, aux, *flat = cast("Fields", entry)
+    if type(kind) is not int or type(shared) is not int or shared or not _is_length(aux):
         raise damaged(f"An entry reads {shown(entry)}")
-    return kind, level, aux, flat
+    return kind, aux, flat
 
 
 def _is_length(aux: Any) -> bool:
     return aux is None or (type(aux) is int and aux >= 0)
 
 
-def split_of(aux: Any) -> tuple[int, Any]:
-    """The level and aux of a container that was split. Raises DamagedData."""
+def split_of(aux: Any) -> Any:
+    """The aux of a container that was split. Raises DamagedData."""
     if aux is None:
-        return 0, None
+        return None
     pair = cast("Fields", aux) if type(aux) is list else []
-    if len(pair) != 2 or type(pair[0]) is not int or not 0 <= pair[0] <= LEVELS or not _is_length(pair[1]):
+    if len(pair) != 2 or type(pair[0]) is not int or pair[0] or not _is_length(pair[1]):
         raise damaged(f"A container that was split reads {shown(aux)}")
-    return pair[0], pair[1]
+    return pair[1]
 
 
 def shown(value: Any) -> str:
@@ -146,6 +146,7 @@ FIELDS: Final[Sequence[tuple[str, Callable[[Any], bool]]]] = (
     ("metadata", lambda value: type(value) is bytes),
     ("children", _maps((bytes,))),
     ("begun", _are(_is_link)),
+    ("base", lambda value: type(value) is bool),
 )
 
 

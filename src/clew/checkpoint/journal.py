@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import ormsgpack
 
+from clew.checkpoint.entries import Base, Entry, size
 from clew.checkpoint.hold import Hold
-from clew.checkpoint.ledger import Entry, KeptValue, Ledger
+from clew.checkpoint.ledger import KeptValue, Ledger
 from clew.checkpoint.manifest import (
-    Reader,
     over,
     read_answers,
     read_body,
@@ -22,6 +22,7 @@ from clew.checkpoint.manifest import (
     write_body,
     write_outcome,
 )
+from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Batch, Flight, Found, Kept, Row, Waiting
 from clew.constants import START
 from clew.engine.apply import task_key
@@ -42,12 +43,13 @@ class Journal:
         begun: what began the run, where it is of a graph inside a task; kept with each checkpoint.
         late: nothing is written before `flush` (durability `"exit"`). aside: commits are written while the run goes on.
         leasing: the first write takes the thread's lease, the last one gives it back.
+        around: that of the graph around, where it is of a graph inside a task.
         notes: those kept beside `saved`, by their keys.
         sound: no write of this journal has failed, so what it remembers is what is stored.
     """
 
-    __slots__ = ("_base", "_changed", "_entries", "_head", "_keeps", "_keys", "_ledger", "_noted", "_number", "_outcomes",
-                 "_spent", "_stored", "aside", "begun", "hold", "late", "leasing", "notes", "ns", "saved", "sound",
+    __slots__ = ("_base", "_entries", "_head", "_keeps", "_keys", "_ledger", "_noted", "_number", "_outcomes",
+                 "_stored", "around", "aside", "begun", "hold", "late", "leasing", "notes", "ns", "saved", "sound",
                  "storage")  # fmt: skip
 
     def __init__(self, storage: Waiting, hold: Hold, ns: str = "") -> None:
@@ -57,6 +59,7 @@ class Journal:
         self.begun: tuple[Link, ...] = ()
         self.storage = storage
         self.late = self.aside = self.leasing = False
+        self.around: Journal | None = None
         self._forget(Found())
         self._stand(Found())
 
@@ -77,9 +80,7 @@ class Journal:
         self._ledger = Ledger(found.number or 0, found.logs, self.hold.known)
         self._entries: dict[str, Entry] = {}
         self._keeps: Mapping[str, bool] = {}
-        self._base: int | None = None
-        self._changed: set[str] = set()
-        self._spent = 0
+        self._base = Base()
 
     def _stand(self, found: Found) -> None:
         """Takes what the store has as what the next write is conditional on."""
@@ -157,15 +158,16 @@ class Journal:
         return self.saved is not None and self.saved is not self._stored
 
     async def _read(self, found: Found, row: Row) -> None:
+        base = read_body(found.base.body).on(None) if found.base else None
         body = read_body(row.body)
-        base = read_body(found.base.body) if found.base else None
         self._forget(found)
         ledger = self._ledger
-        self._entries = {**(base.entries if base else {}), **body.entries}
+        self._base = Base(row.base if base else row.seq, base.entries if base else None, apart=body.apart)
+        self._base.changed.update(body.entries if base else ())
+        self._base.spent += size(body.entries) * (row.seq - row.base) // 2 if row.base else 0  # about what those between said
+        self._entries = dict(body.on(base).entries)
+        self._base.entries = base.entries if base else dict(self._entries)
         self.begun = body.begun
-        self._base = found.base.seq if found.base else row.seq
-        self._changed = set(body.entries) if base else set()
-        self._spent = len(self._changed)
         reader = Reader(self.storage, self.thread, ledger)
         await reader.fetch(list(self._entries.values()))
         values: dict[str, Any] = {}
@@ -326,25 +328,23 @@ class Journal:
     async def _write_row(self, saved: Saved, kept: list[Kept], *, last: bool, aside: bool = False) -> None:
         """Writes a checkpoint; what its tasks came to stands beside it, and what those of the one before came to in it."""
         sound, self.sound = self.sound, False  # until it is written, what the ledger holds is not what is stored
-        delta, base = self._delta(saved.checkpoint)
+        said, base = self._said(saved.checkpoint)
         outcomes = [[key, *over(fields)] for key, fields in self._outcomes if key != START]
         self._outcomes = []
-        body = write_body(self._ledger, saved.checkpoint, delta, outcomes, saved.metadata, self.begun)
-        row = Row(saved.seq, saved.id, self._stored.seq if self._stored else None, base, body)
+        body = write_body(self._ledger, saved.checkpoint, self._entries, said, outcomes, saved.metadata, self.begun, base)
+        row = Row(saved.seq, saved.id, self._stored.seq if self._stored else None, base.seq if base else None, body)
         await self._write(row, kept, last=last, aside=aside)
         self._head = saved.seq
         self.sound = sound
-        if base is None:
-            self._base, self._changed, self._spent = saved.seq, set(), 0
+        self._base = base or Base(saved.seq, dict(self._entries))
         self._ledger.closed()
         self._keys.clear()
         self._stored = saved
 
-    def _delta(self, checkpoint: Checkpoint) -> tuple[dict[str, Entry], int | None]:
-        """The entries to be written and the row they add to: those changed since a whole manifest, or all of them.
+    def _said(self, checkpoint: Checkpoint) -> tuple[dict[str, Entry], Base | None]:
+        """What the manifest says of the values, and the row that it adds to, None where it says all of them.
 
-        A whole one is written again when the partial ones since have named as many entries as it would: reading takes two
-        rows at most, and writing stays in proportion to what changes.
+        The first one of a graph inside a task adds to that of the graph around it, whose values it may have been given.
         """
         ledger, values = self._ledger, checkpoint.values
         touched = {key for key in ledger.kept if key not in self._keys and ledger.touches(key)}
@@ -356,16 +356,16 @@ class Journal:
             except UnstorableValue as error:
                 ledger.undo(mark)
                 raise UnstorableValue(f"the reducer produced {error.reason}", f"{key}{error.path}") from None
-        self._changed.update(keys)
-        self._spent += len(self._changed)
         gone = len(self._entries) > len(values)
         if gone:  # a manifest can only add to its base
             for key in self._entries.keys() - values.keys():
                 del self._entries[key]
                 ledger.kept.pop(key, None)
-        if gone or self._base is None or self._spent >= len(self._entries):
-            return self._entries, None
-        return {key: entry for key, entry in self._entries.items() if key in self._changed}, self._base
+        base = self._base
+        if base.seq is None and self.around is not None and not self.late:
+            base = Base(self.around._base.seq, self.around._base.entries, apart=True)
+        said = base.said(self._entries, keys, gone=gone)
+        return (self._entries, None) if said is None else (said, base)
 
     async def _write(self, row: Row | None, kept: list[Kept], *, last: bool = False, aside: bool = False) -> None:
         await self._landed()

@@ -3,22 +3,20 @@
 The difference is taken between values, by identity where that is sound and by digest where it is not; a reducer is never run
 again. Nothing here waits or reads: new items pile up in `pending` until the journal commits them.
 
-A *place* is a log and a number in it, packed into one int. A *ranges* list is flat: log, from, to, log, from, to, ...
-An *entry* is what a manifest says of one value: its bytes where they are few, else `[kind, level, aux, *ranges]`.
+What an entry, a place and a range are stands in `entries`.
 """
 
 from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from operator import is_
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 import ormsgpack
 
 from clew.checkpoint.codec import Split, encode
+from clew.checkpoint.entries import PAGE, PAGES, Entry, place_of, ranges_of
 from clew.errors import UnstorableValue
-
-Entry: TypeAlias = bytes | list[Any]
 
 ITEM, LIST, TUPLE, DICT, SET, FROZENSET, DEQUE, PARTS = range(8)
 KINDS: Final[dict[type, int]] = {list: LIST, tuple: TUPLE, dict: DICT, set: SET, frozenset: FROZENSET, deque: DEQUE}
@@ -28,42 +26,24 @@ INLINE: Final = 48  # bytes up to which a value stands in the manifest itself: a
 SMALL: Final = 64  # bytes below which an element is rather stored again than sought elsewhere: ranges cost as well
 SPLIT: Final = 1024  # bytes above which a container inside an element is split into items of its own
 PART: Final = 8 << 20  # bytes above which an item is stored in parts
-PAGE: Final = 64  # ranges above which they go into pages
-PAGES: Final = "\0pages"
+PAGED: Final = "\0pages"
 AHEAD: Final = 8  # how far a shifted sequence is looked for before the index is asked
 
 
-def place_of(log: int, number: int) -> int:
-    return log << 40 | number
-
-
-def ranges_of(places: Iterable[int]) -> list[int]:
-    flat: list[int] = []
-    expected = -1
-    for place in places:
-        if place == expected:
-            flat[-1] += 1
-        else:
-            number = place & 0xFF_FFFF_FFFF
-            flat += (place >> 40, number, number + 1)
-        expected = place + 1
-    return flat
-
-
-def places_of(flat: Sequence[int]) -> list[int]:
-    return [place_of(flat[i], number) for i in range(0, len(flat), 3) for number in range(flat[i + 1], flat[i + 2])]
-
-
 class KeptValue:
-    """What was last kept of one channel: the elements (a list of our own, never the live container) and their places."""
+    """What was last kept of one channel: the elements (a list of our own, never the live container) and their places.
 
-    __slots__ = ("elements", "index", "keys", "places", "ranges")
+    `pages` has the places of the pages that its first ranges are in.
+    """
+
+    __slots__ = ("elements", "index", "keys", "pages", "places", "ranges")
 
     def __init__(self, elements: list[Any], places: list[int], keys: list[Any] | None = None) -> None:
         self.elements = elements
         self.places = places
         self.keys = keys
         self.ranges = ranges_of(places)
+        self.pages: list[int] = []
         self.index = {id(element): i for i, element in enumerate(elements)}
 
     @classmethod
@@ -137,7 +117,7 @@ class Ledger:
 
     def undo(self, mark: int) -> None:
         """Forgets the items that were made pending since `len(pending)` was `mark`."""
-        logs, self._packed = list(self._ends), None
+        logs, self._packed = dict(enumerate(self._ends)) | {PAGES: PAGED}, None
         while len(self.pending) > mark:
             place, digest, _ = self.pending.pop()
             self._digests.pop(place)
@@ -235,13 +215,16 @@ class Ledger:
         else:
             kept = self._sequence(key, kept, value, keeps_elements)
         self.kept[key] = kept
-        return self._entry(kind, value, kept.ranges)
+        return self._entry(kind, value, kept.ranges, kept.pages)
 
     def _sequence(self, key: str, kept: KeptValue, value: Any, keeps_elements: bool) -> KeptValue:
         elements = list(value)
         same = self._unseen(kept, elements) if keeps_elements else 0
         growing = same == len(kept.elements)
-        after = kept if growing else KeptValue(kept.elements[:same], kept.places[:same])
+        after = kept
+        if not growing:
+            after = KeptValue(kept.elements[:same], kept.places[:same])
+            after.pages = kept.pages[: max(0, len(after.ranges) // 3 - 1) // PAGE]
         stood = same
         for element in elements[same:]:
             place = -1
@@ -296,18 +279,19 @@ class Ledger:
 
     # -- items ------------------------------------------------------------------------------------------------------
 
-    def _entry(self, kind: int, value: Any, flat: list[int]) -> Entry:
-        level, flat = self._paged(flat)
-        return [kind, level, value.maxlen if kind == DEQUE else None, *flat]
+    def _entry(self, kind: int, value: Any, flat: list[int], pages: list[int] | None = None) -> Entry:
+        return [kind, 0, value.maxlen if kind == DEQUE else None, *self._paged(flat, pages if pages is not None else [])]
 
-    def _paged(self, flat: list[int]) -> tuple[int, list[int]]:
-        """Ranges that are too many, as ranges of pages that hold them; a value is never rewritten for being fragmented."""
-        level = 0
-        while len(flat) > 3 * PAGE:
-            pages = [flat[i : i + 3 * PAGE] for i in range(0, len(flat), 3 * PAGE)]
-            flat = ranges_of([self._item(PAGES, ormsgpack.packb(page)) for page in pages])
-            level += 1
-        return level, flat
+    def _paged(self, flat: list[int], pages: list[int]) -> list[int]:
+        """Ranges that are too many, the first of them as ranges of full pages; a value is never rewritten for being fragmented.
+
+        `pages` are those that were made before, to which new ones are added. The last range may grow, so it is in none.
+        """
+        full = max(0, len(flat) // 3 - 1) // PAGE
+        del pages[full:]
+        starts = range(3 * PAGE * len(pages), 3 * PAGE * full, 3 * PAGE)
+        pages += [self._item(PAGED, ormsgpack.packb(flat[i : i + 3 * PAGE])) for i in starts]
+        return [*self._paged(ranges_of(pages), []), *flat[3 * PAGE * full :]] if full else list(flat)
 
     def _element(self, log: str, element: Any, near: tuple[int, ...], index: Any, reuse: bool = False) -> int:
         """The place of an element, or of a dict's `[key, value]`; `index` is what it is found by in its container."""
@@ -325,8 +309,8 @@ class Ledger:
 
     def _split(self, log: str, container: Any) -> Split:
         kind = KINDS[type(container)]
-        level, flat = self._paged(ranges_of(self._places(log, kind, container, reuse=True)))
-        return Split(kind, [level, container.maxlen if kind == DEQUE else None], tuple(flat))
+        flat = self._paged(ranges_of(self._places(log, kind, container, reuse=True)), [])
+        return Split(kind, [0, container.maxlen if kind == DEQUE else None], tuple(flat))
 
     def _item(self, log: str, data: bytes, near: tuple[int, ...] = (), *, reuse: bool = True) -> int:
         """The place of an item: one of those it may stand at, another with the same bytes, or a new one.
@@ -347,7 +331,7 @@ class Ledger:
             self._ends[log] = 0
         number = self._ends[log]
         self._ends[log], self._packed = number + 1, None
-        place = place_of(self._number << 16 | list(self._ends).index(log), number)
+        place = place_of(self._number << 16 | (PAGES if log == PAGED else list(self._ends).index(log)), number)
         self._fresh[digest] = place
         self._digests[place] = digest
         self.pending.append((place, digest, data))

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from clew.checkpoint.checked import Naming
+from clew.checkpoint.entries import Entry
 from clew.checkpoint.journal import ANSWERS
-from clew.checkpoint.ledger import Entry
-from clew.checkpoint.manifest import PAUSED, Reader, read_answers, read_body, unpacked
+from clew.checkpoint.manifest import PAUSED, Body, read_answers, read_body, unpacked
+from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Found, Row, Waiting, at_once
 from clew.engine.apply import task_key
 from clew.errors import DamagedData
@@ -48,14 +49,15 @@ class Record:
             self.saved = Saved(lost, found.row.id, found.row.seq, found.parent_id, metadata=said)
 
     def _listed(self, reader: Reader, found: Found, row: Row) -> None:
-        body = read_body(row.body)
-        self._entries = {**(read_body(found.base.body).entries if found.base else {}), **body.entries}
+        base = read_body(found.base.body).on(None) if found.base else None
+        body = read_body(row.body).on(base)
+        self._entries = body.entries
         self._frontier = body.frontier
         frontier = tuple(reader.named(fields) for fields in body.frontier)
         checkpoint = body.checkpoint({}, frontier)
         keys = {task_key(frontier, index) for index in range(len(frontier))}
         kept: list[tuple[str, Any]] = [(kept.task, unpacked(kept.body)) for kept in found.kept if kept.task in keys]
-        after = _outcomes(found.next)
+        after = _outcomes(found.next, {row.seq: body, row.base: base})
         self._fields = dict([*kept, *[(key, fields) for key, *fields in after if key in keys]])
         self.outcomes = {key: reader.said(fields) for key, fields in self._fields.items()}
         asked = {key: reader.said(fields) for key, fields in kept if fields[0] == PAUSED}
@@ -113,10 +115,13 @@ async def one(storage: Waiting, thread: str, ns: str, checkpoint_id: bytes) -> R
     return Record(_reader(storage, thread, {}), found, thread) if found.row else None
 
 
-def _outcomes(row: Row | None) -> list[Any]:
-    """What the tasks of the checkpoint before came to; nothing is known of it where the row after is damaged."""
+def _outcomes(row: Row | None, bodies: Mapping[int | None, Body | None]) -> list[Any]:
+    """What the tasks of the checkpoint before came to; nothing is known of it where the row after is damaged.
+
+    That adds to the row before it, or to the one which that adds to, or to none: of these the `bodies` are given.
+    """
     try:
-        return read_body(row.body).outcomes if row else []
+        return read_body(row.body).on(bodies.get(row.base) if row.base else None).outcomes if row else []
     except DamagedData:
         return []
 

@@ -132,6 +132,19 @@ def a_checkpoint_comes_back_as_it_was_written(on: Subject) -> None:
 
 
 @clause
+def a_base_may_be_of_another_namespace(on: Subject) -> None:
+    """A row may add to one of another namespace of its thread: that of the graph around. It is found all the same."""
+    writer = Writer(on.storage(), on.thread())
+    around = writer.commit(b"around")
+    row = writer.row(b"inner", "child", base=around.seq)
+    writer.send(writer.batch("child", 1, logs=b"", row=row))
+    storage = on.storage()
+    listed = storage.scan(writer.thread, "child", None, 9)
+    for found in (storage.load(writer.thread, "child", None), storage.load(writer.thread, "child", row.id), *listed):
+        assert (seen(found.row), seen(found.base), found.parent_id) == (row, around, None)
+
+
+@clause
 def an_unknown_id_finds_the_thread_only(on: Subject) -> None:
     """An id that no checkpoint has, or one of another namespace, finds no row, and still how the thread stands."""
     writer = Writer(on.storage(), on.thread())

@@ -1,0 +1,235 @@
+"""Entries opened: the items they name are found, and values put together again out of them (see `entries`, `manifest`)."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+from clew.checkpoint.checked import (
+    EACH,
+    FACTOR,
+    LEVELS,
+    NESTED,
+    RANGE,
+    SPLITS,
+    Budget,
+    Reading,
+    damaged,
+    entry_of,
+    in_parts,
+    name_of,
+    origin_of,
+    shown,
+    split_of,
+    triples,
+)  # fmt: skip
+from clew.checkpoint.codec import Split, decode
+from clew.checkpoint.entries import Entry, is_page, places_of
+from clew.checkpoint.ledger import ATOMS, DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE, Ledger
+from clew.checkpoint.manifest import FAILED, PAUSED, made, unpacked
+from clew.checkpoint.registry import uncrowded
+from clew.checkpoint.storage import Waiting
+from clew.constants import START
+from clew.errors import CheckpointGone
+from clew.types import Failed, Outcome, Paused, Question, Result, Send, Task, Write
+
+FETCHED: Final = 1 << 16  # items that are asked for at once
+FIRST: Final = object()  # an element that has not been decoded yet,
+AGAIN: Final = object()  # and one that must be again: it can be changed
+QUESTION: Final = (str, object, bytes, bytes, object)  # types of its fields
+CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
+    LIST: list,
+    TUPLE: tuple,
+    DICT: dict,
+    SET: set,
+    FROZENSET: frozenset,
+}
+
+
+class Reader:
+    """Opens entries: finds the items they name and puts the values together again. One of its own for each checkpoint.
+
+    With a `ledger`, what is read is taken note of there, so that it is never stored again. `items` are those read before, by
+    their places; readers may share them. All that is read may raise DamagedData or CheckpointGone.
+    """
+
+    __slots__ = ("_budget", "_items", "_ledger", "_made", "_storage", "_thread")
+
+    def __init__(
+        self, storage: Waiting, thread: str, ledger: Ledger | None = None, items: dict[int, bytes] | None = None
+    ) -> None:
+        self._storage = storage
+        self._thread = thread
+        self._ledger = ledger
+        self._items = items if items is not None else {}
+        self._made: dict[int, Any] = {}
+        self._budget = Budget(lambda: sum(map(len, self._items.values())))
+
+    async def fetch(self, entries: Sequence[Entry]) -> None:
+        """Reads all that these entries name at first hand, in one round trip."""
+        await self._fetch([range_ for entry in entries if type(entry) is not bytes for range_ in triples(entry_of(entry)[2])])
+
+    async def value(self, entry: Entry) -> tuple[Any, list[int]]:
+        """A value, and the places of its elements."""
+        if isinstance(entry, bytes):
+            self._budget.spend(EACH)
+            return decode(entry), []
+        kind, aux, flat = entry_of(entry)
+        return await self._built(kind, aux, flat)
+
+    def said(self, fields: Sequence[Any]) -> Outcome | None:
+        """An outcome that says something: why a task failed, what it asks. None for a result."""
+        with Reading("What a task came to"):
+            if fields[0] == FAILED:
+                return made(Failed, decode(fields[1]), (str, str, str))
+            if fields[0] == PAUSED:
+                return Paused(tuple(made(Question, question, QUESTION) for question in decode(fields[1])))
+            if type(fields[0]) is not int:
+                raise TypeError(f"an outcome of kind {shown(fields[0])}")
+        return None
+
+    async def outcome(self, task: Task, fields: Sequence[Any]) -> tuple[Outcome, list[list[int]]]:
+        """An outcome, and of each write the places of its elements."""
+        if (said := self.said(fields)) is not None:
+            return said, []
+        with Reading("What a task came to"):
+            writes, places = await self.writes(fields[1])
+            targets = fields[2] if len(fields) > 2 else ()
+            written = task.arg if task.node == START else writes
+            children: dict[str, bytes] = fields[3] if len(fields) > 3 else {}
+            return Result(written, tuple([await self._target(target) for target in targets]), dict(children)), places
+
+    def named(self, fields: Any) -> Task:
+        """A task without what it is given."""
+        with Reading("A task"):
+            fields, origin = origin_of(fields)
+            node = fields if isinstance(fields, str) else START if fields[0] is None else name_of(fields[0])
+            return Task(node, sent=not isinstance(fields, str) and node != START, origin=origin)
+
+    async def task(self, fields: Any) -> Task:
+        with Reading("A task"):
+            fields, origin = origin_of(fields)
+            if isinstance(fields, str):
+                return Task(fields, origin=origin)
+            node, arg, *timeout = fields
+            if node is None:
+                return Task(START, (await self.writes(arg))[0], origin=origin)
+            return Task(name_of(node), (await self.value(arg))[0], True, _timeout(timeout), origin)
+
+    async def writes(self, fields: Sequence[tuple[str, Entry]]) -> tuple[tuple[Write, ...], list[list[int]]]:
+        opened = [(name_of(key), await self.value(entry)) for key, entry in fields]
+        return tuple(Write(key, value) for key, (value, _) in opened), [places for _, (_, places) in opened]
+
+    async def _target(self, fields: Any) -> str | Send:
+        if isinstance(fields, str):
+            return fields
+        node, arg, *timeout = fields
+        return Send(name_of(node), (await self.value(arg))[0], timeout=_timeout(timeout))
+
+    async def _built(self, kind: int, aux: Any, flat: Sequence[int], depth: int = 0) -> tuple[Any, list[int]]:
+        if depth > NESTED:
+            raise damaged(f"Containers are split within one another more than {NESTED} deep")
+        ranges = await self._unpaged(triples(flat))
+        await self._fetch(ranges)
+        places = places_of([number for range_ in ranges for number in range_])
+        items = self._items
+        if kind == PARTS:
+            parts = [items[place] for place in places]
+            if len(set(places)) < len(places):
+                self._budget.spend(sum(map(len, parts)))
+            return decode(b"".join(parts)), places
+        made, pairs = self._made, kind == DICT
+        element: Any
+        elements: list[Any] = []
+        for place in places:
+            element = made.get(place, FIRST)
+            if element is FIRST:
+                element = decode(items[place])
+                inner = cast("Any", element[1] if pairs and _is_pair(element) else element)
+                made[place] = element if type(inner) in ATOMS else AGAIN
+            elif element is AGAIN or (type(element) is list and not pairs):
+                self._budget.spend(EACH + len(items[place]))
+                element = decode(items[place])
+            else:  # it cannot be changed, so it may stand in many places
+                self._budget.spend(EACH)
+            if type(element) is Split or (type(element) is list and _is_split_pair(cast("list[Any]", element))):
+                element = await self._whole(element, depth + 1)
+            elements.append(element)
+        return _container(kind, aux, elements), places
+
+    async def _unpaged(self, ranges: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+        """The ranges of items, where some are of pages."""
+        for _ in range(LEVELS):
+            if not any(is_page(log) for log, _, _ in ranges):
+                return ranges
+            await self._fetch([range_ for range_ in ranges if is_page(range_[0])])
+            ranges = [inner for range_ in ranges for inner in (self._pages(range_) if is_page(range_[0]) else (range_,))]
+        raise damaged(f"Pages stand in pages more than {LEVELS} deep")
+
+    def _pages(self, range_: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+        pages = [self._items[place] for place in places_of(range_)]
+        self._budget.spend(FACTOR * sum(map(len, pages)))
+        with Reading("A page of ranges"):
+            return [inner for page in pages for inner in triples(unpacked(page))]
+
+    async def _whole(self, element: Any, depth: int) -> Any:
+        if not isinstance(element, Split):
+            return [element[0], await self._whole(element[1], depth)]
+        self._budget.spend(SPLITS)
+        value, _ = await self._built(element.kind, split_of(element.aux), element.ranges, depth)
+        return value
+
+    async def _fetch(self, ranges: list[tuple[int, int, int]]) -> None:
+        """Reads what is missing. A range that says more than there is is found out at the first part of it."""
+        missing: list[tuple[int, int, int]] = []
+        count = 0
+        for log, lo, hi in in_parts(ranges, FETCHED):
+            if all(map(self._items.__contains__, range(log << 40 | lo, (log << 40 | hi - 1) + 1))):
+                self._budget.spend(RANGE + hi - lo)
+                continue
+            if count + hi - lo > FETCHED:
+                await self._read(missing)
+                missing, count = [], 0
+            missing.append((log, lo, hi))
+            count += hi - lo
+        if missing:
+            await self._read(missing)
+
+    async def _read(self, missing: list[tuple[int, int, int]]) -> None:
+        found = await self._storage.items(self._thread, missing)
+        places = places_of([number for range_ in missing for number in range_])
+        if len(found) != len(places):
+            raise CheckpointGone(
+                f"Thread {self._thread!r}: the checkpoint names {len(places)} items, of which {len(found)} are stored. "
+                "Begin from another one: `get_state_history` lists them."
+            )
+        for place, data in zip(places, found, strict=True):
+            self._items[place] = data
+            if self._ledger:
+                self._ledger.learn(place, data)
+
+
+def _timeout(rest: list[bytes]) -> Any:
+    return decode(rest[0]) if rest else None
+
+
+def _is_pair(element: Any) -> bool:
+    return type(element) is list and len(cast("list[Any]", element)) == 2
+
+
+def _is_split_pair(element: list[Any]) -> bool:
+    return len(element) == 2 and type(element[1]) is Split
+
+
+def _container(kind: int, aux: Any, elements: list[Any]) -> Any:
+    if kind == ITEM and len(elements) == 1:
+        return elements[0]
+    with Reading("A container"):
+        if kind == DEQUE:
+            return deque(elements, aux)
+        if kind == DICT:
+            uncrowded([key for key, _ in elements])
+        if kind in (SET, FROZENSET):
+            uncrowded(elements)
+        if kind in CONTAINERS:
+            return CONTAINERS[kind](elements)
+    raise damaged(f"An entry is of kind {kind!r} with {len(elements)} elements")
