@@ -31,6 +31,7 @@ from clew.checkpoint.checked import (
     triples,
 )
 from clew.checkpoint.codec import Split, decode, encode
+from clew.checkpoint.crypt import refuse_sealed
 from clew.checkpoint.ledger import ATOMS, DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE, Entry, Ledger, places_of
 from clew.checkpoint.registry import uncrowded
 from clew.checkpoint.storage import Waiting
@@ -139,6 +140,7 @@ def unpacked(data: bytes) -> Any:
     try:
         return ormsgpack.unpackb(data)
     except ValueError as error:
+        refuse_sealed(data)
         raise damaged(f"A row holds {data[:20]!r}… ({error})") from error
 
 
