@@ -97,8 +97,9 @@ def checked(key: Any) -> bytes:
     return key
 
 
-def is_sealed(data: bytes) -> bool:
-    return data.startswith(SEALED)
+def is_sealed(data: object) -> bool:
+    """Whether this looks sealed; whoever writes to a SQLite file may put something else there than bytes."""
+    return isinstance(data, bytes) and data.startswith(SEALED)
 
 
 class Broken(Exception):

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from struct import error as StructError
 from struct import pack
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -171,12 +172,12 @@ def _opened(ring: Ring, data: bytes, place: Place, bound: bytes) -> bytes:
     if not is_sealed(data):
         raise tampered(
             ring.thread,
-            f"{place} is in plain text: {data[:20]!r}…",
+            f"{place} is in plain text: {data!r:.30}…",
             f"If the thread was kept without encryption so far, saver.reseal({ring.thread!r}, plain=True) seals it. ",
         )
     try:
         return ring.open(data, bound + place.bound())
-    except Broken:
+    except (Broken, TypeError, AttributeError, StructError):  # a part of the place may have another type than it should
         raise tampered(ring.thread, f"{place} is not what was sealed there") from None
 
 
@@ -286,9 +287,10 @@ class SealedStorage(Through):
 
     def commit(self, batch: Batch) -> bool:
         if batch.logs is None and not (batch.kept or batch.items or batch.row or batch.history):
+            mark = self._seen(batch.thread, batch.epoch)
             stop = self.storage.commit(batch)
-            if (seen := self._seen(batch.thread, batch.epoch)) is not None:
-                self._remember(batch.thread, batch.claim or batch.epoch, seen)
+            if mark is not None:
+                self._remember(batch.thread, batch.claim or batch.epoch, mark)
             return stop
         seals = self._seals(batch.thread, batch.epoch)
         head = batch.row.seq if batch.row else batch.head
@@ -333,7 +335,9 @@ class SealedStorage(Through):
         return Seals(ring, mark or new_mark())
 
     def _seen(self, thread: str, epoch: int | None) -> bytes | None:
-        """The mark that a thread was last seen with; under an epoch, which is unique, it cannot have become another."""
+        """The mark that a thread was last seen with: under an epoch, which is unique, it cannot have become another."""
+        if epoch == 0:  # it is being made
+            return new_mark()
         with self._lock:
             seen = self._marks.get(thread)
         return seen[1] if seen is not None and epoch in (None, seen[0]) else None
