@@ -24,12 +24,15 @@ def face(request: pytest.FixtureRequest) -> Face:
 @pytest.fixture(params=["memory", "sqlite", pytest.param("sqlite-encrypted", marks=pytest.mark.slow)])
 def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Saver]:
     """An empty saver; every behaviour is the same on all."""
-    encryption = Encryption(bytes(32)) if request.param == "sqlite-encrypted" else None
-    path = tmp_path / "threads.db"
-    with (
-        InMemorySaver() if request.param == "memory" else SqliteSaver(path, synchronous="normal", encryption=encryption) as made
-    ):
+    with _made(request.param, tmp_path / "threads.db") as made:
         yield made
+
+
+def _made(kind: str, path: Path) -> Saver:
+    if kind == "memory":
+        return InMemorySaver()
+    encryption = Encryption(bytes(32)) if kind == "sqlite-encrypted" else None
+    return SqliteSaver(path, synchronous="normal", encryption=encryption)
 
 
 @pytest.fixture
