@@ -47,7 +47,6 @@ class Encryption:
             raise ValueError("Encryption() has no key: pass one, as in Encryption(key), or `key_for=`.")
         self._keys = tuple(checked(key) for key in keys)
         self._key_for = key_for
-        self._ring = lru_cache(THREADS)(Ring)  # the derived keys of one object are no business of another
         _cryptography()
 
     @classmethod
@@ -75,7 +74,7 @@ class Encryption:
     def ring(self, thread: str) -> Ring:
         """The keys of a thread. Raises MissingKey where it has none."""
         if self._key_for is None:
-            return self._ring(thread, self._keys)
+            return _ring(thread, self._keys)
         given = self._key_for(thread)
         own = tuple(checked(key) for key in ((given,) if isinstance(given, bytes) else given or ()))
         if not own:
@@ -83,7 +82,7 @@ class Encryption:
                 f"Thread {thread!r} has no key: `key_for` returned {given!r}. What the thread holds cannot be read by anybody; "
                 f"`saver.delete_thread({thread!r})` removes it."
             )
-        return self._ring(thread, own + self._keys)
+        return _ring(thread, own + self._keys)
 
 
 def checked(key: Any) -> bytes:
@@ -142,6 +141,9 @@ class Ring:
             return cipher.decrypt(data[HEAD - NONCE : HEAD], data[HEAD:], SEALED + place)
         except Exception as error:  # InvalidTag, or ValueError where there is too little
             raise Broken from error
+
+
+_ring = lru_cache(THREADS)(Ring)
 
 
 def key_id(data: bytes) -> bytes:
