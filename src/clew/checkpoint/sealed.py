@@ -251,7 +251,9 @@ class SealedStorage(Through):
             return rows
         seals = self._seals(thread)
         for found in rows:
-            if found.number is not None and found.logs:
+            if found.number is None or found.head is None:  # a listing need not say how far the logs are written
+                found.logs = b""
+            elif found.logs:
                 _, found.logs = open_logs(seals.ring, found.logs, LogsPlace(ns, found.number, found.head))
         return [_completed(seals, ns, found) for found in rows]
 
