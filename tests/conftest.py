@@ -8,6 +8,7 @@ import pytest
 from support.faces import ASYNC, SYNC, Face
 
 from clew.checkpoint.base import Saver
+from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.memory import InMemorySaver
 from clew.checkpoint.sqlite import SqliteSaver
 
@@ -20,11 +21,18 @@ def face(request: pytest.FixtureRequest) -> Face:
     return request.param
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("sqlite-encrypted", marks=pytest.mark.slow)])
 def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Saver]:
     """An empty saver; every behaviour is the same on all."""
-    with InMemorySaver() if request.param == "memory" else SqliteSaver(tmp_path / "threads.db", synchronous="normal") as made:
+    with _made(request.param, tmp_path / "threads.db") as made:
         yield made
+
+
+def _made(kind: str, path: Path) -> Saver:
+    if kind == "memory":
+        return InMemorySaver()
+    encryption = Encryption(bytes(32)) if kind == "sqlite-encrypted" else None
+    return SqliteSaver(path, synchronous="normal", encryption=encryption)
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_those_who_queue_up_run_in_the_order_they_came(meeting: Meeting) -> None
 def waiting(saver: Saver) -> list[Any]:
     """Who waits for the thread."""
     if isinstance(saver, SqliteSaver):
-        with saver.storage.file.using() as db:
+        with saver.file.using() as db:
             return db.execute("select run from waiting").fetchall()
     return list(saver.storage._threads["1"].waiting)  # pyright: ignore
 

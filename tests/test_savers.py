@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from clew.checkpoint.base import Saver
+from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.memory import MemoryStorage
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Batch, Found, Storage
@@ -39,6 +40,13 @@ def test_in_memory(one: Clause, face: str) -> None:
 @pytest.mark.parametrize(("one", "face"), CASES)
 def test_sqlite(one: Clause, face: str, tmp_path: Path) -> None:
     one.check(partial(SqliteSaver, str(tmp_path / "threads.db"), synchronous="normal"), face)
+
+
+@pytest.mark.parametrize(("one", "face"), CASES)
+def test_sqlite_encrypted(one: Clause, face: str, tmp_path: Path) -> None:
+    if one.name not in ("a_thread_can_be_weighed", "pruning_deletes_what_is_named"):  # they weigh bytes: sealed, there are more
+        file = str(tmp_path / "threads.db")
+        one.check(partial(SqliteSaver, file, synchronous="normal", encryption=Encryption(bytes(32))), face)
 
 
 # -- they find what is wrong ------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def test_in_memory_databases_serve_both_faces(face: Face) -> None:
 
 @pytest.mark.parametrize(("given", "level"), [("full", 2), ("normal", 1)])
 def test_the_pragmas_are_what_the_docs_say(tmp_path: Path, given: Any, level: int) -> None:
-    with SqliteSaver(tmp_path / "threads.db", synchronous=given) as saver, saver.storage.file.using() as connection:
+    with SqliteSaver(tmp_path / "threads.db", synchronous=given) as saver, saver.file.using() as connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
         assert connection.execute("pragma synchronous").fetchone() == (level,)
 

@@ -18,6 +18,8 @@
         ├── MissingThreadId (ValueError)     a saver, and no thread to keep it under
         ├── CheckpointNotFound               no checkpoint of that id in the thread
         ├── CheckpointGone                   a checkpoint is there and items it names are not
+        ├── TamperedRow                      something was not sealed for the place where it stands
+        ├── MissingKey                       what is sealed cannot be opened: its key is gone, or was not given
         ├── ThreadConflict                   somebody else moved the thread on first
         ├── TaskMismatch                     a task's result on record was made by other code
         ├── OutcomeUnknown                   a side effect was begun, and nobody knows whether it was done
@@ -148,6 +150,14 @@ class CheckpointNotFound(PersistenceError):
 
 class CheckpointGone(PersistenceError):
     """Items that the checkpoint names are no longer stored."""
+
+
+class TamperedRow(PersistenceError):
+    """What stands in an encrypted thread was not sealed for the place where it stands."""
+
+
+class MissingKey(PersistenceError):
+    """What is kept is encrypted, and the key is gone or was not given."""
 
 
 class ThreadConflict(PersistenceError):

@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.records import Record, listed
+from clew.checkpoint.rotation import reseal
+from clew.checkpoint.sealed import SealedStorage
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
+from clew.errors import MissingKey, TamperedRow
 
 HOT: Final = 32
 LEASE: Final = 30.0
@@ -35,12 +39,13 @@ class Saver:
     Args:
         lease: seconds for which a run that begins has its thread to itself (`on_busy`); renewed while it runs. That a run's
             process has died on this machine is seen at once; elsewhere, once its lease has ended.
+        encryption: the keys with which everything is encrypted that the graph keeps; default: it is kept as it is.
     """
 
-    def __init__(self, storage: Storage, *, lease: float = LEASE) -> None:
+    def __init__(self, storage: Storage, *, lease: float = LEASE, encryption: Encryption | None = None) -> None:
         if not lease > 0:
             raise ValueError(f"The lease is {lease!r}: expected seconds above 0, for how long a run has its thread to itself.")
-        self.storage = storage
+        self.storage = SealedStorage(storage, encryption) if encryption else storage
         self.lease = lease
         self._hot: OrderedDict[tuple[str, str], Journal] = OrderedDict()
         self._lock = threading.Lock()
@@ -93,6 +98,42 @@ class Saver:
         import asyncio  # late: it is most of what importing Clew would cost
 
         await asyncio.to_thread(self.delete_thread, thread_id)
+
+    def reseal(self, thread_id: str | None = None, *, plain: bool = False) -> list[str]:
+        """Encrypts anew what was encrypted with another than the current key; of all threads, where none is named.
+
+        A thread is done in small steps, and can be read meanwhile. One that is being run, or is begun to be run, is left as far
+        as it has come: its run goes on, and what was not done is done by calling this again. Where all threads are meant, one
+        that is refused is left as well; naming it says why.
+
+        Args:
+            plain: a thread that was kept without encryption is encrypted; whatever stands there is taken as true.
+
+        Returns:
+            The threads that were left. Where there are none, the older keys are needed for backups only.
+
+        Raises:
+            ValueError: the saver has no `encryption`. TamperedRow, MissingKey: the thread that is named is refused.
+        """
+        storage = self.storage if isinstance(self.storage, SealedStorage) else None
+        if storage is None:
+            raise ValueError("This saver encrypts nothing: make it with `encryption=Encryption(key)`.")
+        if thread_id is not None:
+            return [] if reseal(storage, str(thread_id), plain=plain) else [str(thread_id)]
+        left: list[str] = []
+        for row in storage.threads():
+            try:
+                done = reseal(storage, row.thread, plain=plain)
+            except (TamperedRow, MissingKey):  # of one thread, which the others need not wait for
+                done = False
+            left += [] if done else [row.thread]
+        return left
+
+    async def areseal(self, thread_id: str | None = None, *, plain: bool = False) -> list[str]:
+        """`reseal`, awaited."""
+        import asyncio
+
+        return await asyncio.to_thread(lambda: self.reseal(thread_id, plain=plain))
 
     def setup(self) -> None:
         """Makes ready what the backend needs. Done by itself on first use; calling it again does nothing."""

@@ -20,6 +20,7 @@ from clew.checkpoint.checked import (
     triples,
 )
 from clew.checkpoint.codec import decode, encode
+from clew.checkpoint.crypt import refuse_sealed
 from clew.checkpoint.entries import Base, Entry, longer, shorter
 from clew.checkpoint.ledger import Ledger
 from clew.constants import START
@@ -174,6 +175,7 @@ def unpacked(data: bytes) -> Any:
     try:
         return ormsgpack.unpackb(data)
     except ValueError as error:
+        refuse_sealed(data)
         raise damaged(f"A row holds {data[:20]!r}… ({error})") from error
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clew.checkpoint.base import LEASE, Saver, Waiter
+from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.storage import (
     Batch,
     Found,
@@ -194,6 +195,9 @@ class MemoryStorage:
             for log, lo, hi in pruning.ranges:
                 for number in range(lo, hi):
                     kept.items.pop((log, number), None)
+            for log, number, data in pruning.items:
+                if (log, number) in kept.items:
+                    kept.items[log, number] = data
 
     def weigh(self, thread: str) -> Weight:
         with self._lock:
@@ -227,8 +231,8 @@ def _rows(kept: Thread) -> int:
 class InMemorySaver(Saver):
     """Keeps threads for as long as the process lives."""
 
-    def __init__(self, *, lease: float = LEASE) -> None:
-        super().__init__(MemoryStorage(), lease=lease)
+    def __init__(self, *, lease: float = LEASE, encryption: Encryption | None = None) -> None:
+        super().__init__(MemoryStorage(), lease=lease, encryption=encryption)
 
     def on(self, host: Waiter) -> Waiting:
         return Waiting(self.storage, at_once)

@@ -131,7 +131,8 @@ class Pruning:
     Attributes:
         rows: seqs of checkpoints that go, with the outcomes kept beside them. changed: rows that replace those of their seqs.
         spaces: numbers of namespaces that go: their heads; their rows and items are named as well. ranges: (log, from, to) of
-            items that go; those that are not there do not matter.
+            items that go; those that are not there do not matter. items: (log, number, bytes) of items that replace those of
+            their places.
     """
 
     thread: str
@@ -140,6 +141,7 @@ class Pruning:
     changed: list[Row] = field(default_factory=list[Row])
     spaces: list[int] = field(default_factory=list[int])
     ranges: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    items: list[tuple[int, int, bytes]] = field(default_factory=list[tuple[int, int, bytes]])
 
 
 class Weight(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from clew.checkpoint.storage import Found, Kept, Lease, Pruning, Row, Space, Storage
+from clew.errors import ThreadConflict
 from clew.ids import new_checkpoint_id, stamped
 from clew.testing.clauses_of_rows import Writer, everything, outcomes, seen
 from clew.testing.savers import Subject, clause, heavy
@@ -192,6 +193,23 @@ def a_thread_can_be_weighed(on: Subject) -> None:
     items = {log: (int(count), int(size)) for log, (count, size) in found.items.items()}
     assert (items, tuple(found.checkpoints), tuple(found.kept)) == ({0: (2, 3), 9: (1, 1)}, (2, 6), (2, 3))
     assert on.storage().occupies() > 0
+
+
+@clause
+def pruning_replaces_items(on: Subject) -> None:
+    """Items may be put in place of those that are there; none is made; under another epoch nothing is done."""
+    writer = Writer(on.storage(), on.thread())
+    writer.commit(b"1", items=[(0, 0, b"zero"), (0, 1, b"one"), (9, 0, b"nine")])
+    items = [(0, 1, b"another"), (9, 0, b"tenth"), (0, 5, b"none"), (77, 0, b"none")]
+    try:
+        on.storage().prune(Pruning(writer.thread, writer.epoch + 1, items=items))
+    except ThreadConflict:
+        pass
+    else:
+        raise AssertionError("items were replaced under another epoch")
+    assert on.storage().items(writer.thread, [(0, 0, 2), (9, 0, 1)]) == [b"zero", b"one", b"nine"]
+    on.storage().prune(Pruning(writer.thread, writer.epoch, items=items))
+    assert on.storage().walk(writer.thread, (-1, -1), 9) == [(0, 0, b"zero"), (0, 1, b"another"), (9, 0, b"tenth")]
 
 
 @clause

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Final, Literal, Self
 
 from clew.checkpoint.base import LEASE, Saver
+from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.ids import stamp_of
 from clew.sqlite_file import Kind, SqliteFile, transaction
@@ -33,10 +34,6 @@ class SqliteStorage:
 
     def __init__(self, path: str, *, synchronous: str, timeout: float, given: sqlite3.Connection | None = None) -> None:
         self.file = SqliteFile(path, KIND, synchronous=synchronous, timeout=timeout, given=given)
-
-    def open(self) -> None:
-        with self.file.using():
-            pass
 
     def close(self) -> None:
         self.file.close()
@@ -220,6 +217,8 @@ class SqliteStorage:
             db.executemany("delete from head where thread = ? and no = ?", [(no, number) for number in pruning.spaces])
             sql = "delete from item where thread = ? and log = ? and n >= ? and n < ?"
             db.executemany(sql, [(no, *range_) for range_ in pruning.ranges])
+            sql = "update item set data = ? where thread = ? and log = ? and n = ?"
+            db.executemany(sql, [(data, no, log, number) for log, number, data in pruning.items])
 
     def weigh(self, thread: str) -> Weight:
         with self.file.using() as db:
@@ -259,13 +258,11 @@ class SqliteSaver(Saver):
             Or a connection of your own, made with `check_same_thread=False`; it is left open, and not to be used meanwhile.
         synchronous: `"full"` (default): a commit survives a power cut. `"normal"`: it survives the death of the process, and
             the last ones may be lost with the power; several times faster.
-        timeout: seconds to wait for another process that is writing. lease: see `Saver`.
+        timeout: seconds to wait for another process that is writing. lease, encryption: see `Saver`.
 
     Raises:
         DatabaseError: on first use, where the file is no database, is not Clew's, or cannot be written to.
     """
-
-    storage: SqliteStorage
 
     def __init__(
         self,
@@ -274,12 +271,15 @@ class SqliteSaver(Saver):
         synchronous: Literal["full", "normal"] = "full",
         timeout: float = 30.0,
         lease: float = LEASE,
+        encryption: Encryption | None = None,
     ) -> None:
         if isinstance(path, sqlite3.Connection):
             given, name = path, path.execute("pragma database_list").fetchone()[2] or ":memory:"
         else:
             given, name = None, os.fspath(path)
-        super().__init__(SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given), lease=lease)
+        rows = SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given)
+        super().__init__(rows, lease=lease, encryption=encryption)
+        self.file = rows.file
 
     @classmethod
     def from_conn_string(cls, conn_string: str) -> Self:
@@ -288,7 +288,8 @@ class SqliteSaver(Saver):
 
     def setup(self) -> None:
         """Opens the file and makes the tables where they are missing. Done by itself on first use."""
-        self.storage.open()
+        with self.file.using():
+            pass
 
 
 AsyncSqliteSaver = SqliteSaver
