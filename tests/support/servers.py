@@ -112,3 +112,9 @@ def redis_client(redis_server: RedisServer) -> Generator[Redis]:
     with redis_server.client() as client:
         client.execute_command("FLUSHALL")  # pyright: ignore
         yield client
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer, redis_client: Redis) -> str:
+    """The URL of an empty server."""
+    return redis_server.url
