@@ -1,5 +1,8 @@
 """What is Redis's own: how one connects, keys and their lives, one call a verb. What goes wrong: test_redis_trouble.py."""
 
+import os
+import random
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -13,8 +16,11 @@ from support.faces import Face
 from support.graphs import counting
 from support.servers import RedisServer, free_port
 
+from clew.checkpoint.memory import MemoryStorage
 from clew.checkpoint.redis import AsyncRedisSaver, RedisSaver, RedisStorage
+from clew.checkpoint.storage import Batch, Kept, Pruning, Row, Storage
 from clew.errors import CheckpointGone, DatabaseError
+from clew.ids import new_checkpoint_id, new_epoch, stamped
 from clew.testing.savers import FACES, Clause, clauses
 
 pytestmark = pytest.mark.server
@@ -211,3 +217,61 @@ def test_what_a_full_server_has_thrown_out_is_said(kind: str, face: Face, redis_
     with RedisSaver(redis_server.url) as saver:
         saver.delete_thread("1")
         assert face.invoke(counting(saver, "a"), {"log": []}, THREAD)["n"] == 1
+
+
+# -- beside memory ----------------------------------------------------------------------------------------------------
+
+SPACES = ["", "child", "other"]
+
+
+def everything(storage: Storage) -> list[Any]:
+    """All that can be read of a thread."""
+    found: list[Any] = [storage.spaces("t"), storage.walk("t", (-1, -1), 10_000), storage.weigh("t")]
+    for ns in SPACES:
+        listed = storage.scan("t", ns, None, 100)
+        loaded = [storage.load("t", ns, one.row.id) for one in listed if one.row]
+        found += [(one.row, one.parent_id, one.next, sorted(one.kept)) for one in (*listed, *loaded)]
+        found += [storage.scan("t", ns, 9, 3) and [one.row for one in storage.scan("t", ns, 9, 3)]]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_it_holds_what_memory_holds(seed: int, redis_server: RedisServer, redis_client: Any) -> None:
+    """Whatever is committed and pruned, in whatever order: the very same rows, items, outcomes, and who grew from whom."""
+    chance, memory = random.Random(seed), MemoryStorage()
+    with RedisSaver(redis_server.url) as saver:
+        both, epoch, seq, ends = (memory, saver.storage), 0, 0, dict.fromkeys(range(3), 0)
+        heads: dict[int, int | None] = dict.fromkeys(range(3))
+        for _ in range(40):
+            rows = [found.row for ns in SPACES for found in memory.scan("t", ns, None, 100) if found.row]
+            if epoch and chance.random() < 0.3:
+                gone = chance.sample(rows, chance.randint(0, len(rows) // 3))
+                gone = [row for row in gone if row.seq not in heads.values()]
+                other = [row for row in rows if row not in gone][:1]
+                pruning = Pruning("t", epoch, [row.seq for row in gone])
+                pruning.changed = [row._replace(body=b"changed", parent=chance.choice([row.parent, None])) for row in other]
+                pruning.ranges = [(n, lo, lo + chance.choice([1, 3, 1 << 30])) for n in ends for lo in [chance.randint(0, 700)]]
+                for storage in both:
+                    storage.prune(_short(pruning) if storage is memory else pruning)
+            else:
+                number, claim = chance.randrange(3), new_epoch(epoch)
+                seq += chance.randint(1, 3)
+                parent = chance.choice([*[row.seq for row in rows], None])
+                row = Row(seq, stamped(new_checkpoint_id(), seq), parent, None, os.urandom(chance.randint(0, 40)))
+                first = ends[number] + chance.choice([0, 5, 300])
+                ends[number] = first + chance.randint(0, 4)
+                items = [(number, n, b"%d" % n) for n in range(first, ends[number])]
+                kept = [Kept(chance.randint(1, seq), f"task {n}", os.urandom(3)) for n in range(chance.randint(0, 2))]
+                kept = [one for one in kept if one.seq in [row.seq for row in rows]]
+                for storage in both:
+                    storage.commit(Batch("t", SPACES[number], number, heads[number], epoch, claim, b"l", items, kept, row))
+                epoch, heads[number] = claim, seq
+            assert everything(both[1]) == everything(both[0])
+        (listed,) = saver.threads()
+        assert listed == memory.threads()[0]
+
+
+def _short(pruning: Pruning) -> Pruning:
+    """Memory goes over every number of a range."""
+    return replace(pruning, ranges=[(log, lo, min(hi, 20_000)) for log, lo, hi in pruning.ranges])

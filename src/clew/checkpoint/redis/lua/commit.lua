@@ -1,5 +1,5 @@
--- ARGV: the batch, packed, and all that is bytes, which it names by their places; those of items come first. Returns -1 where the thread does not stand as the batch
--- expects, else whether its run is asked to stop.
+-- ARGV: the batch, packed, and all that is bytes, which it names by their places; those of items come first. Returns -1 where
+-- the thread does not stand as the batch expects, else whether its run is asked to stop.
 local batch = cmsgpack.unpack(ARGV[1])
 local ns, lease = '/' .. ARGV[batch.ns], batch.lease
 local found = redis.call('HMGET', HEAD, 'epoch', 'token', 'seq', 'spaces', ns, 'stop')

@@ -1,4 +1,5 @@
--- ARGV: namespace, seq or "" for the head's, id, ttl. Returns nothing, or the head's fields, and the checkpoint where there is one.
+-- ARGV: namespace, seq or "" for the head's, id, ttl. Returns nothing, or the head's fields and the checkpoint, false where
+-- there is none.
 local head = redis.call('HMGET', HEAD, 'epoch', 'seq', 'spaces', 'run', 'owner', 'base', 'until', '/' .. ARGV[1])
 if not head[1] then return false end
 live(ARGV[4])

@@ -91,6 +91,6 @@ if #gone.spaces > 0 then
     end
   end
 end
-redis.call('HINCRBY', HEAD, 'count', -fewer)
-redis.call('HINCRBY', HEAD, 'bytes', -bytes)
+redis.call('HINCRBY', HEAD, 'count', 0 - fewer) -- `-0` is no number to Redis
+redis.call('HINCRBY', HEAD, 'bytes', 0 - bytes)
 return 0
