@@ -38,7 +38,7 @@ if batch.logs then
   for _, row in ipairs(batch.rows) do
     seq = row[1]
     redis.call('HSET', ROWS, seq, string.format('%s %s %s - ', batch.number, row[2], row[3]) .. ARGV[row[4]])
-    redis.call('ZADD', INDEX, 0, checkpoint(batch.number, seq))
+    redis.call('ZADD', INDEX, 0, stretch_of(batch.number, seq))
     bytes = bytes + #ARGV[row[4]] - 16
   end
   for _, row in ipairs(batch.rows) do -- each names the first that grew from it

@@ -7,12 +7,12 @@
 --   ITEMS  hash: "<log>:<number>" -> bytes
 --   ROWS   hash: "<seq>" -> "<number> <parent> <base> <next> <id><body>", where "-" stands for none; and what is kept beside
 --          a checkpoint, by its member in INDEX -> bytes
---   INDEX  zset, by its members: "c<number>:<seq>" of a namespace's checkpoints; "k<seq>:<task>" of outcomes;
+--   INDEX  zset, by its members: "c<number>:<chunk>" where a namespace may have checkpoints <chunk> * 64 and on; "k<seq>:<task>" of outcomes;
 --          "i<log>:<chunk>" where there may be items <chunk> * 256 and on. Numbers are padded with zeros.
 --
 -- A script that writes checks everything before it does: nothing rolls it back.
 local HEAD, ITEMS, ROWS, INDEX = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local CHUNK, MANY = 256, 1000
+local CHUNK, STRETCH, MANY = 256, 64, 1000
 
 local function millis()
   local now = redis.call('TIME')
@@ -41,8 +41,8 @@ local function id_of(row)
   return string.sub(row, at, at + 15)
 end
 
-local function checkpoint(number, seq)
-  return string.format('c%010d:%020d', number, seq)
+local function stretch_of(number, seq)
+  return string.format('c%010d:%020d', number, math.floor(seq / STRETCH))
 end
 
 local function chunk_of(log, chunk)
@@ -59,6 +59,18 @@ local function fetched(key, fields)
   for i = 1, #fields, MANY do
     local some = redis.call('HMGET', key, unpack(fields, i, math.min(i + MANY - 1, #fields)))
     for j = 1, #some do found[i + j - 1] = some[j] end
+  end
+  return found
+end
+
+-- The checkpoints of a namespace in a stretch, in turn, by their seqs: seq and row.
+local function stretch(member)
+  local number, at = string.match(member, '^c0*(%d+):0*(%d+)$')
+  local seqs, found = {}, {}
+  for seq = at * STRETCH, at * STRETCH + STRETCH - 1 do seqs[#seqs + 1] = string.format('%d', seq) end
+  local rows = fetched(ROWS, seqs)
+  for i = 1, #seqs do
+    if rows[i] and parsed(rows[i]) == number then found[#found + 1] = {seqs[i], rows[i]} end
   end
   return found
 end

@@ -1,7 +1,7 @@
 -- ARGV: what goes, packed, and the bytes of rows that are changed, which it names by their places. Returns -1 where the epoch is another, else 0.
 local gone = cmsgpack.unpack(ARGV[1])
 if redis.call('HGET', HEAD, 'epoch') ~= gone.epoch then return -1 end
-local fewer, bytes, orphans = 0, 0, {}
+local fewer, bytes, orphans, emptied = 0, 0, {}, {}
 local newest = redis.call('HGET', HEAD, 'seq')
 
 -- The first that grows from a checkpoint is another by now
@@ -18,11 +18,12 @@ local function relink()
   if not next(orphans) and redis.call('HEXISTS', ROWS, newest) == 1 then return end
   local first, last, id = {}, -1, false
   for _, member in ipairs(redis.call('ZRANGEBYLEX', INDEX, '[c', '(d')) do
-    local seq = string.match(member, ':0*(%d+)$')
-    local row = redis.call('HGET', ROWS, seq)
-    local number, parent = parsed(row)
-    if orphans[parent] == number and not first[parent] then first[parent] = seq end
-    if tonumber(seq) > last then last, id = tonumber(seq), id_of(row) end
+    for _, pair in ipairs(stretch(member)) do
+      local seq, row = pair[1], pair[2]
+      local number, parent = parsed(row)
+      if orphans[parent] == number and not first[parent] then first[parent] = seq end
+      if tonumber(seq) > last then last, id = tonumber(seq), id_of(row) end
+    end
   end
   for parent in pairs(orphans) do
     local above = redis.call('HGET', ROWS, parent)
@@ -44,10 +45,14 @@ for _, seq in ipairs(gone.rows) do
   if row then
     local number, parent, _, _, at = parsed(row)
     redis.call('HDEL', ROWS, seq)
-    redis.call('ZREM', INDEX, checkpoint(number, seq))
+    emptied[stretch_of(number, seq)] = true
     orphan(parent, seq)
     fewer, bytes = fewer + 1, bytes + #row - at - 15
   end
+end
+
+for member in pairs(emptied) do
+  if #stretch(member) == 0 then redis.call('ZREM', INDEX, member) end
 end
 
 for _, row in ipairs(gone.changed) do
