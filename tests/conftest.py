@@ -10,6 +10,7 @@ from support.faces import ASYNC, SYNC, Face
 from clew.checkpoint.base import Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.memory import InMemorySaver
+from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
 
 pytest_plugins = ["support.anthropic_standin", "support.langgraph_env", "support.servers", "support.postgres_server"]
@@ -21,18 +22,27 @@ def face(request: pytest.FixtureRequest) -> Face:
     return request.param
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("sqlite-encrypted", marks=pytest.mark.slow)])
+SERVER = [pytest.mark.slow, pytest.mark.server]
+SAVERS = ["memory", "sqlite", pytest.param("sqlite-encrypted", marks=pytest.mark.slow), pytest.param("redis", marks=SERVER)]
+
+
+@pytest.fixture(params=SAVERS)
 def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Saver]:
     """An empty saver; every behaviour is the same on all."""
-    with _made(request.param, tmp_path / "threads.db") as made:
+    with _made(request, tmp_path) as made:
         yield made
 
 
-def _made(kind: str, path: Path) -> Saver:
-    if kind == "memory":
-        return InMemorySaver()
-    encryption = Encryption(bytes(32)) if kind == "sqlite-encrypted" else None
-    return SqliteSaver(path, synchronous="normal", encryption=encryption)
+def _made(request: pytest.FixtureRequest, tmp_path: Path) -> Saver:
+    match request.param:
+        case "redis":
+            return RedisSaver(request.getfixturevalue("redis_client"))
+        case "sqlite-encrypted":
+            return SqliteSaver(tmp_path / "threads.db", synchronous="normal", encryption=Encryption(bytes(32)))
+        case "sqlite":
+            return SqliteSaver(tmp_path / "threads.db", synchronous="normal")
+        case _:
+            return InMemorySaver()
 
 
 @pytest.fixture

@@ -6,14 +6,25 @@ from pathlib import Path
 import pytest
 from support.pages import ROOT, blocks, run
 
+SERVERS = {"redis://localhost:6379": "redis_url"}
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/how-to/*.md")])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_runs(page: Path, anthropic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def servers_of(page: Path) -> dict[str, str]:
+    """Fixtures of the servers that a page needs, by the URLs it shows."""
+    return {url: fixture for url, fixture in SERVERS.items() if url in page.read_text()}
+
+
+RUN = [pytest.param(page, id=page.name, marks=[pytest.mark.server] if servers_of(page) else []) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_a_page_runs(
+    page: Path, anthropic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert list(blocks(page))
-    run(page)
+    run(page, {url: request.getfixturevalue(fixture) for url, fixture in servers_of(page).items()})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -6,18 +6,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from support.faces import Face
 from support.graphs import Log, elsewhere, says
+from support.meeting import SECONDS, Meeting
 from support.storages import CountingStorage
 from support.tales import line
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.lease import LEASES, is_gone, started_at, this_process
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
+from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Batch, Lease
 from clew.errors import GraphDrained, ThreadConflict
@@ -25,47 +27,6 @@ from clew.graph import START, StateGraph
 from clew.types import interrupt
 
 Config = dict[str, Any]
-SECONDS = 20.0  # after which a test that waits in vain fails
-
-
-class Meeting:
-    """A graph whose first node waits, and a call of it that is at work meanwhile."""
-
-    def __init__(self, face: Face, saver: Saver, thread: Config) -> None:
-        self.face, self.saver, self.thread = face, saver, thread
-        self.begun, self.may_end, self.queued = threading.Event(), threading.Event(), threading.Semaphore(0)
-        self.pool = ThreadPoolExecutor()
-        wait = saver.storage.wait
-
-        def waiting(*args: Any) -> bool:
-            found = wait(*args)
-            self.queued.release()
-            return found
-
-        saver.storage.wait = waiting  # pyright: ignore[reportAttributeAccessIssue]
-
-        def slow(state: Log) -> Log:
-            if state.get("n") == 1:
-                self.begun.set()
-                assert self.may_end.wait(SECONDS)
-            return {"log": ["slow"]}
-
-        builder = StateGraph(Log).add_sequence([("slow", slow), ("after", says("after"))]).add_edge(START, "slow")
-        self.graph = builder.compile(saver)
-        self.first = self.calls({"log": ["first"], "n": 1})
-        assert self.begun.wait(SECONDS)
-
-    def calls(self, given: Any, **options: Any) -> "Future[Any]":
-        """Calls the graph, as another part of the program would."""
-        return self.pool.submit(lambda: self.face.invoke(self.graph, given, self.thread, **options))
-
-    def until_queued(self) -> None:
-        """Until somebody who waits has asked once more."""
-        assert self.queued.acquire(timeout=SECONDS)
-
-    def end(self, *calls: "Future[Any]") -> list[Any]:
-        self.may_end.set()
-        return [call.result(SECONDS) for call in calls]
 
 
 @pytest.fixture
@@ -108,6 +69,9 @@ def waiting(saver: Saver) -> list[Any]:
     if isinstance(saver, SqliteSaver):
         with saver.file.using() as db:
             return db.execute("select run from waiting").fetchall()
+    if isinstance(saver, RedisSaver):
+        unpacked = "local packed = redis.call('HGET', KEYS[1], 'waiting') return packed and cmsgpack.unpack(packed) or {}"
+        return saver.storage.storage.redis.eval(unpacked, 1, "clew:{1}")  # pyright: ignore
     return list(saver.storage._threads["1"].waiting)  # pyright: ignore
 
 
@@ -308,6 +272,52 @@ def test_a_lease_costs_no_commit_of_its_own(face: Face, thread: Config) -> None:
     assert storage.commits == 4
     face.invoke(graph, None, thread)
     assert storage.commits == 4, "nothing is pending, so nothing is taken"
+
+
+def test_a_thread_that_is_taken_while_its_turn_is_read_is_waited_for_once_more(meeting: Meeting) -> None:
+    """Whoever comes without having stood in the queue may be in time between a waiter's turn and what it reads then."""
+    load, taken, third = meeting.saver.storage.load, threading.Event(), list[Future[Any]]()
+
+    def loading(*args: Any) -> Any:
+        found = load(*args)
+        if found.lease is None and not taken.is_set():
+            taken.set()
+            meeting.begun.clear()
+            meeting.may_end.clear()
+            third.append(meeting.calls({"log": ["third"], "n": 1}))
+            assert meeting.begun.wait(SECONDS)
+        return found
+
+    second = meeting.calls({"log": ["second"], "n": 0}, on_busy="enqueue")
+    meeting.until_queued()
+    meeting.saver.storage.load = loading  # pyright: ignore[reportAttributeAccessIssue]
+    meeting.end(meeting.first)
+    assert taken.wait(SECONDS)
+    for _ in range(3):
+        meeting.until_queued()
+    assert not second.done()
+    assert meeting.end(third[0], second)[1]["log"] == [
+        *("first", "slow", "after"),
+        *("third", "slow", "after"),
+        *("second", "slow", "after"),
+    ]
+
+
+def test_a_lease_is_respected_before_its_owner_hears_that_it_was_written(face: Face, saver: Saver, thread: Config) -> None:
+    graph = StateGraph(Log).add_node("node", says("node")).add_edge(START, "node").compile(saver)
+    commit, refused = saver.storage.commit, list[ThreadConflict]()
+
+    def committing(batch: Batch) -> bool:
+        found = commit(batch)
+        if batch.claim and batch.lease and not refused:
+            refused.append(ThreadConflict())
+            with pytest.raises(ThreadConflict, match="is being run already"):
+                graph.invoke({"log": ["too early"]}, thread)
+        return found
+
+    saver.storage.commit = committing  # pyright: ignore[reportAttributeAccessIssue]
+    assert face.invoke(graph, {"log": []}, thread)["log"] == ["node"]
+    assert refused
 
 
 # -- leases ---------------------------------------------------------------------------------------------------------

@@ -67,3 +67,22 @@ def elsewhere(job: Callable[[], T]) -> T:
     """Does something in a thread of its own, as another part of the program would: outside of the run it is called in."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(job).result()
+
+
+class Counted(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+    n: int
+
+
+def counting(saver: Saver | None, *names: str) -> CompiledStateGraph:
+    """Nodes in a row, each of which says its name and counts one more."""
+
+    def says_and_counts(name: str) -> Callable[[Counted], Counted]:
+        return lambda state: {"log": [name], "n": state.get("n", 0) + 1}
+
+    return (
+        StateGraph(Counted)
+        .add_sequence([(name, says_and_counts(name)) for name in names])
+        .add_edge(START, names[0])
+        .compile(saver)
+    )

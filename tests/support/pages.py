@@ -5,7 +5,7 @@ import asyncio
 import builtins
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -29,8 +29,11 @@ def cells(page: Path) -> Iterator[tuple[int, str, str | None]]:
             yield text.count("\n", 0, found.start()) + 2, found[2], found[3]
 
 
-def run(page: Path) -> dict[str, Any]:
+def run(page: Path, servers: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Runs the page and returns the names it has made. `await` may stand anywhere, as in a notebook.
+
+    Args:
+        servers: URLs of real servers, by those that stand for them on the page.
 
     Raises:
         AssertionError: a block prints something else than the page shows.
@@ -39,6 +42,8 @@ def run(page: Path) -> dict[str, Any]:
 
     async def all_cells() -> None:
         for line, text, shown in cells(page):
+            for example, real in (servers or {}).items():
+                text = text.replace(example, real)
             tree = ast.increment_lineno(ast.parse(text), line - 1)
             code = compile(tree, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             with redirect_stdout(StringIO()) as printed:

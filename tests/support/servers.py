@@ -42,16 +42,21 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A redis-server that keeps nothing on disk."""
+    """A redis-server that keeps nothing on disk, where `options` do not say so."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
+        self.options = options
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def client(self) -> Redis:
         """A client that fails at once where the server is away; to be closed."""
         return Redis(host="127.0.0.1", port=self.port, retry=Retry(NoBackoff(), 0), socket_timeout=10)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Returns when the server answers."""
@@ -66,6 +71,7 @@ class RedisServer:
             "no",
             "--dir",
             str(self.folder),
+            *self.options,
         ]
         log = self.folder / "redis.log"
         with log.open("ab") as out:
@@ -106,3 +112,9 @@ def redis_client(redis_server: RedisServer) -> Generator[Redis]:
     with redis_server.client() as client:
         client.execute_command("FLUSHALL")  # pyright: ignore
         yield client
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer, redis_client: Redis) -> str:
+    """The URL of an empty server."""
+    return redis_server.url

@@ -89,12 +89,17 @@ class Leases:
 
     def __init__(self) -> None:
         self._held: dict[bytes, _Held] = {}
+        self._coming: set[bytes] = set()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._wakes = 0.0
 
     def __contains__(self, run: bytes) -> bool:
-        return run in self._held
+        return run in self._held or run in self._coming
+
+    def announce(self, run: bytes) -> None:
+        """A run is about to take a lease: others may see it in the store before this process hears that it was written."""
+        self._coming.add(run)
 
     def add(self, run: bytes, seconds: float, renew: Callable[[], Any]) -> None:
         """Renews the lease of `run` until `remove`, by calling `renew` in another thread each third of its `seconds`."""
@@ -108,6 +113,7 @@ class Leases:
 
     def remove(self, run: bytes) -> None:
         self._held.pop(run, None)
+        self._coming.discard(run)
 
     def _work(self) -> None:
         while True:
