@@ -9,6 +9,7 @@ from support.faces import ASYNC, SYNC, Face
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import InMemorySaver
+from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.sqlite import SqliteSaver
 
 pytest_plugins = ["support.anthropic_standin", "support.langgraph_env", "support.servers", "support.postgres_server"]
@@ -20,11 +21,21 @@ def face(request: pytest.FixtureRequest) -> Face:
     return request.param
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=[pytest.mark.slow, pytest.mark.server])])
 def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Saver]:
     """An empty saver; every behaviour is the same on all."""
-    with InMemorySaver() if request.param == "memory" else SqliteSaver(tmp_path / "threads.db", synchronous="normal") as made:
+    with _made(request, tmp_path) as made:
         yield made
+
+
+def _made(request: pytest.FixtureRequest, tmp_path: Path) -> Saver:
+    match request.param:
+        case "postgres":
+            return PostgresSaver(request.getfixturevalue("postgres_url"))
+        case "sqlite":
+            return SqliteSaver(tmp_path / "threads.db", synchronous="normal")
+        case _:
+            return InMemorySaver()
 
 
 @pytest.fixture

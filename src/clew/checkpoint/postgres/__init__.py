@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 MIGRATIONS: Final = tuple(
     file.read_text() for file in sorted((files("clew.checkpoint.postgres") / "sql").iterdir(), key=lambda file: file.name)
 )
-TABLES: Final = ("thread", "waiting", "head", "checkpoint", "item", "kept")
+TABLES: Final = ("thread", "waiting", "head", "row", "kept")
 SETUP: Final = 0x436C6577  # the lock that setting up takes: "Clew" in ASCII
 
-ROWS: Final = "bigint[] bytea[] bigint[] bigint[] bytea[]"  # checkpoints: seq, id, parent, base, body
+CHECKPOINT: Final = -1  # the log that a namespace's checkpoints are in
 
 
 def _call(function: str, kinds: str) -> str:
@@ -32,14 +32,16 @@ def _call(function: str, kinds: str) -> str:
 
 
 FIND: Final = "select * from " + _call("find", "bytea bytea bigint bigint integer boolean")
-ITEMS: Final = "select * from " + _call("items", "bytea bigint[] bigint[] bigint[]")
+ITEMS: Final = "select * from " + _call("items", "bytea integer[] integer[] bigint[] bigint[]")
 WAIT: Final = "select " + _call("wait", "bytea bytea float8 boolean")
 DROP: Final = "select " + _call("drop", "bytea")
-PRUNE: Final = "select " + _call("prune", f"bytea bigint bigint[] {ROWS} bigint[] bigint[] bigint[] bigint[]")
+PRUNE: Final = "select " + _call(
+    "prune", "bytea bigint bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bigint[] bigint[]"
+)
 COMMIT: Final = "select " + _call(
     "commit",
-    "bytea bytea integer bigint bigint bigint bytea bytea bytea bytea float8 boolean "
-    f"bigint[] bigint[] bytea[] bigint[] bytea[] bytea[] {ROWS}",
+    "bytea bytea integer bigint bigint bigint bigint bytea bytea bytea bytea float8 boolean "
+    "bigint[] bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bytea[] bytea[]",
 )
 NO: Final = "(select no from {0}clew_thread where name = %b::bytea)"
 
@@ -105,17 +107,21 @@ class PostgresStorage:
     def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
         if not ranges:
             return []
-        return [data for (data,) in self._ask(ITEMS, _name(thread), *map(list, zip(*ranges, strict=True)))]
+        return [
+            data for (data,) in self._ask(ITEMS, _name(thread), *_columns([(*_log(log), *ends) for log, *ends in ranges], 4))
+        ]
 
     def commit(self, batch: Batch) -> bool:
-        lease = batch.lease
+        lease, row = batch.lease, batch.row
         leased = (lease.run, _name(lease.owner), lease.base, lease.seconds) if lease else (None,) * 4
         kept = {(outcome.seq, outcome.task): outcome for outcome in batch.kept}
         outcomes = [(seq, _name(task), body) for seq, task, body in kept.values()]
+        lines = [(*_log(log), n, None, None, data) for log, n, data in batch.items]
+        if row is not None:
+            lines += [(batch.number, CHECKPOINT, *_packed(row)) for row in (*batch.history, row)]
         values = (
-            *(_name(batch.thread), _name(batch.ns), batch.number, batch.head, batch.epoch, batch.claim, batch.logs),
-            *(*leased, batch.release, *_columns(batch.items, 3), *_columns(outcomes, 3)),
-            *_columns([*batch.history, batch.row] if batch.row else [], 5),
+            *(_name(batch.thread), _name(batch.ns), batch.number, batch.head, batch.epoch, batch.claim, row and row.seq),
+            *(batch.logs, *leased, batch.release, *_columns(lines, 6), *_columns(outcomes, 3)),
         )
         return self._written(batch.thread, COMMIT, *values)
 
@@ -132,19 +138,20 @@ class PostgresStorage:
         self._ask(f"delete from {{0}}clew_waiting where thread = {NO} and run = %b::bytea", _name(thread), run)
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
-        last = (before if before is not None else 1 << 62) - 1
+        last = (before if before is not None else 1 << 31) - 1
         lines = self._ask(FIND, _name(thread), _name(ns), 0, last, limit, True)
         return [found for found in map(_found, lines) if found.row is not None]
 
     def threads(self) -> list[ThreadRow]:
         sql = (
-            "select t.name, c.count, c.newest, c.size + i.size from {0}clew_thread t "
-            "join lateral (select count(*), (array_agg(id order by seq desc))[1] newest, sum(octet_length(body))::bigint size "
-            "from {0}clew_checkpoint where thread = t.no) c on c.count > 0 "
-            "join lateral (select coalesce(sum(octet_length(data)), 0)::bigint size from {0}clew_item where thread = t.no) i "
-            "on true order by c.newest desc"
+            "select t.name, r.count, r.newest, r.id, r.size from {0}clew_thread t join (select thread, "
+            "count(*) filter (where log = -1), max(n) filter (where log = -1) newest, "
+            "(array_agg(substring(data for 12) order by n desc) filter (where log = -1))[1] id, "
+            "sum(octet_length(data) - case when log = -1 then 12 else 0 end)::bigint size "
+            "from {0}clew_row group by thread) r on r.thread = t.no where r.count > 0"
         )
-        return [ThreadRow(_text(name), *rest) for name, *rest in self._ask(sql)]
+        found = [ThreadRow(_text(name), count, _id(id_, seq), size) for name, count, seq, id_, size in self._ask(sql)]
+        return sorted(found, key=lambda row: row.newest, reverse=True)
 
     def drop(self, thread: str) -> None:
         self._ask(DROP, _name(thread))
@@ -152,36 +159,38 @@ class PostgresStorage:
     # -- moving and mending -----------------------------------------------------------------------------------------
 
     def spaces(self, thread: str) -> list[Space]:
-        heads = self._ask(f"select ns, no, seq, logs from {{0}}clew_head where thread = {NO} order by no", _name(thread))
+        heads = self._ask(f"select ns, space, seq, logs from {{0}}clew_head where thread = {NO} order by space", _name(thread))
         return [Space(_text(ns), *rest) for ns, *rest in heads]
 
     def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
         sql = (
-            f"select log, n, data from {{0}}clew_item where thread = {NO} and (log, n) > (%b::bigint, %b::bigint) "
-            "order by log, n limit %b::integer"
+            f"select space, log, n, data from {{0}}clew_row where thread = {NO} and log >= 0 "
+            "and (space, log, n) > (%b::bigint, %b::bigint, %b::bigint) order by space, log, n limit %b::integer"
         )
-        return self._ask(sql, _name(thread), *after, limit)
+        lines = self._ask(sql, _name(thread), *_log(after[0]), after[1], limit)
+        return [(space << 16 | log, n, data) for space, log, n, data in lines]
 
     def prune(self, pruning: Pruning) -> None:
+        ranges = [(*_log(log), *ends) for log, *ends in pruning.ranges]
         values = (
             *(_name(pruning.thread), pruning.epoch, pruning.rows or None),
-            *(*_columns(pruning.changed, 5), pruning.spaces or None, *_columns(pruning.ranges, 3)),
+            *(*_columns([_packed(row) for row in pruning.changed], 4), pruning.spaces or None, *_columns(ranges, 4)),
         )
         self._written(pruning.thread, PRUNE, *values)
 
     def weigh(self, thread: str) -> Weight:
-        items = self._ask(
-            f"select log, count(*), sum(octet_length(data))::bigint from {{0}}clew_item where thread = {NO} group by log",
+        lines = self._ask(
+            f"select space, log, count(*), sum(octet_length(data))::bigint from {{0}}clew_row where thread = {NO} "
+            "group by space, log",
             _name(thread),
         )
-        sums = [
-            self._ask(
-                f"select count(*), coalesce(sum(octet_length(body)), 0)::bigint from {{0}}clew_{table} where thread = {NO}",
-                _name(thread),
-            )[0]
-            for table in ("checkpoint", "kept")
-        ]
-        return Weight({log: (count, size) for log, count, size in items}, *sums)
+        ((outcomes, size),) = self._ask(
+            f"select count(*), coalesce(sum(octet_length(body)), 0)::bigint from {{0}}clew_kept where thread = {NO}",
+            _name(thread),
+        )
+        items = {space << 16 | log: (count, size) for space, log, count, size in lines if log != CHECKPOINT}
+        rows = [(count, size - 12 * count) for _, log, count, size in lines if log == CHECKPOINT]
+        return Weight(items, (sum(count for count, _ in rows), sum(size for _, size in rows)), (outcomes, size))
 
     def occupies(self) -> int:
         sql = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%b::text[]) name"
@@ -201,18 +210,37 @@ def _columns(lines: Sequence[Sequence[Any]], width: int) -> Sequence[list[Any] |
     return [list(column) for column in zip(*lines, strict=True)] if lines else [None] * width
 
 
+def _log(log: int) -> tuple[int, int]:
+    """The namespace's number in a log's number, and the rest."""
+    return log >> 16, log & 0xFFFF
+
+
+def _packed(row: Row) -> tuple[int, int | None, int | None, bytes]:
+    """A checkpoint as it is stored: seq, parent, base, data."""
+    parent = None if row.parent == row.seq - 1 else row.parent or 0
+    return row.seq, parent, row.base, row.id[:12] + row.body
+
+
+def _unpacked(seq: int, parent: int | None, base: int | None, data: bytes) -> Row:
+    return Row(seq, _id(data[:12], seq), (seq - 1 if parent is None else parent) or None, base, data[12:])
+
+
+def _id(start: bytes, seq: int) -> bytes:
+    return start + seq.to_bytes(4, "big")
+
+
 def _found(line: Sequence[Any]) -> Found:
     """A line of `clew_find`."""
-    epoch, last, spaces, head, number, logs, run, owner, base, seconds, *rest = line
-    seq, id_, parent, on, body, *under, parent_id, n_seq, n_id, n_parent, n_base, n_body, tasks, outcomes = rest
+    epoch, last, spaces, head, number, logs, run, owner, base, seconds, *line = line
+    seq, parent, on, data, *under, parent_seq, parent_id, n_seq, n_parent, n_base, n_data, tasks, outcomes = line
     found = Found(epoch, last, spaces, head, number, logs or b"")
     if run is not None:
         found.lease = Lease(run, _text(owner), base, seconds)
     if seq is not None:
-        found.row = Row(seq, id_, parent, on, body)
-        found.base = Row(on, *under) if on is not None else None
-        found.parent_id = parent_id
-        found.next = Row(n_seq, n_id, n_parent, n_base, n_body) if n_seq is not None else None
+        found.row = _unpacked(seq, parent, on, data)
+        found.base = _unpacked(on, *under) if on is not None else None
+        found.parent_id = _id(parent_id, parent_seq) if parent_seq is not None else None
+        found.next = _unpacked(n_seq, n_parent, n_base, n_data) if n_seq is not None else None
         found.kept = [Kept(seq, _text(task), outcome) for task, outcome in zip(tasks or (), outcomes or (), strict=True)]
     return found
 

@@ -8,10 +8,10 @@ insert into public.clew_migration (no) values (1);
 -- A thread. `epoch` rises with every run that writes. The lease says which run has the thread and until when, from which
 -- checkpoint it began; `stop`: somebody who waits asks it to stop. Changed by every commit, with room to do so in its page.
 create table public.clew_thread (
-    no bigint generated always as identity,
     epoch bigint not null,
-    seq bigint not null,
     lease_until timestamptz,
+    no integer generated always as identity (minvalue -2147483648), -- four billion, in half the room of a bigint
+    seq integer not null,
     spaces integer not null default 0,
     stop boolean not null default false,
     name bytea not null unique,
@@ -19,50 +19,47 @@ create table public.clew_thread (
     lease_owner bytea,
     lease_base bytea
 ) with (fillfactor = 50);
+alter table public.clew_thread alter name set storage plain, alter lease_run set storage plain,
+    alter lease_owner set storage plain, alter lease_base set storage plain;
 
 -- Runs that wait for a thread, in the order they came.
 create table public.clew_waiting (
     n bigint generated always as identity,
-    thread bigint not null,
     until timestamptz not null,
+    thread integer not null,
     run bytea not null,
     primary key (thread, run)
 );
+alter table public.clew_waiting alter run set storage plain;
 
 -- The newest checkpoint of each namespace, and how far its logs are written; changed by every commit as well.
 create table public.clew_head (
-    thread bigint not null,
-    seq bigint,
-    no integer not null,
+    thread integer not null,
+    seq integer,
+    space integer not null,
     ns bytea not null,
     logs bytea not null,
     primary key (thread, ns)
 ) with (fillfactor = 50);
 
-create table public.clew_checkpoint (
-    thread bigint not null,
-    seq bigint not null,
-    parent bigint,
-    base bigint,
-    ns integer not null,
-    id bytea not null,
-    body bytea not null,
-    primary key (thread, seq)
-);
-
--- Elements of values: written once, never changed.
-create table public.clew_item (
-    thread bigint not null,
-    log bigint not null,
-    n bigint not null,
+-- Checkpoints (log -1: `n` is the seq, `data` the first twelve bytes of the id, which end in the seq, and the body) and
+-- elements of values, which are never changed (the log's number is `space` * 65536 + `log`). In one table, as the small ones
+-- of the first fill up what the large ones of the others leave of a page.
+create table public.clew_row (
+    thread integer not null,
+    space integer not null,
+    log integer not null,
+    n integer not null,
+    base integer,
+    parent integer, -- of a checkpoint; 0: it has none; null: it is the one before, as it is mostly
     data bytea not null,
-    primary key (thread, log, n)
+    primary key (thread, space, log, n) with (fillfactor = 100)
 );
 
 -- Outcomes of tasks, kept while their superstep is open.
 create table public.clew_kept (
-    thread bigint not null,
-    seq bigint not null,
+    thread integer not null,
+    seq integer not null,
     task bytea not null,
     body bytea not null,
     primary key (thread, seq, task)

@@ -3,88 +3,88 @@
 
 insert into public.clew_migration (no) values (2);
 
--- Checkpoints of a namespace from seq `_first` to `_last`, newest first, each with the row its manifest adds to, its parent's
--- id, the first row that grew from it where that is asked for, and the outcomes beside it. Without bounds: the head. Where no
+-- Checkpoints of a namespace from seq `_first` to `_last`, newest first, each with the row its manifest adds to, its parent,
+-- the first row that grew from it where that is asked for, and the outcomes beside it. Without bounds: the head. Where no
 -- checkpoint is found, one line that has what is known of the thread.
 create function public.clew_find(
     _thread bytea, _ns bytea, _first bigint, _last bigint, _limit integer, _followed boolean
 ) returns table (
-    epoch bigint, last bigint, spaces integer, head bigint, number integer, logs bytea,
+    epoch bigint, last integer, spaces integer, head integer, number integer, logs bytea,
     lease_run bytea, lease_owner bytea, lease_base bytea, lease_seconds double precision,
-    seq bigint, id bytea, parent bigint, base bigint, body bytea,
-    base_id bytea, base_parent bigint, base_base bigint, base_body bytea,
-    parent_id bytea,
-    next_seq bigint, next_id bytea, next_parent bigint, next_base bigint, next_body bytea,
+    seq integer, parent integer, base integer, data bytea,
+    base_parent integer, base_base integer, base_data bytea,
+    parent_seq integer, parent_id bytea,
+    next_seq integer, next_parent integer, next_base integer, next_data bytea,
     tasks bytea[], outcomes bytea[]
 ) language plpgsql stable set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     return query
     select
-        t.epoch, t.seq, t.spaces, h.seq, h.no, h.logs,
+        t.epoch, t.seq, t.spaces, h.seq, h.space, h.logs,
         t.lease_run, t.lease_owner, t.lease_base,
         extract(epoch from t.lease_until - clock_timestamp())::double precision,
-        c.seq, c.id, c.parent, c.base, c.body,
-        b.id, b.parent, b.base, b.body,
-        (select p.id from public.clew_checkpoint p where p.thread = t.no and p.seq = c.parent),
-        n.seq, n.id, n.parent, n.base, n.body,
+        c.n, c.parent, c.base, c.data,
+        b.parent, b.base, b.data,
+        p.n, p.id,
+        a.n, a.parent, a.base, a.data,
         k.tasks, k.outcomes
     from public.clew_thread t
     left join public.clew_head h on h.thread = t.no and h.ns = _ns
     left join lateral (
-        select * from public.clew_checkpoint c
-        where c.thread = t.no and c.ns = h.no and c.seq >= coalesce(_first, h.seq) and c.seq <= coalesce(_last, h.seq)
-        order by c.seq desc limit _limit
+        select * from public.clew_row c where c.thread = t.no and c.space = h.space and c.log = -1
+        and c.n >= coalesce(_first, h.seq) and c.n <= coalesce(_last, h.seq) order by c.n desc limit _limit
     ) c on true
     left join lateral (
-        select * from public.clew_checkpoint b where b.thread = t.no and b.seq = c.base limit 1
+        select * from public.clew_row b where b.thread = t.no and b.space = h.space and b.log = -1 and b.n = c.base limit 1
     ) b on true
     left join lateral (
-        select * from public.clew_checkpoint n
-        where _followed and n.thread = t.no and n.seq > c.seq and n.parent = c.seq and n.ns = h.no
-        order by n.seq limit 1
-    ) n on true
+        select p.n, substring(p.data for 12) id from public.clew_row p
+        where p.thread = t.no and p.space = h.space and p.log = -1 and p.n = coalesce(c.parent, c.n - 1) limit 1
+    ) p on true
+    left join lateral (
+        select * from public.clew_row a where _followed and a.thread = t.no and a.space = h.space and a.log = -1
+        and a.n > c.n and coalesce(a.parent, a.n - 1) = c.n order by a.n limit 1
+    ) a on true
     left join lateral (
         select array_agg(k.task) tasks, array_agg(k.body) outcomes from public.clew_kept k
-        where k.thread = t.no and k.seq = c.seq
+        where k.thread = t.no and k.seq = c.n
     ) k on true
     where t.name = _thread
-    order by c.seq desc;
+    order by c.n desc;
 end $$;
 
 -- The items of ranges, in that order.
-create function public.clew_items(_thread bytea, _logs bigint[], _from bigint[], _to bigint[]) returns setof bytea
-language plpgsql stable set enable_seqscan = off as $$
+create function public.clew_items(_thread bytea, _spaces integer[], _logs integer[], _from bigint[], _to bigint[])
+returns setof bytea language plpgsql stable set enable_seqscan = off as $$
 declare
-    _no bigint;
+    _no integer;
 begin
     select no into _no from public.clew_thread where name = _thread;
     for i in 1 .. cardinality(_logs) loop
         return query
-        select data from public.clew_item
-        where thread = _no and log = _logs[i] and n >= _from[i] and n < _to[i] order by n;
+        select data from public.clew_row
+        where thread = _no and space = _spaces[i] and log = _logs[i] and n >= _from[i] and n < _to[i] order by n;
     end loop;
 end $$;
 
 -- Writes a batch whole or not at all. Returns whether the run is asked to stop. A thread or a head that is not what the batch
 -- expects is a unique_violation, as is a number or a name that another run has taken.
 create function public.clew_commit(
-    _thread bytea, _ns bytea, _number integer, _head bigint, _epoch bigint, _claim bigint, _logs bytea,
+    _thread bytea, _ns bytea, _space integer, _head bigint, _epoch bigint, _claim bigint, _seq bigint, _logs bytea,
     _lease_run bytea, _lease_owner bytea, _lease_base bytea, _lease_seconds double precision, _release boolean,
-    _item_logs bigint[], _item_numbers bigint[], _items bytea[],
-    _kept_seqs bigint[], _tasks bytea[], _outcomes bytea[],
-    _seqs bigint[], _ids bytea[], _parents bigint[], _bases bigint[], _bodies bytea[]
+    _row_spaces bigint[], _row_logs bigint[], _numbers bigint[], _parents bigint[], _bases bigint[], _rows bytea[],
+    _kept_seqs bigint[], _tasks bytea[], _outcomes bytea[]
 ) returns boolean language plpgsql set enable_seqscan = off as $$
 declare
     _until timestamptz := clock_timestamp() + make_interval(secs => _lease_seconds);
-    _seq bigint := coalesce(_seqs[cardinality(_seqs)], 0);
-    _spaces integer := case when _logs is null then 0 else _number + 1 end;
-    _no bigint;
+    _spaces integer := case when _logs is null then 0 else _space + 1 end;
+    _no integer;
     _stop boolean;
 begin
     if _epoch = 0 then
         insert into public.clew_thread (name, epoch, seq, spaces, lease_run, lease_owner, lease_base, lease_until)
-        values (_thread, _claim, _seq, _spaces, _lease_run, _lease_owner, _lease_base, _until)
+        values (_thread, _claim, coalesce(_seq, 0), _spaces, _lease_run, _lease_owner, _lease_base, _until)
         returning no, stop into _no, _stop;
     elsif _claim > 0 or _release or _lease_run is not null then
         update public.clew_thread set
@@ -92,7 +92,7 @@ begin
             lease_run = _lease_run, lease_owner = _lease_owner, lease_base = _lease_base, lease_until = _until,
             stop = stop and _claim = 0
         where name = _thread and epoch = _epoch returning no, stop into _no, _stop;
-    elsif _seq > 0 or _spaces > 0 then
+    elsif _logs is not null then
         update public.clew_thread set seq = greatest(seq, _seq), spaces = greatest(spaces, _spaces)
         where name = _thread and epoch = _epoch returning no, stop into _no, _stop;
     else
@@ -105,26 +105,22 @@ begin
         delete from public.clew_waiting where thread = _no and run = _lease_run;
     end if;
     if _logs is not null then
-        update public.clew_head set seq = case when _seq > 0 then _seq else seq end, logs = _logs
-        where thread = _no and ns = _ns and no = _number and seq is not distinct from _head;
+        update public.clew_head set seq = coalesce(_seq, seq), logs = _logs
+        where thread = _no and ns = _ns and space = _space and seq is not distinct from _head;
         if not found then
             if _head is not null then
                 raise unique_violation using message = 'another run has moved the head';
             end if;
-            insert into public.clew_head (thread, ns, no, seq, logs) values (_no, _ns, _number, nullif(_seq, 0), _logs);
+            insert into public.clew_head (thread, ns, space, seq, logs) values (_no, _ns, _space, _seq, _logs);
         end if;
     end if;
-    if _items is not null then
-        insert into public.clew_item (thread, log, n, data)
-        select _no, * from unnest(_item_logs, _item_numbers, _items);
+    if _rows is not null then
+        insert into public.clew_row (thread, space, log, n, parent, base, data)
+        select _no, * from unnest(_row_spaces, _row_logs, _numbers, _parents, _bases, _rows);
     end if;
     if _tasks is not null then
         insert into public.clew_kept (thread, seq, task, body) select _no, * from unnest(_kept_seqs, _tasks, _outcomes)
         on conflict (thread, seq, task) do update set body = excluded.body;
-    end if;
-    if _seqs is not null then
-        insert into public.clew_checkpoint (thread, ns, seq, id, parent, base, body)
-        select _no, _number, * from unnest(_seqs, _ids, _parents, _bases, _bodies);
     end if;
     return _stop;
 end $$;
@@ -134,7 +130,7 @@ create function public.clew_wait(_thread bytea, _run bytea, _seconds double prec
 language plpgsql set enable_seqscan = off as $$
 declare
     _until timestamptz := clock_timestamp() + make_interval(secs => _seconds);
-    _no bigint;
+    _no integer;
 begin
     select no from public.clew_thread where name = _thread for no key update into _no;
     if _no is null then
@@ -152,36 +148,36 @@ end $$;
 -- Deletes a thread. By turns, so that what a commit has written that held it up goes as well.
 create function public.clew_drop(_thread bytea) returns void language plpgsql set enable_seqscan = off as $$
 declare
-    _no bigint;
+    _no integer;
 begin
     delete from public.clew_thread where name = _thread returning no into _no;
     delete from public.clew_waiting where thread = _no;
     delete from public.clew_head where thread = _no;
-    delete from public.clew_checkpoint where thread = _no;
-    delete from public.clew_item where thread = _no;
+    delete from public.clew_row where thread = _no;
     delete from public.clew_kept where thread = _no;
 end $$;
 
 -- Deletes rows, with the outcomes beside them, puts others in place of those that were there, and deletes namespaces and
--- ranges of items; a unique_violation where the epoch is another.
+-- ranges of items; a unique_violation where the epoch is another. (`n + 0`: all checkpoints are gone through once, rather than
+-- all namespaces for each of them.)
 create function public.clew_prune(
     _thread bytea, _epoch bigint, _rows bigint[],
-    _seqs bigint[], _ids bytea[], _parents bigint[], _bases bigint[], _bodies bytea[],
-    _spaces bigint[], _logs bigint[], _from bigint[], _to bigint[]
+    _seqs bigint[], _parents bigint[], _bases bigint[], _bodies bytea[],
+    _spaces bigint[], _row_spaces bigint[], _logs bigint[], _from bigint[], _to bigint[]
 ) returns void language plpgsql set enable_seqscan = off as $$
 declare
-    _no bigint;
+    _no integer;
 begin
     select no from public.clew_thread where name = _thread and epoch = _epoch for no key update into _no;
     if _no is null then
         raise unique_violation using message = 'another run has the thread';
     end if;
-    delete from public.clew_checkpoint where thread = _no and seq = any (_rows);
+    delete from public.clew_row r using unnest(_rows) s (seq) where r.thread = _no and r.log = -1 and r.n + 0 = s.seq;
     delete from public.clew_kept where thread = _no and seq = any (_rows);
-    update public.clew_checkpoint c set id = r.id, parent = r.parent, base = r.base, body = r.body
-    from unnest(_seqs, _ids, _parents, _bases, _bodies) r (seq, id, parent, base, body)
-    where c.thread = _no and c.seq = r.seq;
-    delete from public.clew_head where thread = _no and no = any (_spaces);
-    delete from public.clew_item i using unnest(_logs, _from, _to) r (log, first, last)
-    where i.thread = _no and i.log = r.log and i.n >= r.first and i.n < r.last;
+    update public.clew_row r set parent = s.parent, base = s.base, data = s.data
+    from unnest(_seqs, _parents, _bases, _bodies) s (seq, parent, base, data)
+    where r.thread = _no and r.log = -1 and r.n + 0 = s.seq;
+    delete from public.clew_head where thread = _no and space = any (_spaces);
+    delete from public.clew_row r using unnest(_row_spaces, _logs, _from, _to) s (space, log, first, last)
+    where r.thread = _no and r.space = s.space and r.log = s.log and r.n >= s.first and r.n < s.last;
 end $$;
