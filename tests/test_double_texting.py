@@ -18,6 +18,7 @@ from support.tales import line
 from clew.checkpoint.base import Saver
 from clew.checkpoint.lease import LEASES, is_gone, started_at, this_process
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
+from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Batch, Lease
 from clew.errors import GraphDrained, ThreadConflict
@@ -108,6 +109,8 @@ def waiting(saver: Saver) -> list[Any]:
     if isinstance(saver, SqliteSaver):
         with saver.storage.file.using() as db:
             return db.execute("select run from waiting").fetchall()
+    if isinstance(saver, PostgresSaver):
+        return saver.rows.ask("select run from {}clew_waiting")
     return list(saver.storage._threads["1"].waiting)  # pyright: ignore
 
 

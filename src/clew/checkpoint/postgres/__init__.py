@@ -23,7 +23,7 @@ MIGRATIONS: Final = tuple(
 TABLES: Final = ("thread", "waiting", "head", "row", "kept")
 SETUP: Final = 0x436C6577  # the lock that setting up takes: "Clew" in ASCII
 
-CHECKPOINT: Final = -1  # the log that a namespace's checkpoints are in
+CHECKPOINT: Final = -1  # stands for the space of rows that are checkpoints
 
 
 def _call(function: str, kinds: str) -> str:
@@ -86,7 +86,7 @@ class PostgresStorage:
             )
         return found
 
-    def _ask(self, sql: str, *values: Any) -> list[Any]:
+    def ask(self, sql: str, *values: Any) -> list[Any]:
         """One statement, its rows; `{}` stands for the schema."""
         with self.connections.using() as connection:
             if not self._is_ready:
@@ -97,7 +97,7 @@ class PostgresStorage:
 
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         seq = None if checkpoint_id is None else stamp_of(checkpoint_id)
-        lines = self._ask(FIND, _name(thread), _name(ns), seq, seq, 1, checkpoint_id is not None)
+        lines = self.ask(FIND, _name(thread), _name(ns), seq, seq, 1, checkpoint_id is not None)
         found = _found(lines[0]) if lines else Found()
         if checkpoint_id is not None and found.row is not None and found.row.id != checkpoint_id:
             found.row = found.base = found.parent_id = found.next = None
@@ -108,7 +108,7 @@ class PostgresStorage:
         if not ranges:
             return []
         return [
-            data for (data,) in self._ask(ITEMS, _name(thread), *_columns([(*_log(log), *ends) for log, *ends in ranges], 4))
+            data for (data,) in self.ask(ITEMS, _name(thread), *_columns([(*_log(log), *ends) for log, *ends in ranges], 4))
         ]
 
     def commit(self, batch: Batch) -> bool:
@@ -118,7 +118,7 @@ class PostgresStorage:
         outcomes = [(seq, _name(task), body) for seq, task, body in kept.values()]
         lines = [(*_log(log), n, None, None, data) for log, n, data in batch.items]
         if row is not None:
-            lines += [(batch.number, CHECKPOINT, *_packed(row)) for row in (*batch.history, row)]
+            lines += [(CHECKPOINT, seq, batch.number, *rest) for seq, *rest in map(_packed, (*batch.history, row))]
         values = (
             *(_name(batch.thread), _name(batch.ns), batch.number, batch.head, batch.epoch, batch.claim, row and row.seq),
             *(batch.logs, *leased, batch.release, *_columns(lines, 6), *_columns(outcomes, 3)),
@@ -127,47 +127,47 @@ class PostgresStorage:
 
     def _written(self, thread: str, sql: str, *values: Any) -> Any:
         try:
-            return self._ask(sql, *values)[0][0]
+            return self.ask(sql, *values)[0][0]
         except Taken as error:
             raise conflict(thread) from error
 
     def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
-        return self._ask(WAIT, _name(thread), run, seconds, stop)[0][0]
+        return self.ask(WAIT, _name(thread), run, seconds, stop)[0][0]
 
     def leave(self, thread: str, run: bytes) -> None:
-        self._ask(f"delete from {{0}}clew_waiting where thread = {NO} and run = %b::bytea", _name(thread), run)
+        self.ask(f"delete from {{0}}clew_waiting where thread = {NO} and run = %b::bytea", _name(thread), run)
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         last = (before if before is not None else 1 << 31) - 1
-        lines = self._ask(FIND, _name(thread), _name(ns), 0, last, limit, True)
+        lines = self.ask(FIND, _name(thread), _name(ns), 0, last, limit, True)
         return [found for found in map(_found, lines) if found.row is not None]
 
     def threads(self) -> list[ThreadRow]:
         sql = (
             "select t.name, r.count, r.newest, r.id, r.size from {0}clew_thread t join (select thread, "
-            "count(*) filter (where log = -1), max(n) filter (where log = -1) newest, "
-            "(array_agg(substring(data for 12) order by n desc) filter (where log = -1))[1] id, "
-            "sum(octet_length(data) - case when log = -1 then 12 else 0 end)::bigint size "
+            "count(*) filter (where space = -1), max(log) filter (where space = -1) newest, "
+            "(array_agg(substring(data for 12) order by log desc) filter (where space = -1))[1] id, "
+            "sum(octet_length(data) - case when space = -1 then 12 else 0 end)::bigint size "
             "from {0}clew_row group by thread) r on r.thread = t.no where r.count > 0"
         )
-        found = [ThreadRow(_text(name), count, _id(id_, seq), size) for name, count, seq, id_, size in self._ask(sql)]
+        found = [ThreadRow(_text(name), count, _id(id_, seq), size) for name, count, seq, id_, size in self.ask(sql)]
         return sorted(found, key=lambda row: row.newest, reverse=True)
 
     def drop(self, thread: str) -> None:
-        self._ask(DROP, _name(thread))
+        self.ask(DROP, _name(thread))
 
     # -- moving and mending -----------------------------------------------------------------------------------------
 
     def spaces(self, thread: str) -> list[Space]:
-        heads = self._ask(f"select ns, space, seq, logs from {{0}}clew_head where thread = {NO} order by space", _name(thread))
+        heads = self.ask(f"select ns, space, seq, logs from {{0}}clew_head where thread = {NO} order by space", _name(thread))
         return [Space(_text(ns), *rest) for ns, *rest in heads]
 
     def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
         sql = (
-            f"select space, log, n, data from {{0}}clew_row where thread = {NO} and log >= 0 "
+            f"select space, log, n, data from {{0}}clew_row where thread = {NO} and space >= 0 "
             "and (space, log, n) > (%b::bigint, %b::bigint, %b::bigint) order by space, log, n limit %b::integer"
         )
-        lines = self._ask(sql, _name(thread), *_log(after[0]), after[1], limit)
+        lines = self.ask(sql, _name(thread), *_log(after[0]), after[1], limit)
         return [(space << 16 | log, n, data) for space, log, n, data in lines]
 
     def prune(self, pruning: Pruning) -> None:
@@ -179,27 +179,27 @@ class PostgresStorage:
         self._written(pruning.thread, PRUNE, *values)
 
     def weigh(self, thread: str) -> Weight:
-        lines = self._ask(
-            f"select space, log, count(*), sum(octet_length(data))::bigint from {{0}}clew_row where thread = {NO} "
-            "group by space, log",
+        lines = self.ask(
+            "select space, case when space >= 0 then log end, count(*), sum(octet_length(data))::bigint "
+            f"from {{0}}clew_row where thread = {NO} group by 1, 2",
             _name(thread),
         )
-        ((outcomes, size),) = self._ask(
+        ((outcomes, size),) = self.ask(
             f"select count(*), coalesce(sum(octet_length(body)), 0)::bigint from {{0}}clew_kept where thread = {NO}",
             _name(thread),
         )
-        items = {space << 16 | log: (count, size) for space, log, count, size in lines if log != CHECKPOINT}
-        rows = [(count, size - 12 * count) for _, log, count, size in lines if log == CHECKPOINT]
+        items = {space << 16 | log: (count, size) for space, log, count, size in lines if space != CHECKPOINT}
+        rows = [(count, size - 12 * count) for space, _, count, size in lines if space == CHECKPOINT]
         return Weight(items, (sum(count for count, _ in rows), sum(size for _, size in rows)), (outcomes, size))
 
     def occupies(self) -> int:
         sql = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%b::text[]) name"
-        return self._ask(sql, self._tables())[0][0]
+        return self.ask(sql, self._tables())[0][0]
 
     def reclaim(self) -> None:
         """Writes the tables anew, without what was deleted: each is locked meanwhile, and the disk needs room for it twice."""
         for table in self._tables():
-            self._ask(f"vacuum (full, analyze) {table.replace('%', '%%')}")
+            self.ask(f"vacuum (full, analyze) {table.replace('%', '%%')}")
 
     def _tables(self) -> list[str]:
         return [f"{_quoted(self.schema)}.clew_{table}" for table in TABLES]
@@ -291,8 +291,8 @@ class PostgresSaver(Saver):
     ) -> None:
         if pool_size < 1:
             raise ValueError(f"pool_size is {pool_size!r}: expected how many connections there may be, 1 at least.")
-        self._rows = PostgresStorage(Connections(conn, size=pool_size, timeout=timeout), schema)
-        self._patient = Reconnecting(self._rows, (Lost,), patience)
+        self.rows = PostgresStorage(Connections(conn, size=pool_size, timeout=timeout), schema)
+        self._patient = Reconnecting(self.rows, (Lost,), patience)
         super().__init__(self._patient, lease=lease)
 
     @classmethod
@@ -312,7 +312,7 @@ class PostgresSaver(Saver):
     def setup(self) -> None:
         """Makes the tables where they are missing, and changes those of an older Clew. Done by itself on first use, where the
         role may. Many processes may call it at once; calling it again does nothing."""
-        self._patient.call(self._rows.setup)
+        self._patient.call(self.rows.setup)
 
 
 AsyncPostgresSaver = PostgresSaver

@@ -42,9 +42,9 @@ create table public.clew_head (
     primary key (thread, ns)
 ) with (fillfactor = 50);
 
--- Checkpoints (log -1: `n` is the seq, `data` the first twelve bytes of the id, which end in the seq, and the body) and
--- elements of values, which are never changed (the log's number is `space` * 65536 + `log`). In one table, as the small ones
--- of the first fill up what the large ones of the others leave of a page.
+-- Checkpoints and elements of values, which are never changed. Of an element, `space` * 65536 + `log` is the number of its log,
+-- and `n` its own. Of a checkpoint, `space` is -1, `log` its seq, `n` its namespace's number, and `data` the first twelve bytes
+-- of its id, which ends in the seq, and its body. In one table, with one index and little waste.
 create table public.clew_row (
     thread integer not null,
     space integer not null,

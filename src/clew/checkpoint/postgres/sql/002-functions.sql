@@ -24,34 +24,34 @@ begin
         t.epoch, t.seq, t.spaces, h.seq, h.space, h.logs,
         t.lease_run, t.lease_owner, t.lease_base,
         extract(epoch from t.lease_until - clock_timestamp())::double precision,
-        c.n, c.parent, c.base, c.data,
+        c.log, c.parent, c.base, c.data,
         b.parent, b.base, b.data,
-        p.n, p.id,
-        a.n, a.parent, a.base, a.data,
+        p.log, p.id,
+        a.log, a.parent, a.base, a.data,
         k.tasks, k.outcomes
     from public.clew_thread t
     left join public.clew_head h on h.thread = t.no and h.ns = _ns
     left join lateral (
-        select * from public.clew_row c where c.thread = t.no and c.space = h.space and c.log = -1
-        and c.n >= coalesce(_first, h.seq) and c.n <= coalesce(_last, h.seq) order by c.n desc limit _limit
+        select * from public.clew_row c where c.thread = t.no and c.space = -1 and c.n = h.space
+        and c.log >= coalesce(_first, h.seq) and c.log <= coalesce(_last, h.seq) order by c.log desc limit _limit
     ) c on true
     left join lateral (
-        select * from public.clew_row b where b.thread = t.no and b.space = h.space and b.log = -1 and b.n = c.base limit 1
+        select * from public.clew_row b where b.thread = t.no and b.space = -1 and b.log = c.base limit 1
     ) b on true
     left join lateral (
-        select p.n, substring(p.data for 12) id from public.clew_row p
-        where p.thread = t.no and p.space = h.space and p.log = -1 and p.n = coalesce(c.parent, c.n - 1) limit 1
+        select p.log, substring(p.data for 12) id from public.clew_row p
+        where p.thread = t.no and p.space = -1 and p.log = coalesce(c.parent, c.log - 1) limit 1
     ) p on true
     left join lateral (
-        select * from public.clew_row a where _followed and a.thread = t.no and a.space = h.space and a.log = -1
-        and a.n > c.n and coalesce(a.parent, a.n - 1) = c.n order by a.n limit 1
+        select * from public.clew_row a where _followed and a.thread = t.no and a.space = -1
+        and a.n = h.space and a.log > c.log and coalesce(a.parent, a.log - 1) = c.log order by a.log limit 1
     ) a on true
     left join lateral (
         select array_agg(k.task) tasks, array_agg(k.body) outcomes from public.clew_kept k
-        where k.thread = t.no and k.seq = c.n
+        where k.thread = t.no and k.seq = c.log
     ) k on true
     where t.name = _thread
-    order by c.n desc;
+    order by c.log desc;
 end $$;
 
 -- The items of ranges, in that order.
@@ -158,8 +158,7 @@ begin
 end $$;
 
 -- Deletes rows, with the outcomes beside them, puts others in place of those that were there, and deletes namespaces and
--- ranges of items; a unique_violation where the epoch is another. (`n + 0`: all checkpoints are gone through once, rather than
--- all namespaces for each of them.)
+-- ranges of items; a unique_violation where the epoch is another.
 create function public.clew_prune(
     _thread bytea, _epoch bigint, _rows bigint[],
     _seqs bigint[], _parents bigint[], _bases bigint[], _bodies bytea[],
@@ -172,11 +171,11 @@ begin
     if _no is null then
         raise unique_violation using message = 'another run has the thread';
     end if;
-    delete from public.clew_row r using unnest(_rows) s (seq) where r.thread = _no and r.log = -1 and r.n + 0 = s.seq;
+    delete from public.clew_row where thread = _no and space = -1 and log = any (_rows);
     delete from public.clew_kept where thread = _no and seq = any (_rows);
     update public.clew_row r set parent = s.parent, base = s.base, data = s.data
     from unnest(_seqs, _parents, _bases, _bodies) s (seq, parent, base, data)
-    where r.thread = _no and r.log = -1 and r.n + 0 = s.seq;
+    where r.thread = _no and r.space = -1 and r.log = s.seq;
     delete from public.clew_head where thread = _no and space = any (_spaces);
     delete from public.clew_row r using unnest(_row_spaces, _logs, _from, _to) s (space, log, first, last)
     where r.thread = _no and r.space = s.space and r.log = s.log and r.n >= s.first and r.n < s.last;
