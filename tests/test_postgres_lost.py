@@ -80,11 +80,9 @@ def pgbouncer(server: PostgresServer, folder: Path) -> Generator[str]:
     assert server.folder is not None
     ini = server.folder / f"pgbouncer-{port}.ini"
     ini.write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+        f"[databases]\n* = host=127.0.0.1 port={server.port} user={SUPERUSER}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
         f"unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 1\nmax_client_conn = 100\n"
-        f"[users]\n"
     )
-    ini.write_text(ini.read_text().replace("* = ", f"* = user={SUPERUSER} "))
     ini.chmod(0o644)
     user = SUPERUSER if server.folder.owner() == SUPERUSER else None
     with (folder / "log").open("wb") as out:
@@ -107,16 +105,19 @@ def test_pgbouncer_in_transaction_mode(face: Face, postgres_url: str, postgres_s
         with PostgresSaver(url) as one, PostgresSaver(url) as other:
             runs: list[Any] = []
 
-            def interleaves() -> None:
-                runs.append(two_steps(other).invoke({"log": ["in"]}, {"configurable": {"thread_id": f"2-{len(runs)}"}}))
+            def interleaves(thread: str = "2") -> None:
+                config: dict[str, Any] = {"configurable": {"thread_id": thread}}
+                runs.append(two_steps(other).invoke({"log": ["in"]}, config)["log"])
 
             for n in range(1, 4):
                 assert len(face.invoke(two_steps(one, interleaves), {"log": ["in"]}, THREAD)["log"]) == 3 * n
-            assert runs == [{"log": ["in", "first", "second"]}] * 3
-            threads = [threading.Thread(target=interleaves) for _ in range(8)]
+            assert runs[-1] == ["in", "first", "second"] * 3
+            threads = [threading.Thread(target=interleaves, args=(f"3-{n}",)) for n in range(8)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
+            assert runs[3:] == [["in", "first", "second"]] * 8
             one.delete_thread("1")
             one.setup()
+            assert len(one.threads()) == 9
