@@ -89,16 +89,22 @@ class Leases:
 
     def __init__(self) -> None:
         self._held: dict[bytes, _Held] = {}
+        self._coming: set[bytes] = set()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._wakes = 0.0
 
     def __contains__(self, run: bytes) -> bool:
-        return run in self._held
+        return run in self._held or run in self._coming
+
+    def expect(self, run: bytes) -> None:
+        """The lease of `run` is on its way to the store, where others of this process may see it before `add` is called."""
+        self._coming.add(run)
 
     def add(self, run: bytes, seconds: float, renew: Callable[[], Any]) -> None:
         """Renews the lease of `run` until `remove`, by calling `renew` in another thread each third of its `seconds`."""
         held = self._held[run] = _Held(seconds / HEARTBEATS, renew)
+        self._coming.discard(run)
         if self._thread is None:
             self._wakes = held.due
             self._thread = threading.Thread(target=self._work, name="clew leases", daemon=True)
@@ -108,6 +114,7 @@ class Leases:
 
     def remove(self, run: bytes) -> None:
         self._held.pop(run, None)
+        self._coming.discard(run)
 
     def _work(self) -> None:
         while True:
