@@ -10,8 +10,12 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/how-to/*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_runs(page: Path, anthropic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_runs(
+    page: Path, anthropic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.chdir(tmp_path)
+    if "CLEW_POSTGRES_URL" in page.read_text():
+        monkeypatch.setenv("CLEW_POSTGRES_URL", request.getfixturevalue("postgres_server").database())
     assert list(blocks(page))
     run(page)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from support.faces import Face
 from support.graphs import Log, says
@@ -17,6 +18,7 @@ from support.proxy import proxy_to
 
 from clew.checkpoint.postgres import AsyncPostgresSaver, PostgresSaver
 from clew.checkpoint.postgres.aio import AsyncPostgresSaver as FromAio
+from clew.checkpoint.storage import Batch
 from clew.errors import DatabaseError
 from clew.graph import START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
@@ -87,9 +89,14 @@ def test_a_commit_and_a_load_are_one_round_trip(postgres_url: str, postgres_serv
     ):
         graph = talking(saver)
         graph.invoke({"log": ["in"]}, THREAD)
-        commits = []
+        commits: list[Batch] = []
         inner = saver.storage.commit
-        saver.storage.commit = lambda batch: commits.append(batch) or inner(batch)
+
+        def counted(batch: Batch) -> bool:
+            commits.append(batch)
+            return inner(batch)
+
+        saver.storage.commit = counted
         proxy.trips = 0
         saver.storage.load("1", "", None)
         assert proxy.trips == 1
@@ -129,12 +136,15 @@ def test_a_connection_or_a_pool_may_be_given(face: Face, postgres_url: str) -> N
         connection.execute("select 1")
         with pytest.raises(DatabaseError, match="in the middle of a transaction"):
             PostgresSaver(connection).threads()
-    with ConnectionPool(postgres_url, min_size=1, kwargs={"row_factory": psycopg.rows.dict_row}, open=True) as pool:
+    with ConnectionPool(postgres_url, min_size=1, kwargs={"row_factory": dict_row}, open=True) as pool:
         saver = PostgresSaver(pool)
         face.invoke(talking(saver), {"log": ["2"]}, THREAD)
         saver.close()
         with pool.connection() as connection:
             assert not connection.autocommit
+
+    with pytest.raises(DatabaseError, match="pool is not open"):
+        PostgresSaver(pool).threads()
 
     async def given() -> list[str]:
         async with await psycopg.AsyncConnection.connect(postgres_url) as connection, AsyncPostgresSaver(connection) as saver:

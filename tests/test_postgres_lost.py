@@ -80,7 +80,8 @@ def pgbouncer(server: PostgresServer, folder: Path) -> Generator[str]:
     assert server.folder is not None
     ini = server.folder / f"pgbouncer-{port}.ini"
     ini.write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server.port} user={SUPERUSER}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+        f"[databases]\n* = host=127.0.0.1 port={server.port} user={SUPERUSER}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
         f"unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 1\nmax_client_conn = 100\n"
     )
     ini.chmod(0o644)

@@ -8,6 +8,7 @@ import pytest
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import MemoryStorage
+from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Batch, Found, Storage
 from clew.checkpoint.through import Through
@@ -39,6 +40,13 @@ def test_in_memory(one: Clause, face: str) -> None:
 @pytest.mark.parametrize(("one", "face"), CASES)
 def test_sqlite(one: Clause, face: str, tmp_path: Path) -> None:
     one.check(partial(SqliteSaver, str(tmp_path / "threads.db"), synchronous="normal"), face)
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.parametrize(("one", "face"), CASES)
+def test_postgres(one: Clause, face: str, postgres_url: str) -> None:
+    one.check(partial(PostgresSaver, postgres_url), face)
 
 
 # -- they find what is wrong ------------------------------------------------------------------------------------------

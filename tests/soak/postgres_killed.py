@@ -35,7 +35,7 @@ def killed(server: PostgresServer) -> int:
     lock = threading.Lock()
 
     def node(state: Log) -> dict[str, Any]:
-        asked = state["log"][-1]
+        asked = state.get("log", [])[-1]
         with lock:
             ran[asked] += 1
         return {"log": [f"answer to {asked}"]}
@@ -88,8 +88,7 @@ def killed(server: PostgresServer) -> int:
     print(
         f"runs that failed: {len(failures)}; threads with something lost or twice: {len(wrong)}; nodes run twice: {len(twice)}"
     )
-    for error in failures[:3]:
-        print(repr(error))
+    print(*map(repr, failures[:3]), sep="\n")
     return 1 if failures or wrong or twice or not ended else 0
 
 

@@ -197,6 +197,10 @@ class Connections:
                 f"The server can only be read ({text}): name the primary, or add `target_session_attrs=read-write` to the "
                 "connection string."
             )
+        if type(error).__name__ == "PoolClosed":
+            return DatabaseError(
+                f"The saver's pool is not open ({text}): open it before, and close it after the saver is used."
+            )
         if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
             found = REFUSED.search(str(error))
             return DatabaseError(
