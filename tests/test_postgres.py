@@ -136,6 +136,12 @@ def test_a_connection_or_a_pool_may_be_given(face: Face, postgres_url: str) -> N
         connection.execute("select 1")
         with pytest.raises(DatabaseError, match="in the middle of a transaction"):
             PostgresSaver(connection).threads()
+        assert not connection.closed
+        connection.rollback()
+        closed = PostgresSaver(connection)
+    for _ in range(2):
+        with pytest.raises(DatabaseError, match="was given is closed"):
+            closed.threads()
     with ConnectionPool(postgres_url, min_size=1, kwargs={"row_factory": dict_row}, open=True) as pool:
         saver = PostgresSaver(pool)
         face.invoke(talking(saver), {"log": ["2"]}, THREAD)

@@ -117,7 +117,8 @@ class Connections:
             try:
                 yield connection
             finally:
-                if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
+                idle = connection.info.transaction_status == TransactionStatus.IDLE or connection is self._given
+                if connection.closed or not idle:
                     connection.close()
                     self._drop_free()  # what ended this one has ended them as well, most likely
                 if self._closed and connection is not self._given:
@@ -134,6 +135,7 @@ class Connections:
             return self._connected()
         if connection is self._given and connection.closed:
             if not connection.broken:
+                self._free.append(connection)
                 raise DatabaseError(
                     "The connection that the saver was given is closed: leave it open for as long as the saver."
                 )
