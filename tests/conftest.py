@@ -10,6 +10,7 @@ from support.faces import ASYNC, SYNC, Face
 from clew.checkpoint.base import Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.memory import InMemorySaver
+from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
 
@@ -23,7 +24,13 @@ def face(request: pytest.FixtureRequest) -> Face:
 
 
 SERVER = [pytest.mark.slow, pytest.mark.server]
-SAVERS = ["memory", "sqlite", pytest.param("sqlite-encrypted", marks=pytest.mark.slow), pytest.param("redis", marks=SERVER)]
+SAVERS = [
+    "memory",
+    "sqlite",
+    pytest.param("sqlite-encrypted", marks=pytest.mark.slow),
+    pytest.param("postgres", marks=SERVER),
+    pytest.param("redis", marks=SERVER),
+]
 
 
 @pytest.fixture(params=SAVERS)
@@ -39,6 +46,8 @@ def _made(request: pytest.FixtureRequest, tmp_path: Path) -> Saver:
             return RedisSaver(request.getfixturevalue("redis_client"))
         case "sqlite-encrypted":
             return SqliteSaver(tmp_path / "threads.db", synchronous="normal", encryption=Encryption(bytes(32)))
+        case "postgres":
+            return PostgresSaver(request.getfixturevalue("postgres_url"))
         case "sqlite":
             return SqliteSaver(tmp_path / "threads.db", synchronous="normal")
         case _:

@@ -23,6 +23,8 @@ def test_a_page_runs(
     page: Path, anthropic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if "CLEW_POSTGRES_URL" in page.read_text():
+        monkeypatch.setenv("CLEW_POSTGRES_URL", request.getfixturevalue("postgres_server").database())
     assert list(blocks(page))
     run(page, {url: request.getfixturevalue(fixture) for url, fixture in servers_of(page).items()})
 

@@ -19,6 +19,7 @@ from support.tales import line
 from clew.checkpoint.base import Saver
 from clew.checkpoint.lease import LEASES, is_gone, started_at, this_process
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
+from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Batch, Lease
@@ -72,6 +73,8 @@ def waiting(saver: Saver) -> list[Any]:
     if isinstance(saver, RedisSaver):
         unpacked = "local packed = redis.call('HGET', KEYS[1], 'waiting') return packed and cmsgpack.unpack(packed) or {}"
         return saver.storage.storage.redis.eval(unpacked, 1, "clew:{1}")  # pyright: ignore
+    if isinstance(saver, PostgresSaver):
+        return saver.rows.ask("select run from {}clew_waiting")
     return list(saver.storage._threads["1"].waiting)  # pyright: ignore
 
 

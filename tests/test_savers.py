@@ -9,6 +9,7 @@ import pytest
 from clew.checkpoint.base import Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.memory import MemoryStorage
+from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Batch, Found, Storage
 from clew.checkpoint.through import Through
@@ -47,6 +48,13 @@ def test_sqlite_encrypted(one: Clause, face: str, tmp_path: Path) -> None:
     if one.name not in ("a_thread_can_be_weighed", "pruning_deletes_what_is_named"):  # they weigh bytes: sealed, there are more
         file = str(tmp_path / "threads.db")
         one.check(partial(SqliteSaver, file, synchronous="normal", encryption=Encryption(bytes(32))), face)
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.parametrize(("one", "face"), CASES)
+def test_postgres(one: Clause, face: str, postgres_url: str) -> None:
+    one.check(partial(PostgresSaver, postgres_url), face)
 
 
 # -- they find what is wrong ------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from clew.checkpoint.postgres import TABLES, PostgresSaver
 from support.servers import TRIES, free_port, program
 
 SUPERUSER = "postgres"
@@ -127,3 +128,21 @@ def postgres_server() -> Generator[PostgresServer]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_tables(postgres_server: PostgresServer) -> str:
+    """The URL of a database that has the tables."""
+    url = postgres_server.database()
+    with PostgresSaver(url) as saver:
+        saver.setup()
+    return url
+
+
+@pytest.fixture
+def postgres_url(postgres_tables: str) -> str:
+    """The URL of a database whose tables are empty."""
+    with psycopg.connect(postgres_tables, autocommit=True) as db:
+        for table in TABLES:  # not `truncate`: that makes new files, and takes ten times as long for a few rows
+            db.execute(_sql(f"delete from clew_{table}"))
+    return postgres_tables

@@ -84,7 +84,7 @@ class Hold:
         batch.release = release and (self.leased or not self.claimed)
         if leasing and not release and not self.leased:
             batch.lease = Lease(self.named(), this_process(), self.base, self.seconds)
-            LEASES.announce(self.run)
+            LEASES.expect(self.run)
 
     def written(self, batch: Batch, *, stop: bool) -> None:
         """A batch has been written."""

@@ -97,13 +97,14 @@ class Leases:
     def __contains__(self, run: bytes) -> bool:
         return run in self._held or run in self._coming
 
-    def announce(self, run: bytes) -> None:
-        """A run is about to take a lease: others may see it in the store before this process hears that it was written."""
+    def expect(self, run: bytes) -> None:
+        """The lease of `run` is on its way to the store, where others of this process may see it before `add` is called."""
         self._coming.add(run)
 
     def add(self, run: bytes, seconds: float, renew: Callable[[], Any]) -> None:
         """Renews the lease of `run` until `remove`, by calling `renew` in another thread each third of its `seconds`."""
         held = self._held[run] = _Held(seconds / HEARTBEATS, renew)
+        self._coming.discard(run)
         if self._thread is None:
             self._wakes = held.due
             self._thread = threading.Thread(target=self._work, name="clew leases", daemon=True)

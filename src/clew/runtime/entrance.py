@@ -85,15 +85,12 @@ class Entrance:
             self._target = None if target.current else target
             asked = None if target.current else target.begun[0].checkpoint
         saved = await journal.open(asked)
-        while True:
+        while journal.hold.busy:
             back = await free(journal, self._scope, on_busy)
             if back is not None:
                 saved = await journal.open(back) if back else await journal.leave()
-            elif journal.hold.run:  # somebody else had it meanwhile, and may have it once more
-                saved = await journal.open(asked)
-                if journal.hold.busy:
-                    continue
-            break
+                break
+            saved = await journal.open(asked)  # somebody else had it meanwhile, and another may have it by now
         journal.hold.base = saved.id if saved else None
         return saved
 

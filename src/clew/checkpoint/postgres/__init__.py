@@ -1,0 +1,318 @@
+"""Threads kept in PostgreSQL. One object serves both faces, many threads, and many processes on many machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from clew.checkpoint.base import LEASE, Saver
+from clew.checkpoint.postgres.connections import Connection, Connections, Lost, Taken, rows
+from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
+from clew.checkpoint.through import Reconnecting
+from clew.errors import DatabaseError
+from clew.ids import stamp_of
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+MIGRATIONS: Final = tuple(
+    file.read_text() for file in sorted((files("clew.checkpoint.postgres") / "sql").iterdir(), key=lambda file: file.name)
+)
+TABLES: Final = ("thread", "waiting", "head", "row", "kept")
+SETUP: Final = 0x436C6577  # the lock that setting up takes: "Clew" in ASCII
+
+CHECKPOINT: Final = -1  # stands for the space of rows that are checkpoints
+
+
+def _call(function: str, kinds: str) -> str:
+    """A call of a function, the schema left open; as a table where it returns one. Parameters go over the wire as they are."""
+    return f"{{}}clew_{function}(" + ", ".join(f"%b::{kind}" for kind in kinds.split()) + ")"
+
+
+FIND: Final = "select * from " + _call("find", "bytea bytea bigint bigint integer boolean")
+ITEMS: Final = "select * from " + _call("items", "bytea integer[] integer[] bigint[] bigint[]")
+WAIT: Final = "select " + _call("wait", "bytea bytea float8 boolean")
+DROP: Final = "select " + _call("drop", "bytea")
+PRUNE: Final = "select " + _call(
+    "prune", "bytea bigint bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bigint[] bigint[]"
+)
+COMMIT: Final = "select " + _call(
+    "commit",
+    "bytea bytea integer bigint bigint bigint bigint bytea bytea bytea bytea float8 boolean "
+    "bigint[] bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bytea[] bytea[]",
+)
+NO: Final = "(select no from {0}clew_thread where name = %b::bytea)"
+
+
+class PostgresStorage:
+    """Rows in the tables of one schema."""
+
+    def __init__(self, connections: Connections, schema: str) -> None:
+        self.connections = connections
+        self.schema = schema
+        self._prefix = _quoted(schema).replace("%", "%%") + "."
+        self._is_ready = False
+
+    def close(self) -> None:
+        self.connections.close()
+
+    def setup(self) -> None:
+        """Makes the tables where they are missing, and runs the migrations that have not been. Ten may do so at once."""
+        with self.connections.using() as connection:
+            self._set_up(connection)
+
+    def _set_up(self, connection: Connection) -> None:
+        if self._format(connection) < len(MIGRATIONS):
+            with connection.transaction():
+                connection.execute(f"select pg_advisory_xact_lock({SETUP})".encode())
+                if not rows(connection, "select 1 from pg_namespace where nspname = %b", (self.schema,)):
+                    connection.execute(f"create schema {_quoted(self.schema)}".encode())
+                for migration in MIGRATIONS[self._format(connection) :]:
+                    connection.execute(_placed(migration, self.schema).encode())
+        self._is_ready = True
+
+    def _format(self, connection: Connection) -> int:
+        """How many migrations have been run."""
+        table = _quoted(self.schema) + ".clew_migration"
+        if rows(connection, "select to_regclass(%b::text)", (table,)) == [(None,)]:
+            return 0
+        ((found,),) = rows(connection, f"select coalesce(max(no), 0) from {self._prefix}clew_migration", ())
+        if found > len(MIGRATIONS):
+            raise DatabaseError(
+                f"The tables in schema {self.schema!r} are of a newer Clew (format {found}, this one has {len(MIGRATIONS)}): "
+                "upgrade it."
+            )
+        return found
+
+    def ask(self, sql: str, *values: Any) -> list[Any]:
+        """One statement, its rows; `{}` stands for the schema."""
+        with self.connections.using() as connection:
+            if not self._is_ready:
+                self._set_up(connection)
+            return rows(connection, sql.format(self._prefix), values)
+
+    # -- the verbs --------------------------------------------------------------------------------------------------
+
+    def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
+        seq = None if checkpoint_id is None else stamp_of(checkpoint_id)
+        lines = self.ask(FIND, _name(thread), _name(ns), seq, seq, 1, checkpoint_id is not None)
+        found = _found(lines[0]) if lines else Found()
+        if checkpoint_id is not None and found.row is not None and found.row.id != checkpoint_id:
+            found.row = found.base = found.parent_id = found.next = None
+            found.kept = ()
+        return found
+
+    def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        if not ranges:
+            return []
+        return [
+            data for (data,) in self.ask(ITEMS, _name(thread), *_columns([(*_log(log), *ends) for log, *ends in ranges], 4))
+        ]
+
+    def commit(self, batch: Batch) -> bool:
+        lease, row = batch.lease, batch.row
+        leased = (lease.run, _name(lease.owner), lease.base, lease.seconds) if lease else (None,) * 4
+        kept = {(outcome.seq, outcome.task): outcome for outcome in batch.kept}
+        outcomes = [(seq, _name(task), body) for seq, task, body in kept.values()]
+        lines = [(*_log(log), n, None, None, data) for log, n, data in batch.items]
+        if row is not None:
+            lines += [(CHECKPOINT, seq, batch.number, *rest) for seq, *rest in map(_packed, (*batch.history, row))]
+        values = (
+            *(_name(batch.thread), _name(batch.ns), batch.number, batch.head, batch.epoch, batch.claim, row and row.seq),
+            *(batch.logs, *leased, batch.release, *_columns(lines, 6), *_columns(outcomes, 3)),
+        )
+        return self._written(batch.thread, COMMIT, *values)
+
+    def _written(self, thread: str, sql: str, *values: Any) -> Any:
+        try:
+            return self.ask(sql, *values)[0][0]
+        except Taken as error:
+            raise conflict(thread) from error
+
+    def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
+        return self.ask(WAIT, _name(thread), run, seconds, stop)[0][0]
+
+    def leave(self, thread: str, run: bytes) -> None:
+        self.ask(f"delete from {{0}}clew_waiting where thread = {NO} and run = %b::bytea", _name(thread), run)
+
+    def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
+        last = (before if before is not None else 1 << 31) - 1
+        lines = self.ask(FIND, _name(thread), _name(ns), 0, last, limit, True)
+        return [found for found in map(_found, lines) if found.row is not None]
+
+    def threads(self) -> list[ThreadRow]:
+        sql = (
+            "select t.name, r.count, r.newest, r.id, r.size from {0}clew_thread t join (select thread, "
+            "count(*) filter (where space = -1), max(log) filter (where space = -1) newest, "
+            "(array_agg(substring(data for 12) order by log desc) filter (where space = -1))[1] id, "
+            "sum(octet_length(data) - case when space = -1 then 12 else 0 end)::bigint size "
+            "from {0}clew_row group by thread) r on r.thread = t.no where r.count > 0"
+        )
+        found = [ThreadRow(_text(name), count, _id(id_, seq), size) for name, count, seq, id_, size in self.ask(sql)]
+        return sorted(found, key=lambda row: row.newest, reverse=True)
+
+    def drop(self, thread: str) -> None:
+        self.ask(DROP, _name(thread))
+
+    # -- moving and mending -----------------------------------------------------------------------------------------
+
+    def spaces(self, thread: str) -> list[Space]:
+        heads = self.ask(f"select ns, space, seq, logs from {{0}}clew_head where thread = {NO} order by space", _name(thread))
+        return [Space(_text(ns), *rest) for ns, *rest in heads]
+
+    def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
+        sql = (
+            f"select space, log, n, data from {{0}}clew_row where thread = {NO} and space >= 0 "
+            "and (space, log, n) > (%b::bigint, %b::bigint, %b::bigint) order by space, log, n limit %b::integer"
+        )
+        lines = self.ask(sql, _name(thread), *_log(after[0]), after[1], limit)
+        return [(space << 16 | log, n, data) for space, log, n, data in lines]
+
+    def prune(self, pruning: Pruning) -> None:
+        ranges = [(*_log(log), *ends) for log, *ends in pruning.ranges]
+        values = (
+            *(_name(pruning.thread), pruning.epoch, pruning.rows or None),
+            *(*_columns([_packed(row) for row in pruning.changed], 4), pruning.spaces or None, *_columns(ranges, 4)),
+        )
+        self._written(pruning.thread, PRUNE, *values)
+
+    def weigh(self, thread: str) -> Weight:
+        lines = self.ask(
+            "select space, case when space >= 0 then log end, count(*), sum(octet_length(data))::bigint "
+            f"from {{0}}clew_row where thread = {NO} group by 1, 2",
+            _name(thread),
+        )
+        ((outcomes, size),) = self.ask(
+            f"select count(*), coalesce(sum(octet_length(body)), 0)::bigint from {{0}}clew_kept where thread = {NO}",
+            _name(thread),
+        )
+        items = {space << 16 | log: (count, size) for space, log, count, size in lines if space != CHECKPOINT}
+        rows = [(count, size - 12 * count) for space, _, count, size in lines if space == CHECKPOINT]
+        return Weight(items, (sum(count for count, _ in rows), sum(size for _, size in rows)), (outcomes, size))
+
+    def occupies(self) -> int:
+        sql = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%b::text[]) name"
+        return self.ask(sql, self._tables())[0][0]
+
+    def reclaim(self) -> None:
+        """Writes the tables anew, without what was deleted: each is locked meanwhile, and the disk needs room for it twice."""
+        for table in self._tables():
+            self.ask(f"vacuum (full, analyze) {table.replace('%', '%%')}")
+
+    def _tables(self) -> list[str]:
+        return [f"{_quoted(self.schema)}.clew_{table}" for table in TABLES]
+
+
+def _columns(lines: Sequence[Sequence[Any]], width: int) -> Sequence[list[Any] | None]:
+    """Rows as arrays, one for each column."""
+    return [list(column) for column in zip(*lines, strict=True)] if lines else [None] * width
+
+
+def _log(log: int) -> tuple[int, int]:
+    """The namespace's number in a log's number, and the rest."""
+    return log >> 16, log & 0xFFFF
+
+
+def _packed(row: Row) -> tuple[int, int | None, int | None, bytes]:
+    """A checkpoint as it is stored: seq, parent, base, data."""
+    parent = None if row.parent == row.seq - 1 else row.parent or 0
+    return row.seq, parent, row.base, row.id[:12] + row.body
+
+
+def _unpacked(seq: int, parent: int | None, base: int | None, data: bytes) -> Row:
+    return Row(seq, _id(data[:12], seq), (seq - 1 if parent is None else parent) or None, base, data[12:])
+
+
+def _id(start: bytes, seq: int) -> bytes:
+    return start + seq.to_bytes(4, "big")
+
+
+def _found(line: Sequence[Any]) -> Found:
+    """A line of `clew_find`."""
+    epoch, last, spaces, head, number, logs, run, owner, base, seconds, *line = line
+    seq, parent, on, data, *under, parent_seq, parent_id, n_seq, n_parent, n_base, n_data, tasks, outcomes = line
+    found = Found(epoch, last, spaces, head, number, logs or b"")
+    if run is not None:
+        found.lease = Lease(run, _text(owner), base, seconds)
+    if seq is not None:
+        found.row = _unpacked(seq, parent, on, data)
+        found.base = _unpacked(on, *under) if on is not None else None
+        found.parent_id = _id(parent_id, parent_seq) if parent_seq is not None else None
+        found.next = _unpacked(n_seq, n_parent, n_base, n_data) if n_seq is not None else None
+        found.kept = [Kept(seq, _text(task), outcome) for task, outcome in zip(tasks or (), outcomes or (), strict=True)]
+    return found
+
+
+def _name(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogatepass")
+
+
+def _quoted(schema: str) -> str:
+    return '"' + schema.replace('"', '""') + '"'
+
+
+def _placed(migration: str, schema: str) -> str:
+    return migration.replace("public.", f"{_quoted(schema)}.")
+
+
+class PostgresSaver(Saver):
+    """Keeps threads in PostgreSQL 12 or newer, in tables whose names begin with `clew_`.
+
+    Calls on both faces are made over one pool of connections, of which each commit and each load takes one for one round trip.
+    A connection that is lost is opened anew and what was asked is asked again, a commit as well: it is never done twice. It
+    works behind PgBouncer in any mode.
+
+    Args:
+        conn: a connection string, as in `"postgresql://user:password@localhost/database"`; or a connection or a pool of
+            psycopg 3, which is left open. Those of the asyncio kind say where to connect to, and are not used themselves.
+        schema: where the tables are, or are made. pool_size: how many connections there may be.
+        timeout: seconds to wait for a free connection, and for a server that says nothing.
+        patience: seconds for which a database that is away is tried again. lease: see `Saver`.
+
+    Raises:
+        DatabaseError: on use: the server cannot be reached, lets nobody in, or has no tables and the role may make none.
+    """
+
+    def __init__(
+        self,
+        conn: str | Connection | AsyncConnection[Any] | ConnectionPool[Any] | AsyncConnectionPool[Any],
+        *,
+        schema: str = "public",
+        pool_size: int = 10,
+        timeout: float = 30.0,
+        patience: float = 30.0,
+        lease: float = LEASE,
+    ) -> None:
+        if pool_size < 1:
+            raise ValueError(f"pool_size is {pool_size!r}: expected how many connections there may be, 1 at least.")
+        self.rows = PostgresStorage(Connections(conn, size=pool_size, timeout=timeout), schema)
+        self._patient = Reconnecting(self.rows, (Lost,), patience)
+        super().__init__(self._patient, lease=lease)
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, *, pipeline: bool = False, **options: Any) -> Self:
+        """A saver of this database, to be used as `with PostgresSaver.from_conn_string(…) as saver:` (or `async with`).
+
+        `pipeline` changes nothing: a commit is one round trip anyhow. `options` are those of the class.
+        """
+        return cls(conn_string, **options)
+
+    @staticmethod
+    def migrations(schema: str = "public") -> str:
+        """The SQL that makes the tables, for a role that may, where the one that runs the graphs may not."""
+        made = "" if schema == "public" else f"create schema if not exists {_quoted(schema)};\n\n"
+        return "begin;\n\n" + made + "\n".join(_placed(migration, schema) for migration in MIGRATIONS) + "\ncommit;\n"
+
+    def setup(self) -> None:
+        """Makes the tables where they are missing, and changes those of an older Clew. Done by itself on first use, where the
+        role may. Many processes may call it at once; calling it again does nothing."""
+        self._patient.call(self.rows.setup)
+
+
+AsyncPostgresSaver = PostgresSaver

@@ -1,0 +1,291 @@
+"""Connections to PostgreSQL: opened when they are needed, each lent to one thread at a time; and what is said where that fails.
+
+A session keeps nothing between two calls (no settings, no prepared statements, no locks), so that PgBouncer may lend another
+one each time. Connections are made by the thread that needs one: so it hears at once why it gets none.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import threading
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+
+from clew.errors import DatabaseError, MissingDependency
+
+try:
+    import psycopg
+    from psycopg import errors
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+    from psycopg.pq import TransactionStatus
+    from psycopg.rows import tuple_row
+except ImportError as error:  # without the driver, or without libpq
+    raise MissingDependency(f"PostgresSaver needs psycopg: `pip install 'clew[postgres]'` ({error}).") from error
+
+Connection: TypeAlias = "psycopg.Connection[Any]"
+
+MENDS: Final = re.compile(r"starting up|shutting down|recovery|too many|connection slots|no more connections|try again|"
+                          r"cannot connect|not accepting|timeout", re.IGNORECASE)  # fmt: skip
+"""What a server says to a new connection that it takes later."""
+
+REFUSED: Final = re.compile(r"failed: (?:\w+):  (.*)", re.DOTALL)
+"""The server has answered, and does not want us: libpq hands its words on, and not its code."""
+
+OWN: Final = {"row_factory", "cursor_factory", "autocommit", "prepare_threshold"}
+"""What a connection of our own has in its own way."""
+
+_INHERITED: Final[list[Any]] = []  # a parent's connections in a forked child: neither used nor closed
+
+
+class Lost(Exception):
+    """A connection was lost, or is not to be had just now: what was asked may be asked again."""
+
+
+class Taken(Exception):
+    """What was to be written is there already, by another run; nothing was written."""
+
+
+class Address(NamedTuple):
+    """Where to connect to: a connection string, and psycopg's further arguments."""
+
+    conninfo: str
+    options: dict[str, Any]
+
+
+class Connections:
+    """At most so many connections, opened on first use, and opened anew in a forked child, which must not use its parent's.
+
+    Args:
+        source: a connection string; a connection, which is used and not closed here, and opened anew where it is lost; a pool
+            of psycopg's, which lends its own. Those of the asyncio kind tell where to connect to and are not used.
+        size: how many of our own. timeout: seconds to wait for one, and for a server that says nothing.
+
+    Raises:
+        TypeError: `source` is something else.
+    """
+
+    def __init__(self, source: Any, *, size: int, timeout: float) -> None:
+        self.timeout = timeout
+        self._address, given, self._pool = _read(source)
+        self._size = 1 if given is not None else size
+        self._given = given
+        self._free: list[Connection] = [given] if given is not None else []
+        self._room = threading.BoundedSemaphore(self._size)
+        self._pid = os.getpid()
+        self._closed = False
+        self.known = False  # whether the server has ever taken us
+        # let go without `close`, they are closed; not at exit, when daemon threads may still be in them
+        weakref.finalize(self, _let_go, self._free, given, self._pid).atexit = False
+
+    @contextmanager
+    def using(self) -> Generator[Connection]:
+        """A connection in autocommit, to this thread alone.
+
+        Raises:
+            Lost: the connection was lost, or the server takes none just now. DatabaseError: it never will.
+        """
+        self._forked()
+        if self._closed:
+            raise DatabaseError("The saver is closed: make a new one.")
+        try:
+            with self._from_pool() if self._pool is not None else self._own() as connection, _autocommit(connection):
+                self.known = True
+                yield connection
+        except psycopg.Error as error:
+            raise self._explained(error) from error
+
+    def close(self) -> None:
+        self._forked()
+        self._closed = True
+        self._drop_free()
+
+    # -- ours -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _own(self) -> Generator[Connection]:
+        if not self._room.acquire(timeout=self.timeout):
+            raise DatabaseError(
+                f"All {self._size} connections were in use for {self.timeout:g} s: pass a larger `pool_size`, or a longer "
+                "`timeout`."
+            )
+        try:
+            connection = self._taken()
+            try:
+                yield connection
+            finally:
+                idle = connection.info.transaction_status == TransactionStatus.IDLE or connection is self._given
+                if connection.closed or not idle:
+                    connection.close()
+                    self._drop_free()  # what ended this one has ended them as well, most likely
+                if self._closed and connection is not self._given:
+                    connection.close()
+                elif not connection.closed:
+                    self._free.append(connection)
+        finally:
+            self._room.release()
+
+    def _taken(self) -> Connection:
+        try:
+            connection = self._free.pop()
+        except IndexError:
+            return self._connected()
+        if connection is self._given and connection.closed:
+            if not connection.broken:
+                self._free.append(connection)
+                raise DatabaseError(
+                    "The connection that the saver was given is closed: leave it open for as long as the saver."
+                )
+            return self._connected()
+        return connection
+
+    def _connected(self) -> Connection:
+        conninfo, options = self._address()
+        seconds = max(2, round(self.timeout))  # libpq counts no fewer
+        patient = {"connect_timeout": seconds, "tcp_user_timeout": 1000 * seconds, "application_name": "clew"}
+        patient = {key: value for key, value in patient.items() if key not in conninfo_to_dict(conninfo, **options)}
+        kwargs: dict[str, Any] = patient | options | {"autocommit": True, "prepare_threshold": None}
+        return psycopg.connect(conninfo, **kwargs)
+
+    def _drop_free(self) -> None:
+        while self._free:
+            connection = self._free.pop()
+            if connection is not self._given:
+                connection.close()
+
+    def _forked(self) -> None:
+        """In a forked child, leaves the connections to the parent, and connects to where they lead."""
+        if self._pid == os.getpid():
+            return
+        if self._given is not None or self._pool is not None:
+            self._free.append(self._given or cast("Any", self._pool))
+        _INHERITED.extend(self._free)
+        self._given = self._pool = None
+        self._free.clear()
+        self._room = threading.BoundedSemaphore(self._size)
+        self._pid = os.getpid()
+
+    # -- of a pool that was given -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _from_pool(self) -> Generator[Connection]:
+        with cast("Any", self._pool).connection(timeout=self.timeout) as connection:
+            yield connection
+
+    # -- what is said -----------------------------------------------------------------------------------------------
+
+    def _explained(self, error: psycopg.Error) -> Exception:
+        text = " ".join(str(error).split())
+        if isinstance(error, errors.UniqueViolation):
+            return Taken(text)
+        if _is_lost(error, known=self.known):
+            return Lost(text)
+        if isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.InvalidSchemaName):
+            return DatabaseError(
+                f"Clew's tables are missing here ({text}): call `saver.setup()` once, or have the SQL run that "
+                "`PostgresSaver.migrations()` returns. If they are in a schema of their own, name it: `schema='…'`."
+            )
+        if isinstance(error, errors.InsufficientPrivilege):
+            return DatabaseError(
+                f"The role may not do this ({text}). It needs `usage` on the schema, `select, insert, update, delete` on the "
+                "`clew_` tables; to make them as well, `create` on the schema, or have a role that may run the SQL that "
+                "`PostgresSaver.migrations()` returns."
+            )
+        if isinstance(error, errors.ReadOnlySqlTransaction):
+            return DatabaseError(
+                f"The server can only be read ({text}): name the primary, or add `target_session_attrs=read-write` to the "
+                "connection string."
+            )
+        if type(error).__name__ == "PoolClosed":
+            return DatabaseError(
+                f"The saver's pool is not open ({text}): open it before, and close it after the saver is used."
+            )
+        if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+            found = REFUSED.search(str(error))
+            return DatabaseError(
+                f"PostgreSQL does not let us in ({' '.join(found[1].split()) if found else text}): check the user, the "
+                "password and the database in the connection string; `createdb` makes one that is missing."
+            )
+        return DatabaseError(f"PostgreSQL cannot do this ({text}).")
+
+
+def _is_lost(error: psycopg.Error, *, known: bool) -> bool:
+    """Whether asking again may help. `known`: this server has let us in before, so what it says at the door will pass."""
+    state = error.sqlstate
+    if state is not None:  # connections, what an operator ended, too many connections, what was rolled back
+        return state[:2] == "08" or state in ("57P01", "57P02", "57P03", "57P05", "53300", "40001", "40P01", "25P03")
+    if isinstance(error, psycopg.InterfaceError):
+        return True
+    if not isinstance(error, psycopg.OperationalError) or type(error).__name__ == "PoolClosed":
+        return False
+    refused = REFUSED.search(str(error))
+    return refused is None or known or MENDS.search(refused[1]) is not None
+
+
+@contextmanager
+def _autocommit(connection: Connection) -> Generator[None]:
+    """A connection of somebody else's may have transactions of its own."""
+    if connection.autocommit:
+        yield
+        return
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        raise DatabaseError(
+            "The connection that the saver was given is in the middle of a transaction: end it, or make the connection with "
+            "`autocommit=True`."
+        )
+    connection.autocommit = True
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.autocommit = False
+
+
+def _read(source: Any) -> tuple[Callable[[], Address], Connection | None, Any]:
+    """Where a source leads, the connection that it is, and the pool that it is."""
+    if isinstance(source, str):
+        try:
+            conninfo_to_dict(source)
+        except psycopg.ProgrammingError as error:
+            shown = re.sub(r"(//[^:@/]*:|password=)[^@\s]*", r"\1…", source)
+            raise ValueError(
+                f"{shown!r} is no connection string ({error}): expected one as in 'postgresql://user@localhost/database'."
+            ) from error
+        return lambda: Address(source, {}), None, None
+    if isinstance(source, psycopg.Connection | psycopg.AsyncConnection):
+        found = cast("Any", source)
+        address = Address(make_conninfo(**(found.info.get_parameters() | {"password": found.info.password or None})), {})
+        return lambda: address, found if isinstance(source, psycopg.Connection) else None, None
+    if all(hasattr(source, name) for name in ("conninfo", "kwargs", "getconn")):
+        lends = not inspect.iscoroutinefunction(source.getconn)
+        return lambda: _address_of(source), None, source if lends else None
+    raise TypeError(
+        f"PostgresSaver was given {source!r}: expected a connection string, as in 'postgresql://user@localhost/database', or a "
+        "connection or a pool of psycopg 3."
+    )
+
+
+def rows(connection: Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    """What one statement returns. Values go and come in binary, whatever rows the connection makes for others."""
+    cursor = psycopg.Cursor(connection, row_factory=tuple_row).execute(sql.encode(), values, prepare=False, binary=True)
+    return cursor.fetchall() if cursor.description else []
+
+
+def _address_of(pool: Any) -> Address:
+    conninfo: Any = pool.conninfo() if callable(pool.conninfo) else pool.conninfo
+    options: Any = pool.kwargs() if callable(pool.kwargs) else pool.kwargs or {}
+    if inspect.isawaitable(conninfo) or inspect.isawaitable(options):
+        raise TypeError("The pool's `conninfo` or `kwargs` must be awaited: give the saver a pool that need not ask a loop.")
+    return Address(conninfo, {key: value for key, value in options.items() if key not in OWN})
+
+
+def _let_go(free: list[Connection], given: Connection | None, pid: int) -> None:
+    if pid != os.getpid():
+        _INHERITED.extend(free)
+        return
+    for connection in free:
+        if connection is not given:
+            connection.close()

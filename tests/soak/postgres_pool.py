@@ -1,0 +1,86 @@
+"""One saver, shared by 16 threads and 200 async tasks, with PostgreSQL 5 ms away: what a pool gains over one connection.
+
+    PYTHONPATH=src:tests .venv/bin/python tests/soak/postgres_pool.py
+
+Ends with 1 where a pool is less than 8 times as fast as one connection.
+"""
+
+import asyncio
+import sys
+import threading
+import time
+from typing import Any, Final
+
+from support.graphs import Log, says
+from support.postgres_server import PostgresServer
+from support.proxy import proxy_to
+
+from clew.checkpoint.postgres import PostgresSaver
+from clew.graph import START, StateGraph
+
+THREADS: Final = 16
+TASKS: Final = 200
+DELAY: Final = 0.0025  # seconds each way
+SECONDS: Final = 15.0
+POOL: Final = 40
+AT_LEAST: Final = 8.0
+
+
+def turns(url: str, size: int) -> float:
+    """Turns a second of all of them together."""
+    done: list[int] = []
+    with PostgresSaver(url, pool_size=size, timeout=300) as saver:
+        graph = StateGraph(Log).add_node("node", says("x")).add_edge(START, "node").compile(saver)
+        saver.setup()
+        until = time.monotonic() + SECONDS
+
+        def works(n: int) -> None:
+            turn = 0
+            while time.monotonic() < until:
+                config: dict[str, Any] = {"configurable": {"thread_id": f"{size} thread {n} {turn // 10}"}}
+                graph.invoke({"log": ["in"]}, config)
+                turn += 1
+            done.append(turn)
+
+        async def tasks() -> None:
+            async def works_async(n: int) -> None:
+                turn = 0
+                while time.monotonic() < until:
+                    config: dict[str, Any] = {"configurable": {"thread_id": f"{size} task {n} {turn // 10}"}}
+                    await graph.ainvoke({"log": ["in"]}, config)
+                    turn += 1
+                done.append(turn)
+
+            await asyncio.gather(*(works_async(n) for n in range(TASKS)))
+
+        started = time.monotonic()
+        threads = [threading.Thread(target=works, args=(n,)) for n in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        asyncio.run(tasks())
+        for thread in threads:
+            thread.join()
+        return sum(done) / (time.monotonic() - started)
+
+
+def main() -> int:
+    server = PostgresServer()
+    try:
+        server.start()
+        with proxy_to(server.port) as proxy:
+            proxy.delay = DELAY
+            url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{server.database().rpartition('/')[2]}?sslmode=disable"
+            found: dict[int, float] = {}
+            for size in (1, POOL):
+                print(f"{THREADS} threads and {TASKS} tasks, {size} connection(s), {SECONDS:g} s ...", flush=True)
+                found[size] = turns(url, size)
+                print(f"  {found[size]:,.0f} turns a second", flush=True)
+    finally:
+        server.remove()
+    gain = found[POOL] / found[1]
+    print(f"{POOL} connections are {gain:.1f} times as fast as one; must be at least {AT_LEAST:g}")
+    return 0 if gain >= AT_LEAST else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""What is PostgreSQL's own: setting up, pools and other sources, round trips, and what is said where something is missing."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from support.faces import Face
+from support.graphs import Log, says
+from support.postgres_server import PostgresServer
+from support.proxy import proxy_to
+
+from clew.checkpoint.postgres import AsyncPostgresSaver, PostgresSaver
+from clew.checkpoint.postgres.aio import AsyncPostgresSaver as FromAio
+from clew.checkpoint.storage import Batch
+from clew.errors import DatabaseError
+from clew.graph import START, StateGraph
+from clew.graph.compiled import CompiledStateGraph
+
+pytestmark = [pytest.mark.slow, pytest.mark.server]
+THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}
+
+
+def talking(saver: PostgresSaver) -> CompiledStateGraph:
+    return StateGraph(Log).add_node("node", says("x")).add_edge(START, "node").compile(saver)
+
+
+def tables(url: str) -> set[str]:
+    with psycopg.connect(url) as db:
+        found = db.execute(
+            "select table_schema || '.' || table_name from information_schema.tables where table_name ~ '^clew_'"
+        )
+        return {name for (name,) in found}
+
+
+SETS_UP = """
+import sys
+from clew.checkpoint.postgres import PostgresSaver
+sys.stdin.readline()
+with PostgresSaver(sys.argv[1], schema="threads") as saver:
+    saver.setup()
+    saver.setup()
+"""
+
+
+def test_ten_processes_set_up_at_once(postgres_server: PostgresServer) -> None:
+    url = postgres_server.database()
+    many = [
+        subprocess.Popen([sys.executable, "-c", SETS_UP, url], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(10)
+    ]
+    for process in many:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate()[1] for process in many] == [""] * 10
+    assert len(tables(url)) == 6
+
+
+def test_the_printed_sql_makes_the_same(postgres_server: PostgresServer) -> None:
+    url = postgres_server.database()
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute(PostgresSaver.migrations().encode())
+        db.execute(PostgresSaver.migrations('my "threads"').encode())
+    for schema in ("public", 'my "threads"'):
+        with PostgresSaver(url, schema=schema) as saver:
+            assert talking(saver).invoke({"log": ["in"]}, THREAD)["log"] == ["in", "x"]
+    assert len(tables(url)) == 12
+
+
+def test_schemas_are_apart(face: Face, postgres_server: PostgresServer) -> None:
+    url = postgres_server.database()
+    with PostgresSaver(url, schema="a%b") as one, PostgresSaver(url, schema="two") as other:
+        face.invoke(talking(one), {"log": ["in"]}, THREAD)
+        assert face.get_state(talking(other), THREAD).values == {}
+    assert {name.split(".")[0] for name in tables(url)} == {"a%b", "two"}
+
+
+def test_a_commit_and_a_load_are_one_round_trip(postgres_url: str, postgres_server: PostgresServer) -> None:
+    with (
+        proxy_to(postgres_server.port) as proxy,
+        PostgresSaver(postgres_url.replace(str(postgres_server.port), str(proxy.port)) + "?sslmode=disable") as saver,
+    ):
+        graph = talking(saver)
+        graph.invoke({"log": ["in"]}, THREAD)
+        commits: list[Batch] = []
+        inner = saver.storage.commit
+
+        def counted(batch: Batch) -> bool:
+            commits.append(batch)
+            return inner(batch)
+
+        saver.storage.commit = counted
+        proxy.trips = 0
+        saver.storage.load("1", "", None)
+        assert proxy.trips == 1
+        assert len(list(graph.get_state_history(THREAD))) == 3
+        proxy.trips = 0
+        graph.invoke({"log": ["in"]}, THREAD)
+        assert proxy.trips == len(commits) + 1  # which looks whether somebody else has moved it
+
+
+def test_commits_overlap(postgres_url: str, postgres_server: PostgresServer) -> None:
+    with PostgresSaver(postgres_url) as saver:
+        graph = talking(saver)
+        for n in range(4):
+            graph.invoke({"log": []}, {"configurable": {"thread_id": str(n)}})
+        with psycopg.connect(postgres_url) as db:
+            db.execute("lock table clew_row in share mode")  # whoever inserts waits
+            runs = [
+                threading.Thread(target=graph.invoke, args=({"log": []}, {"configurable": {"thread_id": str(n)}}))
+                for n in range(4)
+            ]
+            for run in runs:
+                run.start()
+            waits = "select count(*) from pg_locks where not granted and relation = 'clew_row'::regclass"
+            with postgres_server.connect(postgres_url.rpartition("/")[2]) as other:
+                while other.execute(waits).fetchone() != (4,):
+                    assert all(run.is_alive() for run in runs)
+        for run in runs:
+            run.join()
+
+
+def test_a_connection_or_a_pool_may_be_given(face: Face, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as connection, PostgresSaver(connection) as saver:
+        face.invoke(talking(saver), {"log": ["1"]}, THREAD)
+        assert not connection.autocommit
+        saver.close()
+        assert not connection.closed
+        connection.execute("select 1")
+        with pytest.raises(DatabaseError, match="in the middle of a transaction"):
+            PostgresSaver(connection).threads()
+        assert not connection.closed
+        connection.rollback()
+        closed = PostgresSaver(connection)
+    for _ in range(2):
+        with pytest.raises(DatabaseError, match="was given is closed"):
+            closed.threads()
+    with ConnectionPool(postgres_url, min_size=1, kwargs={"row_factory": dict_row}, open=True) as pool:
+        saver = PostgresSaver(pool)
+        face.invoke(talking(saver), {"log": ["2"]}, THREAD)
+        saver.close()
+        with pool.connection() as connection:
+            assert not connection.autocommit
+
+    with pytest.raises(DatabaseError, match="pool is not open"):
+        PostgresSaver(pool).threads()
+
+    async def given() -> list[str]:
+        async with await psycopg.AsyncConnection.connect(postgres_url) as connection, AsyncPostgresSaver(connection) as saver:
+            await talking(saver).ainvoke({"log": ["3"]}, THREAD)
+        async with AsyncConnectionPool(postgres_url, open=False) as pool, FromAio(pool) as saver:
+            return (await talking(saver).ainvoke({"log": ["4"]}, THREAD))["log"]
+
+    assert asyncio.run(given()) == ["1", "x", "2", "x", "3", "x", "4", "x"]
+    with pytest.raises(TypeError, match="expected a connection string"):
+        PostgresSaver(3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="is no connection string") as told:
+        PostgresSaver("postgresql://me:secret@host/x?nonsense=1")
+    assert "secret" not in str(told.value)
+
+
+def test_a_forked_child_has_connections_of_its_own(postgres_url: str) -> None:
+    with PostgresSaver(postgres_url) as saver, psycopg.connect(postgres_url, autocommit=True) as given:
+        graph, other = talking(saver), talking(PostgresSaver(given))
+        graph.invoke({"log": ["parent"]}, THREAD)
+        other.get_state(THREAD)
+        child = os.fork()
+        if child == 0:
+            done = 1
+            try:
+                graph.invoke({"log": ["child"]}, THREAD)
+                done = 0 if len(other.get_state(THREAD).values["log"]) == 4 else 2
+            finally:
+                os._exit(done)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert graph.invoke({"log": ["again"]}, THREAD)["log"] == ["parent", "x", "child", "x", "again", "x"]
+        assert len(other.get_state(THREAD).values["log"]) == 6
+
+
+def test_what_is_missing_is_said_at_once(postgres_server: PostgresServer) -> None:
+    def told(url: str, **options: Any) -> str:
+        with PostgresSaver(url, **options) as saver, pytest.raises(DatabaseError) as found:
+            saver.threads()
+        return str(found.value)
+
+    assert "does not exist): check the user" in told(postgres_server.url("nowhere"))
+    assert "does not exist): check the user" in told(postgres_server.url(user="nobody"))
+    away = told("postgresql://postgres@127.0.0.1:1/x", patience=0.05)
+    assert "could not be reached for 0.05 s" in away
+    assert "Is it running?" in away
+    url = postgres_server.database()
+    with PostgresSaver(url) as saver, psycopg.connect(url, autocommit=True) as db:
+        db.execute("create role reader login")
+        role = url.replace("postgres@", "reader@")
+        assert "The role may not do this" in told(role)
+        saver.setup()
+        assert "permission denied" in told(role)
+        db.execute("grant usage on schema public to reader")
+        db.execute("grant select, insert, update, delete on all tables in schema public to reader")
+        with PostgresSaver(role) as lesser:
+            talking(lesser).invoke({"log": ["in"]}, THREAD)
+        db.execute("insert into clew_migration (no) values (99)")
+        assert "of a newer Clew (format 99" in told(url)
+        db.execute("drop table clew_row")
+        with pytest.raises(DatabaseError, match=r"call `saver.setup\(\)` once"):
+            saver.threads()
+
+
+def test_disk_really_shrinks(postgres_server: PostgresServer) -> None:
+    with PostgresSaver(postgres_server.database()) as saver:
+        empty = saver.storage.occupies() if saver.setup() is None else 0
+        talking(saver).invoke({"log": [os.urandom(1 << 20).hex()]}, THREAD)
+        assert saver.storage.occupies() > empty + (1 << 20)
+        saver.delete_thread("1")
+        saver.storage.reclaim()
+        assert saver.storage.occupies() <= empty
