@@ -36,7 +36,9 @@ ITEMS: Final = "select * from " + _call("items", "bytea integer[] integer[] bigi
 WAIT: Final = "select " + _call("wait", "bytea bytea float8 boolean")
 DROP: Final = "select " + _call("drop", "bytea")
 PRUNE: Final = "select " + _call(
-    "prune", "bytea bigint bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bigint[] bigint[]"
+    "prune",
+    "bytea bigint bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bigint[] bigint[] "
+    "bigint[] bigint[] bigint[] bytea[]",
 )
 COMMIT: Final = "select " + _call(
     "commit",
@@ -172,9 +174,11 @@ class PostgresStorage:
 
     def prune(self, pruning: Pruning) -> None:
         ranges = [(*_log(log), *ends) for log, *ends in pruning.ranges]
+        items = [(*_log(log), number, data) for log, number, data in pruning.items]
         values = (
             *(_name(pruning.thread), pruning.epoch, pruning.rows or None),
             *(*_columns([_packed(row) for row in pruning.changed], 4), pruning.spaces or None, *_columns(ranges, 4)),
+            *_columns(items, 4),
         )
         self._written(pruning.thread, PRUNE, *values)
 

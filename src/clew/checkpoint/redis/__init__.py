@@ -159,6 +159,7 @@ class RedisStorage:
             "changed": _rows(data, pruning.changed),
             "spaces": [str(number) for number in pruning.spaces],
             "ranges": [(str(log), str(lo), str(hi)) for log, lo, hi in pruning.ranges],
+            "items": [(f"{log}:{number}", _put(data, item)) for log, number, item in pruning.items],
         }
         if self._run("prune", pruning.thread, ormsgpack.packb(packed), *data) < 0:
             raise conflict(pruning.thread)

@@ -157,12 +157,13 @@ begin
     delete from public.clew_kept where thread = _no;
 end $$;
 
--- Deletes rows, with the outcomes beside them, puts others in place of those that were there, and deletes namespaces and
--- ranges of items; a unique_violation where the epoch is another.
+-- Deletes rows, with the outcomes beside them, puts others in place of those that were there, deletes namespaces and ranges of
+-- items, and puts items in place of those that were there; a unique_violation where the epoch is another.
 create function public.clew_prune(
     _thread bytea, _epoch bigint, _rows bigint[],
     _seqs bigint[], _parents bigint[], _bases bigint[], _bodies bytea[],
-    _spaces bigint[], _row_spaces bigint[], _logs bigint[], _from bigint[], _to bigint[]
+    _spaces bigint[], _row_spaces bigint[], _logs bigint[], _from bigint[], _to bigint[],
+    _item_spaces bigint[], _item_logs bigint[], _item_ns bigint[], _items bytea[]
 ) returns void language plpgsql set enable_seqscan = off as $$
 declare
     _no integer;
@@ -179,4 +180,6 @@ begin
     delete from public.clew_head where thread = _no and space = any (_spaces);
     delete from public.clew_row r using unnest(_row_spaces, _logs, _from, _to) s (space, log, first, last)
     where r.thread = _no and r.space = s.space and r.log = s.log and r.n >= s.first and r.n < s.last;
+    update public.clew_row r set data = s.data from unnest(_item_spaces, _item_logs, _item_ns, _items) s (space, log, n, data)
+    where r.thread = _no and r.space = s.space and r.log = s.log and r.n = s.n;
 end $$;

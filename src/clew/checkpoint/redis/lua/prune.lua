@@ -87,6 +87,14 @@ for _, range in ipairs(gone.ranges) do
   end
 end
 
+for _, item in ipairs(gone.items) do
+  local was = redis.call('HSTRLEN', ITEMS, item[1])
+  if redis.call('HEXISTS', ITEMS, item[1]) == 1 then
+    redis.call('HSET', ITEMS, item[1], ARGV[item[2]])
+    bytes = bytes + was - #ARGV[item[2]]
+  end
+end
+
 if #gone.spaces > 0 then
   local numbers, fields = {}, redis.call('HGETALL', HEAD)
   for _, number in ipairs(gone.spaces) do numbers[number] = true end
