@@ -135,9 +135,12 @@ def case(chance: random.Random, items: list[bytes], saver: InMemorySaver, seen: 
     seen[:] = (data,) = [mutated(chance, chance.choice(items), items)]
     tried(lambda: decode(data))
     tried(lambda: read_body(data))
+    tried(lambda: read_body(data).on(None))
+    tried(lambda: read_body(data).on(read_body(chance.choice(items)).on(None)))
     tried(lambda: read_answers(data))
-    entry = cast("Any", made_up(chance, 3))
-    if type(entry) is list:
+    entry: Any = made_up(chance, 3)
+    if isinstance(entry, list):
+        entry = cast("list[Any]", entry)
         seen.append(repr(entry).encode())
         tried(lambda: drive(Reader(Waiting(saver.storage, at_once), "t").value(entry)))
 

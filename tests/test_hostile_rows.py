@@ -227,8 +227,12 @@ CONFIG: Any = {"configurable": {"thread_id": "t"}}
 
 def talk() -> tuple[Any, InMemorySaver]:
     saver = InMemorySaver()
+
+    def answer(state: Any) -> Any:
+        return {"messages": [("ai", "answer " * 20)]}
+
     builder: Any = StateGraph(MessagesState)
-    builder.add_node("answer", lambda state: {"messages": [("ai", "answer " * 20)]})
+    builder.add_node("answer", answer)
     builder.add_edge(START, "answer")
     graph = builder.compile(checkpointer=saver)
     for _ in range(3):

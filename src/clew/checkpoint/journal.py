@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import ormsgpack
 
+from clew.checkpoint.checked import Naming
 from clew.checkpoint.entries import Base, Entry, size
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.ledger import KeptValue, Ledger
@@ -43,8 +44,7 @@ class Journal:
         begun: what began the run, where it is of a graph inside a task; kept with each checkpoint.
         late: nothing is written before `flush` (durability `"exit"`). aside: commits are written while the run goes on.
         leasing: the first write takes the thread's lease, the last one gives it back.
-        around: that of the graph around, where it is of a graph inside a task.
-        notes: those kept beside `saved`, by their keys.
+        around: that of the graph around, where it is of a graph inside a task. notes: those kept beside `saved`, by keys.
         sound: no write of this journal has failed, so what it remembers is what is stored.
     """
 
@@ -118,11 +118,11 @@ class Journal:
             self._know_nothing()
             self._forget(found)
             return None
-        ledger = self._ledger
-        same = untouched and not ledger.pending and ledger.logs() == found.logs
+        same = untouched and not self._ledger.pending and self._ledger.logs() == found.logs
         if self.saved is None or self.saved.id != found.row.id or not same:
             self._know_nothing()
-            await self._read(found, found.row)
+            with Naming(self.thread, found.row.id):
+                await self._read(found, found.row)
         elif self.saved.records or self.saved.answers or self.saved.stopped or found.kept:
             await self._read_records(found, self.saved)
         self._stored = self.saved
@@ -337,9 +337,9 @@ class Journal:
         self._head = saved.seq
         self.sound = sound
         self._base = base or Base(saved.seq, dict(self._entries))
+        self._stored = saved
         self._ledger.closed()
         self._keys.clear()
-        self._stored = saved
 
     def _said(self, checkpoint: Checkpoint) -> tuple[dict[str, Entry], Base | None]:
         """What the manifest says of the values, and the row that it adds to, None where it says all of them.

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 import ormsgpack
 
+from clew.checkpoint.checked import Reading, name_of
 from clew.checkpoint.codec import Split, encode
 from clew.checkpoint.entries import PAGE, PAGES, Entry, place_of, ranges_of
 from clew.errors import UnstorableValue
@@ -91,7 +92,7 @@ class Ledger:
         self.pending: list[tuple[int, bytes, bytes]] = []
         self.written: set[int] = set()
         self._number = number
-        self._ends: dict[str, int] = ormsgpack.unpackb(logs) if logs else {}
+        self._ends = _unpacked(logs)
         self._packed: bytes | None = None
         self._known = known if known is not None else {}
         self._fresh: dict[bytes, int] = {}
@@ -101,7 +102,7 @@ class Ledger:
     def move(self, number: int, logs: bytes) -> None:
         """New items go to the logs of another namespace; what is known of those that are stored holds."""
         self._number = number
-        self._ends = ormsgpack.unpackb(logs) if logs else {}
+        self._ends = _unpacked(logs)
         self._packed = None
 
     def logs(self) -> bytes:
@@ -336,6 +337,14 @@ class Ledger:
         self._digests[place] = digest
         self.pending.append((place, digest, data))
         return place
+
+
+def _unpacked(logs: bytes) -> dict[str, int]:
+    """The ends of the logs. Raises DamagedData."""
+    if not logs:
+        return {}
+    with Reading("The ends of the logs"):
+        return {name_of(name): int(end) for name, end in ormsgpack.unpackb(logs).items()}
 
 
 def _prefix(old: list[Any], new: list[Any]) -> int:

@@ -81,7 +81,7 @@ class MemoryStorage:
         if seq is None or seq not in kept.rows or kept.rows[seq][0] != ns:
             return found
         row = found.row = kept.rows[seq][1]
-        if row.base is not None:
+        if row.base in kept.rows:
             found.base = kept.rows[row.base][1]
         if row.parent in kept.rows:
             found.parent_id = kept.rows[row.parent][1].id

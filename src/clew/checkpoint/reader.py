@@ -138,20 +138,19 @@ class Reader:
                 self._budget.spend(sum(map(len, parts)))
             return decode(b"".join(parts)), places
         made, pairs = self._made, kind == DICT
-        element: Any
         elements: list[Any] = []
         for place in places:
-            element = made.get(place, FIRST)
+            element: Any = made.get(place, FIRST)
             if element is FIRST:
                 element = decode(items[place])
-                inner = cast("Any", element[1] if pairs and _is_pair(element) else element)
+                inner: Any = element[1] if pairs and _is_pair(element) else element
                 made[place] = element if type(inner) in ATOMS else AGAIN
             elif element is AGAIN or (type(element) is list and not pairs):
                 self._budget.spend(EACH + len(items[place]))
                 element = decode(items[place])
             else:  # it cannot be changed, so it may stand in many places
                 self._budget.spend(EACH)
-            if type(element) is Split or (type(element) is list and _is_split_pair(cast("list[Any]", element))):
+            if type(element) is Split or _is_split_pair(element):
                 element = await self._whole(element, depth + 1)
             elements.append(element)
         return _container(kind, aux, elements), places
@@ -216,8 +215,8 @@ def _is_pair(element: Any) -> bool:
     return type(element) is list and len(cast("list[Any]", element)) == 2
 
 
-def _is_split_pair(element: list[Any]) -> bool:
-    return len(element) == 2 and type(element[1]) is Split
+def _is_split_pair(element: Any) -> bool:
+    return _is_pair(element) and type(element[1]) is Split
 
 
 def _container(kind: int, aux: Any, elements: list[Any]) -> Any:
