@@ -1,6 +1,6 @@
 # Everything sets itself up: the first target that needs the environment makes it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench corpus docs clean
+.PHONY: help demo test check soak bench corpus docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,6 +24,10 @@ check: $(VENV)/.ready ## lint, types, layers, sizes and the fast tests
 	@$(BIN)/python tools/sizes.py src tests tools bench
 	@if sh tools/servers.sh; then $(BIN)/pytest -n auto -m "not slow"; \
 		else echo "Left out here: the tests that need them."; $(BIN)/pytest -n auto -m "not slow and not server"; fi
+
+soak: $(VENV)/.ready ## what takes minutes: many writers, many bytes, killed connections, a fuzzed decoder
+	@sh tools/servers.sh
+	@$(BIN)/python tests/soak/run.py $(ONLY)
 
 bench: $(VENV)/.ready ## side by side with LangGraph, in one run
 	@$(BIN)/python bench/run.py

@@ -150,7 +150,7 @@ class Reader:
                 element = decode(items[place])
             else:  # it cannot be changed, so it may stand in many places
                 self._budget.spend(EACH)
-            if type(element) is Split or _is_split_pair(element):
+            if isinstance(element, Split) or _is_split_pair(element):
                 element = await self._whole(element, depth + 1)
             elements.append(element)
         return _container(kind, aux, elements), places
