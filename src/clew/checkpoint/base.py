@@ -9,8 +9,20 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from clew.checkpoint.crypt import Encryption
+from clew.checkpoint.classic import WRITES_IDX_MAP as WRITES_IDX_MAP
+from clew.checkpoint.classic import BaseCheckpointSaver as BaseCheckpointSaver
+from clew.checkpoint.classic import ChannelVersions as ChannelVersions
+from clew.checkpoint.classic import Checkpoint as Checkpoint
+from clew.checkpoint.classic import CheckpointMetadata as CheckpointMetadata
+from clew.checkpoint.classic import CheckpointTuple as CheckpointTuple
+from clew.checkpoint.classic import PendingWrite as PendingWrite
+from clew.checkpoint.classic import copy_checkpoint as copy_checkpoint
+from clew.checkpoint.classic import empty_checkpoint as empty_checkpoint
+from clew.checkpoint.classic import get_checkpoint_id as get_checkpoint_id
+from clew.checkpoint.classic import get_checkpoint_metadata as get_checkpoint_metadata
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
+from clew.checkpoint.reads import Reads
 from clew.checkpoint.records import Record, listed
 from clew.checkpoint.rotation import reseal
 from clew.checkpoint.sealed import SealedStorage
@@ -30,7 +42,7 @@ class Waiter(Protocol):
     def aside(self) -> Callable[[Callable[[], None]], None]: ...
 
 
-class Saver:
+class Saver(Reads):
     """Keeps threads. One object serves both faces, any number of graphs, and may be used from many threads.
 
     It keeps the newest state of the threads used last, so that the next turn need not read it again; that is only used while
