@@ -34,12 +34,15 @@ LEASE: Final = 30.0
 
 
 class Waiter(Protocol):
-    """What a saver needs of a host: how to wait for a blocking call, and how to have one made beside the run."""
+    """What a saver needs of a host: how to wait for a blocking call, how to have one made beside the run, and which face it is
+    of."""
 
     @property
     def blocking(self) -> Waits: ...
     @property
     def aside(self) -> Callable[[Callable[[], None]], None]: ...
+    @property
+    def driven(self) -> bool: ...
 
 
 class Saver(Reads):
