@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from clew.checkpoint.classic import (
     ERROR,
@@ -20,14 +20,12 @@ from clew.checkpoint.classic import (
     get_checkpoint_id,
 )
 from clew.checkpoint.records import Record, listed, one
-from clew.checkpoint.storage import Storage, Waiting, at_once
+from clew.checkpoint.storage import Storage, Waiting, at_once, done
 from clew.constants import START
 from clew.engine.answers import open_questions, shown
 from clew.engine.apply import task_key
 from clew.ids import created_ms, id_bytes, id_text, stamp_of, task_id
 from clew.types import Failed, Outcome, Paused, Result, Saved
-
-T = TypeVar("T")
 
 
 class Reads(BaseCheckpointSaver[int]):
@@ -42,7 +40,7 @@ class Reads(BaseCheckpointSaver[int]):
         if wanted is None:
             return next(self._of(thread, ns or "", None, 1, {}), None)
         id_ = id_bytes(wanted)
-        found = _done(one(Waiting(self.storage, at_once), thread, ns or "", id_)) if id_ else None
+        found = done(one(Waiting(self.storage, at_once), thread, ns or "", id_)) if id_ else None
         return _told(thread, ns or "", found) if found else None
 
     def list(
@@ -95,18 +93,9 @@ class Reads(BaseCheckpointSaver[int]):
         self, thread: str, ns: str, before: int | None, limit: int | None, filter: Mapping[str, Any]
     ) -> Iterator[CheckpointTuple]:
         records = listed(Waiting(self.storage, at_once), thread, ns, before, limit)
-        while (record := _done(anext(records, None))) is not None:
+        while (record := done(anext(records, None))) is not None:
             if _fits(_metadata(record.saved), filter):
                 yield _told(thread, ns, record)
-
-
-def _done(coroutine: Coroutine[Any, Any, T] | Any) -> T:
-    """What a coroutine returns that waits for nothing but `at_once`, and so never suspends."""
-    try:
-        coroutine.__await__().send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("a storage that answers at once has suspended")
 
 
 def _made(found: CheckpointTuple) -> str:
@@ -130,7 +119,7 @@ def _told(thread: str, ns: str, record: Record) -> CheckpointTuple:
     def config(checkpoint: bytes) -> dict[str, Any]:
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id_text(checkpoint)}}
 
-    saved, outcomes = _done(record.whole())
+    saved, outcomes = done(record.whole())
     return CheckpointTuple(
         config(saved.id),
         _checkpoint(saved),
