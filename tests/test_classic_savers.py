@@ -9,6 +9,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 from support.classic_savers import AwaitedSaver, PlainSaver
 from support.faces import ASYNC, SYNC, Face
+from support.pages import ROOT, run
+from support.servers import RedisServer
 
 from clew.checkpoint.base import BaseCheckpointSaver
 from clew.checkpoint.foreign import REST, ForeignSaver
@@ -203,3 +205,76 @@ def test_a_thread_is_deleted_by_the_savers_own_verb(thread: dict[str, Any]) -> N
     assert graph.get_state(thread).values == {}
     with pytest.raises(NotImplementedError, match=r"PlainSaver has the classic.*cannot list its threads"):
         graph.checkpointer.threads()
+
+
+# -- the savers of docs/how-to/write-your-own-saver.md, over a real Redis ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def page(redis_server: RedisServer) -> dict[str, Any]:
+    """The names that the page makes."""
+    with pytest.MonkeyPatch.context() as there:
+        there.setenv("REDIS_PORT", str(redis_server.port))
+        with warnings.catch_warnings():
+            return run(ROOT / "docs" / "how-to" / "write-your-own-saver.md")
+
+
+def test_a_thread_in_redis_has_its_whole_history(
+    page: dict[str, Any], redis_client: Any, face: Face, thread: dict[str, Any]
+) -> None:
+    graph = quietly(asking(), page["RedisSaver"](redis_client))
+    face.invoke(graph, {"log": ["in"]}, thread)
+    face.invoke(graph, Command(resume="left"), thread)
+    history = face.history(graph, thread)
+    assert [(shown.next, shown.values["log"]) for shown in history] == [
+        ((), ["in", "first", "left"]),
+        (("second",), ["in", "first"]),
+        (("first",), ["in"]),
+        (("__start__",), []),
+    ]
+    assert history[1].tasks[0].result == {"log": ["left"]}
+    assert [asked.value for asked in history[1].interrupts] == ["which?"]
+    again = face.invoke(graph, None, history[1].config)
+    assert [asked.value for asked in again["__interrupt__"]] == ["which?"]
+    assert face.invoke(graph, Command(resume="right"), thread)["log"] == ["in", "first", "right"]
+    edited = face.update(graph, history[2].config, {"log": ["edited"]}, as_node="first")
+    assert face.get_state(graph, thread).config == edited
+    assert face.get_state(graph, thread).values == {"log": ["in", "edited"]}
+    assert len(face.history(graph, thread, limit=2)) == 2
+    assert [shown.values for shown in face.history(graph, thread, before=history[2].config)] == [{"log": []}]
+
+
+def test_a_graph_with_a_memory_of_its_own_keeps_it_in_redis(
+    page: dict[str, Any], redis_client: Any, face: Face, thread: dict[str, Any]
+) -> None:
+    inner = StateGraph(State).add_node("within", lambda state: {"log": [interrupt("inside?")]}).add_edge(START, "within")
+    outer = StateGraph(State).add_node("child", inner.compile(checkpointer=True)).add_edge(START, "child")
+    graph = quietly(outer, page["RedisSaver"](redis_client))
+    result: Any = None
+    memory = ["one", "one", "two"]  # it is given the outer log, and adds it to its own
+    for answer in ("one", "two"):
+        face.invoke(graph, {"log": []}, thread)
+        result = face.invoke(graph, Command(resume=answer), thread)
+    assert result["log"] == ["one", *memory]
+    within = {"configurable": {"thread_id": "1", "checkpoint_ns": "child"}}
+    assert face.get_state(graph, within).values == {"log": memory}
+
+
+def test_an_async_saver_over_redis_has_all_of_it(
+    page: dict[str, Any], redis_server: RedisServer, redis_client: Any, thread: dict[str, Any]
+) -> None:
+    async def chat() -> Any:
+        async with page["AsyncRedisSaver"].from_conn_info(host="127.0.0.1", port=redis_server.port, db=0) as saver:
+            graph = quietly(asking(), saver)
+            await graph.ainvoke({"log": ["in"]}, thread)
+            await graph.ainvoke(Command(resume="left"), thread)
+            history = [shown async for shown in graph.aget_state_history(thread)]
+            await graph.ainvoke(None, history[1].config)
+            forked = await graph.ainvoke(Command(resume="right"), thread)
+            await graph.aupdate_state(thread, {"log": ["edited"]}, as_node="second")
+            return forked["log"], [shown.next for shown in history], (await graph.aget_state(thread)).values["log"]
+
+    forked, following, now = asyncio.run(chat())
+    assert forked == ["in", "first", "right"]
+    assert following == [(), ("second",), ("first",), ("__start__",)]
+    assert now == ["in", "first", "right", "edited"]

@@ -25,6 +25,8 @@ def test_a_page_runs(
     monkeypatch.chdir(tmp_path)
     if "CLEW_POSTGRES_URL" in page.read_text():
         monkeypatch.setenv("CLEW_POSTGRES_URL", request.getfixturevalue("postgres_server").database())
+    if "REDIS_PORT" in page.read_text():
+        monkeypatch.setenv("REDIS_PORT", str(request.getfixturevalue("redis_server").port))
     assert list(blocks(page))
     run(page, {url: request.getfixturevalue(fixture) for url, fixture in servers_of(page).items()})
 
