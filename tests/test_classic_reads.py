@@ -160,6 +160,13 @@ def test_every_saver_is_one_by_its_class(saver: Saver) -> None:
     assert isinstance(saver, BaseCheckpointSaver)
 
 
+def test_who_would_write_to_it_is_told_how(saver: Saver, thread: dict[str, Any]) -> None:
+    with pytest.raises(NotImplementedError, match=r"not through 'put'.*`clew.interop.langgraph.as_langgraph_saver"):
+        saver.put(thread, empty_checkpoint(), {}, {})
+    with pytest.raises(NotImplementedError, match="not through 'aput_writes'"):
+        asyncio.run(saver.aput_writes(thread, [], "task"))
+
+
 def test_metadata_takes_the_scalars_of_a_config() -> None:
     config = {
         "metadata": {"user": "a\0nn", "many": [1], "source": "mine"},

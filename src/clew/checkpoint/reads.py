@@ -82,6 +82,14 @@ class Reads(BaseCheckpointSaver[int]):
         while (found := await asyncio.to_thread(next, tuples, None)) is not None:
             yield found
 
+    def _missing(self, verb: str) -> NotImplementedError:
+        if "put" not in verb:
+            return super()._missing(verb)
+        return NotImplementedError(
+            f"{type(self).__name__} is written to by Clew's graphs, not through {verb!r}. For a graph of LangGraph's, pass "
+            "`clew.interop.langgraph.as_langgraph_saver(saver)` to its `compile`."
+        )
+
     def _places(self, config: Any) -> Iterator[tuple[str, str]]:
         """The threads and namespaces that a config means."""
         thread, ns, _ = _asked(config) if config is not None else (None, None, None)
