@@ -183,13 +183,14 @@ def test_what_others_wrote_is_not_taken_for_ours(face: Face, thread: dict[str, A
 def test_the_newest_is_the_newest_though_clocks_differ(thread: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
+    import clew.ids
+
+    monkeypatch.setattr(clew.ids, "_last", 0)  # what it is now comes back, whatever happens to it here
     saver = PlainSaver()
     now = time.time_ns()
     with monkeypatch.context() as ahead:
         ahead.setattr(time, "time_ns", lambda: now + 3_600_000_000_000)
         SYNC.invoke(quietly(asking(), saver), {"log": ["in"]}, thread)
-    import clew.ids
-
     monkeypatch.setattr(clew.ids, "_last", 0)  # as in a process that has made no ids yet
     assert SYNC.invoke(quietly(asking(), saver), Command(resume="left"), thread)["log"] == ["in", "first", "left"]
     assert SYNC.get_state(quietly(asking(), saver), thread).values == {"log": ["in", "first", "left"]}

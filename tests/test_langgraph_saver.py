@@ -46,8 +46,8 @@ def test_of_two_processes_on_a_thread_the_one_that_was_overtaken_is_told(
     late, conflict, now, again, more = told
     assert late == now
     assert late[-3:] == ["late", "first", "second"]
-    assert late[0] == "early"
-    assert "second" not in late[:-1]  # with "async", nothing of the other's first step need have been kept
+    assert late[:-3] == ["early", "first"] or durability == "async"  # with that, nothing of it need have been kept yet
+    assert "second" not in late[:-1]
     assert "was moved on by another run" in conflict
     assert again == [*now, "again", "first", "second"]
     assert more == [*again, "more", "first", "second"]

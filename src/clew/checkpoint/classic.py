@@ -6,7 +6,7 @@ checkpoints instead, and runs under the engine through `clew.checkpoint.foreign`
 
 import copy
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, NamedTuple, Self, TypeAlias, TypedDict, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, Self, TypeAlias, TypedDict, TypeVar, cast
 
 from clew.checkpoint.serde.base import SerializerProtocol, typed
 from clew.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -29,6 +29,7 @@ FORMAT: Final = 4
 PendingWrite: TypeAlias = tuple[str, str, Any]
 """The id of a task, a channel, and what the task wrote there."""
 ChannelVersions: TypeAlias = dict[str, str | int | float]
+Strategy: TypeAlias = Literal["keep_latest", "delete"]
 
 
 class Checkpoint(TypedDict):
@@ -192,15 +193,15 @@ class BaseCheckpointSaver(Generic[V]):
         """Deletes all of a thread."""
         raise self._missing("delete_thread")
 
-    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+    def delete_for_runs(self, run_ids: Sequence[str]) -> Any:
         """Deletes the checkpoints that these runs made, by their metadata's `run_id`."""
         raise self._missing("delete_for_runs")
 
-    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> Any:
         """Copies a thread with its history."""
         raise self._missing("copy_thread")
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    def prune(self, thread_ids: Sequence[str], *, strategy: Strategy = "keep_latest") -> Any:
         """Deletes all checkpoints of these threads but the newest of each namespace; with `"delete"` those as well."""
         raise self._missing("prune")
 
@@ -234,15 +235,15 @@ class BaseCheckpointSaver(Generic[V]):
         """`delete_thread`, awaited."""
         raise self._missing("adelete_thread")
 
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> Any:
         """`delete_for_runs`, awaited."""
         raise self._missing("adelete_for_runs")
 
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> Any:
         """`copy_thread`, awaited."""
         raise self._missing("acopy_thread")
 
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: Strategy = "keep_latest") -> Any:
         """`prune`, awaited."""
         raise self._missing("aprune")
 

@@ -1,7 +1,7 @@
 """One thread of LangGraph's as this process writes it: where its journals stand, and which row has which of LangGraph's ids."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -51,8 +51,8 @@ class Held:
 
     Attributes:
         lock: held by whoever reads or changes any of it. journals: by namespace. rows: by namespace and LangGraph's id the seq
-            and id of the row that has it. coming: of those, the ones that are yet to be written. writes: by namespace,
-            LangGraph's id and task what is kept of the checkpoints that were written to last.
+            and id of the row that has it. writes: by namespace, LangGraph's id and task what is kept of the checkpoints that
+            were written to last. early: what tasks wrote whose checkpoint is yet to come (durability "async").
         odd: channels that have held values which only LangGraph's serializer knows.
         tips: by namespace LangGraph's id of the checkpoint that was written last. overtaken: what those were before another
             process took the thread. lost: another one has, and who goes on here is to hear of it.
@@ -63,7 +63,7 @@ class Held:
         self.lock = threading.RLock()
         self.journals: dict[str, Keeper] = {}
         self.rows: dict[tuple[str, str], tuple[int, bytes]] = {}
-        self.coming: set[tuple[str, str]] = set()
+        self.early: dict[tuple[str, str], list[tuple[Sequence[tuple[str, Any]], str, str]]] = {}
         self.writes: dict[tuple[str, str], dict[str, tuple[str, Writes]]] = {}
         self.odd: set[str] = set()
         self.tips: dict[str, str] = {}

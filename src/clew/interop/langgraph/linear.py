@@ -66,7 +66,6 @@ class Linear:
             if going_on and not journal.at_head:
                 raise conflict(thread)
             id_: str = checkpoint["id"]
-            named = held.rows.get((ns, id_)) if (ns, id_) in held.coming else None
             values, changed = _values(journal.saved, checkpoint)
             for key in held.odd & changed:
                 values[key] = storable(values[key], serde)
@@ -75,45 +74,55 @@ class Linear:
             kept = storable({**kept, MARK: about}, serde)
             journal.changed(changed)
             try:
-                saved = done(journal.commit(_with_input(state), {}, kept, named=named))
+                saved = done(journal.commit(_with_input(state), {}, kept))
             except UnstorableValue:
                 held.odd |= {key for key in changed if _is_odd(values, key, serde)}
-                saved = done(journal.commit(_with_input(state), {}, kept, named=named))
+                saved = done(journal.commit(_with_input(state), {}, kept))
             journal.at = held.tips[ns] = id_
             held.rows[ns, id_] = saved.seq, saved.id
-            held.coming.discard((ns, id_))
             _shorten(held.rows, ROWS)
+            for early in held.early.pop((ns, id_), ()):
+                self._keep(held, journal, id_, *early, serde)
 
     def put_writes(
         self, thread: str, ns: str, id_: str, writes: Sequence[tuple[str, Any]], task: str, path: str, serde: Serde
     ) -> None:
-        """Keeps what a task of a checkpoint wrote, which may come before the checkpoint does. Raises ThreadConflict."""
+        """Keeps what a task wrote: at once, or with its checkpoint where that is yet to come. Raises ThreadConflict."""
         held = self._hold(thread)
         with held.writing():
-            journal = self._journal(held, ns)
-            seq, _ = self._place(held, ns, id_) or self._reserved(held, journal, id_)
-            kept = held.writes.get((ns, id_))
-            if kept is None:
-                kept = self._kept(thread, ns, held.rows[ns, id_][1])
-            before = kept.get(task, (path, Writes()))[1]
-            after = merged(before, [(channel, value) for channel, value in writes])
-            if after.keys() == before.keys() and all(after[place] is before[place] for place in after):
-                return
-            try:
-                done(journal.keep_of(seq, task, as_result(path, after)))
-            except UnstorableValue:
-                after = {place: (channel, storable(value, serde)) for place, (channel, value) in after.items()}
-                done(journal.keep_of(seq, task, as_result(path, after)))
-            kept[task] = path, after
-            held.writes[ns, id_] = kept
-            _shorten(held.writes, 8)
+            if self._place(held, ns, id_) is None:  # nobody can see them before the checkpoint is there
+                held.early.setdefault((ns, id_), []).append((writes, task, path))
+            else:
+                self._keep(held, self._journal(held, ns), id_, writes, task, path, serde)
+
+    def _keep(
+        self, held: Held, journal: Keeper, id_: str, writes: Sequence[tuple[str, Any]], task: str, path: str, serde: Serde
+    ) -> None:
+        """Keeps what a task of a checkpoint that is there wrote, beside what it has written before."""
+        ns = journal.ns
+        seq, row = held.rows[ns, id_]
+        kept = held.writes.get((ns, id_))
+        if kept is None:
+            kept = self._kept(journal.thread, ns, row)
+        before = kept.get(task, (path, Writes()))[1]
+        after = merged(before, [(channel, value) for channel, value in writes])
+        if after.keys() == before.keys() and all(after[place] is before[place] for place in after):
+            return
+        try:
+            done(journal.keep_of(seq, task, as_result(path, after)))
+        except UnstorableValue:
+            after = {place: (channel, storable(value, serde)) for place, (channel, value) in after.items()}
+            done(journal.keep_of(seq, task, as_result(path, after)))
+        kept[task] = path, after
+        held.writes[ns, id_] = kept
+        _shorten(held.writes, 8)
 
     def _hold(self, thread: str) -> Held:
-        """What is known of the thread; the threads used last are remembered, and those of which something is yet to come."""
+        """What is known of the thread; the threads used last are remembered, and those of which a checkpoint is yet to come."""
         with self._lock:
             held = self._held.pop(thread, None) or self._anew(thread)
             self._held[thread] = held
-            idle = [name for name, one in self._held.items() if not one.coming and one is not held]
+            idle = [name for name, one in self._held.items() if not one.early and one is not held]
             for name in idle[: max(0, len(self._held) - HELD)]:
                 del self._held[name]
             return held
@@ -139,41 +148,44 @@ class Linear:
         return journal
 
     def _place(self, held: Held, ns: str, id_: str) -> tuple[int, bytes] | None:
-        found = held.rows.get((ns, id_)) or self._found(held.hold.thread, ns, id_)
+        """Where a checkpoint is kept; None where it is not. Whoever writes to one has put it, or read it: then it is known."""
+        found = held.rows.get((ns, id_))
+        if found is None and not _comes_after(id_, held.tips.get(ns) or self._journal(held, ns).at):
+            found = self._found(held.hold.thread, ns, id_)
         if found is not None:
             held.rows[ns, id_] = found
         return found
-
-    def _reserved(self, held: Held, journal: Keeper, id_: str) -> tuple[int, bytes]:
-        """The place of a checkpoint that is yet to be written."""
-        place = held.rows[journal.ns, id_] = journal.new_id()
-        held.coming.add((journal.ns, id_))
-        held.writes.setdefault((journal.ns, id_), {})
-        return place
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def get(self, thread: str, ns: str, id_: str | None, serde: Serde) -> Told | None:
         """The checkpoint of this id, or the newest; None where there is none."""
+        held = self._hold(thread)
         place = None
         if id_ is not None:
-            with self._lock:
-                held = self._held.get(thread)
-            place = (held and held.rows.get((ns, id_))) or self._found(thread, ns, id_)
+            place = held.rows.get((ns, id_)) or self._found(thread, ns, id_)
             if place is None:
                 return None
         found = done(self.storage.load(thread, ns, place[1] if place else None))
+        if found.row is None:
+            return None
         if id_ is None:
-            self._look_around(thread, found)
-        return self._told(thread, ns, found, Reader(self.storage, thread), serde) if found.row else None
+            held = self._looked_around(thread, held, found)
+        told = self._told(thread, ns, found, Reader(self.storage, thread), serde)
+        held.rows[ns, told.id] = found.row.seq, found.row.id
+        _shorten(held.rows, ROWS)
+        return told
 
-    def _look_around(self, thread: str, found: Found) -> None:
+    def _looked_around(self, thread: str, held: Held, found: Found) -> Held:
         """Perhaps a run begins: where another process has had the thread meanwhile, it is taken anew."""
+        stands = held.hold.claimed or held.journals
+        if not held.lost and not (stands and held.hold.epoch != found.epoch):
+            return held
+        anew = self._anew(thread)
+        anew.overtaken = held.tips
         with self._lock:
-            held = self._held.get(thread)
-            if held is not None and (held.lost or held.hold.epoch != found.epoch):
-                self._held[thread] = self._anew(thread)
-                self._held[thread].overtaken = held.tips
+            self._held[thread] = anew
+        return anew
 
     def listed(
         self, places: Sequence[tuple[str, str]], before: str | None, filter: Mapping[str, Any], serde: Serde
@@ -322,6 +334,13 @@ def _about(found: Found) -> tuple[Any, str, str | None, Any, Any, dict[str, Any]
         return None
     version, id_, parent, ts, updated, more = cast("list[Any]", about)[:6]
     return version, _text(id_) or "", _text(parent), ts, updated, more
+
+
+def _comes_after(id_: str, newest: str | None) -> bool:
+    """Whether an id was made after another one; of ids that tell no time nobody knows."""
+    if newest is None:
+        return False
+    return type(_id(id_)) is bytes and type(_id(newest)) is bytes and id_ > newest
 
 
 def _id_of(saved: Saved | None) -> str | None:

@@ -119,7 +119,7 @@ class Verbs:
         self.linear.forget([str(target_thread_id)])
         self.saver.copy_thread(source_thread_id, target_thread_id)
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    def prune(self, thread_ids: Sequence[str], *, strategy: Any = "keep_latest") -> None:
         self.linear.forget([str(thread) for thread in thread_ids])
         self.saver.prune(thread_ids, strategy=strategy)
 
@@ -151,7 +151,7 @@ class Verbs:
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
 
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: Any = "keep_latest") -> None:
         await asyncio.to_thread(functools.partial(self.prune, thread_ids, strategy=strategy))
 
 
