@@ -16,13 +16,15 @@ from clew.interop.langgraph import as_langgraph_saver
 from clew.interop.langgraph.values import Foreign, long, long_time, next_version, restored, short, short_time, storable
 
 BASE = ["put", "put_writes", "get_tuple", "list", "delete_thread"]
-BACKENDS = ["memory", "sqlite"]
+PLACES = {"memory": None, "sqlite": None, "postgres": "postgres_url", "redis": "redis_url"}
+"""By the savers' names the fixtures that say where they keep threads; None where a file will do."""
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=PLACES)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     """A saver's name and where it keeps threads, as scripts of tests/langgraph_side are told."""
-    return [request.param, str(tmp_path / "threads.db")]
+    place = PLACES[request.param]
+    return [request.param, request.getfixturevalue(place) if place else str(tmp_path / "threads.db")]
 
 
 def test_langgraphs_own_kit_finds_nothing(langgraph_env: Path, backend: list[str]) -> None:

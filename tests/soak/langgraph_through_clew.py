@@ -16,7 +16,7 @@ from typing import Any
 from support.langgraph_env import SIDE, made
 from support.postgres_server import PostgresServer
 
-SAVERS = ("sqlite", "theirs-sqlite", "theirs-postgres")
+SAVERS = ("sqlite", "theirs-sqlite", "postgres", "theirs-postgres")
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.classic import EXCLUDED_METADATA_KEYS as EXCLUDED_METADATA_KEYS
 from clew.checkpoint.classic import WRITES_IDX_MAP as WRITES_IDX_MAP
 from clew.checkpoint.classic import BaseCheckpointSaver as BaseCheckpointSaver
@@ -23,6 +22,7 @@ from clew.checkpoint.classic import get_checkpoint_id as get_checkpoint_id
 from clew.checkpoint.classic import get_checkpoint_metadata as get_checkpoint_metadata
 from clew.checkpoint.classic import get_serializable_checkpoint_metadata as get_serializable_checkpoint_metadata
 from clew.checkpoint.classic import writes_sort_key as writes_sort_key
+from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.reads import Reads

@@ -6,9 +6,10 @@ from typing import Any, Final, Protocol, cast
 import ormsgpack
 
 from clew.checkpoint.codec import encode
+from clew.checkpoint.entries import Base, Entry
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import NOTE, Journal
-from clew.checkpoint.ledger import Entry, Ledger
+from clew.checkpoint.ledger import Ledger
 from clew.checkpoint.manifest import over
 from clew.checkpoint.storage import Batch, Found, Kept, Storage
 from clew.constants import START
@@ -71,7 +72,7 @@ class WholeJournal(Journal):
         super()._stand(found)
         cast(WholeHold, self.hold).seen(found.seq)
 
-    def _delta(self, checkpoint: Checkpoint) -> tuple[dict[str, Entry], int | None]:
+    def _said(self, checkpoint: Checkpoint) -> tuple[dict[str, Entry], Base | None]:
         self._entries = {}
         for key, value in checkpoint.values.items():
             try:

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple, cast
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.hold import Hold
-from clew.checkpoint.manifest import SOURCES, Reader, read_body, unpacked
+from clew.checkpoint.manifest import SOURCES, read_body, unpacked
+from clew.checkpoint.reader import Reader
 from clew.checkpoint.records import BATCH
 from clew.checkpoint.storage import Found, Waiting, at_once, conflict, done
 from clew.constants import START
@@ -195,7 +196,7 @@ class Linear:
         return heapq.merge(*several, key=lambda told: told.id, reverse=True)
 
     def _of(self, thread: str, ns: str, before: str | None, filter: Mapping[str, Any], serde: Serde) -> Iterator[Told]:
-        reader, seen = Reader(self.storage, thread), set[str]()
+        items, seen = dict[int, bytes](), set[str]()
         for found in self._rows(thread, ns):
             about = _about(found)
             if about is None or about[1] in seen or (before is not None and about[1] >= before):
@@ -203,7 +204,7 @@ class Linear:
             seen.add(about[1])
             metadata = _read_metadata(found, serde)
             if all(key in metadata and metadata[key] == value for key, value in filter.items()):
-                yield self._told(thread, ns, found, reader, serde)
+                yield self._told(thread, ns, found, Reader(self.storage, thread, items=items), serde)
 
     def _rows(self, thread: str, ns: str) -> Iterator[Found]:
         before = None
@@ -237,9 +238,9 @@ class Linear:
             raise LookupError(
                 f"Thread {thread!r} is one of Clew's own, which LangGraph cannot read: give it another `thread_id`."
             )
-        entries = {**(read_body(found.base.body).entries if found.base else {}), **body.entries}
-        done(reader.fetch(list(entries.values())))
-        values = {key: done(reader.value(entry))[0] for key, entry in entries.items()}
+        body.on(read_body(found.base.body).on(None) if found.base else None)
+        done(reader.fetch(list(body.entries.values())))
+        values = {key: done(reader.value(entry))[0] for key, entry in body.entries.items()}
         for fields in body.frontier:
             values[INPUT] = dict(done(reader.task(fields)).arg)
         version, id_, parent, ts, updated, more = about
