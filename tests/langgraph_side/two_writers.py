@@ -43,23 +43,26 @@ def main() -> None:
     durability, look = sys.argv[1], sys.argv[2] == "looked-at"
     with opened(*sys.argv[3:]) as one, opened(*sys.argv[3:]) as other:
         late = graph(other, lambda: None)
-        told: list[Any] = []
+        done: list[Any] = []
+        told: list[str] = []
 
         def overtake() -> None:
-            told.append(late.invoke({"log": ["late"]}, config)["log"])
+            try:
+                done.append(late.invoke({"log": ["late"]}, config)["log"])
+            except ThreadConflict as error:
+                told.append(str(error))
             if look:
                 early.get_state(config)  # somebody looks on, where the run that was overtaken is
 
         early = graph(one, lambda: in_a_thread(overtake))
         try:
-            early.invoke({"log": ["early"]}, config, durability=durability)
+            done.append(early.invoke({"log": ["early"]}, config, durability=durability)["log"])
         except ThreadConflict as error:
             told.append(str(error))
-        told.append(late.get_state(config).values["log"])
-        again = graph(one, lambda: None)
-        told.append(again.invoke({"log": ["again"]}, config)["log"])
-        told.append(late.invoke({"log": ["more"]}, config)["log"])
-    print(json.dumps(told))
+        then = [late.get_state(config).values["log"]]
+        then.append(graph(one, lambda: None).invoke({"log": ["again"]}, config)["log"])
+        then.append(late.invoke({"log": ["more"]}, config)["log"])
+    print(json.dumps([done, told, then]))
 
 
 main()
