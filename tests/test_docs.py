@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+from support.langgraph_env import run as run_theirs
 from support.pages import ROOT, blocks, run
 
 SERVERS = {"redis://localhost:6379": "redis_url"}
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/how-to/*.md")])
+THEIRS = [ROOT / "docs" / "how-to" / "use-clews-savers-in-langgraph.md"]  # their examples run LangGraph
+OURS = [page for page in PAGES if page not in THEIRS]
 
 
 def servers_of(page: Path) -> dict[str, str]:
@@ -15,7 +18,7 @@ def servers_of(page: Path) -> dict[str, str]:
     return {url: fixture for url, fixture in SERVERS.items() if url in page.read_text()}
 
 
-RUN = [pytest.param(page, id=page.name, marks=[pytest.mark.server] if servers_of(page) else []) for page in PAGES]
+RUN = [pytest.param(page, id=page.name, marks=[pytest.mark.server] if servers_of(page) else []) for page in OURS]
 
 
 @pytest.mark.parametrize("page", RUN)
@@ -25,8 +28,17 @@ def test_a_page_runs(
     monkeypatch.chdir(tmp_path)
     if "CLEW_POSTGRES_URL" in page.read_text():
         monkeypatch.setenv("CLEW_POSTGRES_URL", request.getfixturevalue("postgres_server").database())
+    if "REDIS_PORT" in page.read_text():
+        monkeypatch.setenv("REDIS_PORT", str(request.getfixturevalue("redis_server").port))
     assert list(blocks(page))
     run(page, {url: request.getfixturevalue(fixture) for url, fixture in servers_of(page).items()})
+
+
+@pytest.mark.parametrize("page", THEIRS, ids=lambda page: page.name)
+def test_a_page_about_langgraph_runs(page: Path, langgraph_env: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(blocks(page))
+    run_theirs(langgraph_env, "page.py", str(page))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -37,6 +37,7 @@
     │   └── UnkeptPause                      a task waits for an answer in a graph that keeps nothing
     ├── UnknownKeyWarning                    an update names a key that the state does not have
     ├── CacheWarning                         a cache cannot be used; the run goes on without it
+    ├── ClassicSaverWarning                  a saver of yours keeps whole checkpoints, and does not keep runs apart
     └── DroppedWorkWarning                   a new input dropped what tasks of an open superstep had done
 
 Control flow is no error: it is a `BaseException`, so that no `except Exception` of a node swallows it.
@@ -246,6 +247,10 @@ class UnknownKeyWarning(ClewWarning):
 
 class CacheWarning(ClewWarning):
     """A cache cannot be used; the run goes on as if nothing were cached."""
+
+
+class ClassicSaverWarning(ClewWarning):
+    """A saver with the classic interface keeps whole checkpoints, and does not keep two runs on one thread apart."""
 
 
 class DroppedWorkWarning(ClewWarning):

@@ -32,7 +32,7 @@ from clew.types import RUNNING, CachePolicy, FinalValue, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
-    from clew.checkpoint.base import Saver
+    from clew.checkpoint.base import BaseCheckpointSaver
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -209,7 +209,7 @@ class entrypoint:
 
     def __init__(
         self,
-        checkpointer: Saver | bool | None = None,
+        checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
         store: Any = None,
         cache: BaseCache[Any] | None = None,
         context_schema: Any = None,

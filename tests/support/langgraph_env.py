@@ -31,6 +31,7 @@ PACKAGES: Final = (
     "langchain-core>=1.0",
     "psycopg[binary,pool]>=3.2",
     "aiosqlite>=0.20",
+    "redis>=5.2",
     "numpy>=2.0",
 )
 

@@ -8,9 +8,24 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from clew.checkpoint.classic import EXCLUDED_METADATA_KEYS as EXCLUDED_METADATA_KEYS
+from clew.checkpoint.classic import WRITES_IDX_MAP as WRITES_IDX_MAP
+from clew.checkpoint.classic import BaseCheckpointSaver as BaseCheckpointSaver
+from clew.checkpoint.classic import ChannelVersions as ChannelVersions
+from clew.checkpoint.classic import Checkpoint as Checkpoint
+from clew.checkpoint.classic import CheckpointMetadata as CheckpointMetadata
+from clew.checkpoint.classic import CheckpointTuple as CheckpointTuple
+from clew.checkpoint.classic import PendingWrite as PendingWrite
+from clew.checkpoint.classic import copy_checkpoint as copy_checkpoint
+from clew.checkpoint.classic import empty_checkpoint as empty_checkpoint
+from clew.checkpoint.classic import get_checkpoint_id as get_checkpoint_id
+from clew.checkpoint.classic import get_checkpoint_metadata as get_checkpoint_metadata
+from clew.checkpoint.classic import get_serializable_checkpoint_metadata as get_serializable_checkpoint_metadata
+from clew.checkpoint.classic import writes_sort_key as writes_sort_key
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
+from clew.checkpoint.reads import Reads
 from clew.checkpoint.records import Record, listed
 from clew.checkpoint.rotation import reseal
 from clew.checkpoint.sealed import SealedStorage
@@ -22,15 +37,18 @@ LEASE: Final = 30.0
 
 
 class Waiter(Protocol):
-    """What a saver needs of a host: how to wait for a blocking call, and how to have one made beside the run."""
+    """What a saver needs of a host: how to wait for a blocking call, how to have one made beside the run, and which face it is
+    of."""
 
     @property
     def blocking(self) -> Waits: ...
     @property
     def aside(self) -> Callable[[Callable[[], None]], None]: ...
+    @property
+    def driven(self) -> bool: ...
 
 
-class Saver:
+class Saver(Reads):
     """Keeps threads. One object serves both faces, any number of graphs, and may be used from many threads.
 
     It keeps the newest state of the threads used last, so that the next turn need not read it again; that is only used while

@@ -303,6 +303,16 @@ async def at_once(fn: Callable[..., T], /, *args: Any) -> T:
     return fn(*args)
 
 
+def done(awaited: Awaitable[T]) -> T:
+    """What comes of something that waits for nothing but `at_once`, and so never suspends."""
+    steps = awaited.__await__()
+    try:
+        next(steps)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError(f"{awaited!r} has suspended")
+
+
 def conflict(thread: str) -> ThreadConflict:
     return ThreadConflict(
         f"Thread {thread!r} was moved on by another run while this one was at work; nothing of this superstep was kept. "

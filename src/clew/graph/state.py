@@ -29,7 +29,7 @@ from clew.types import CachePolicy, Join, Migration, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
-    from clew.checkpoint.base import Saver
+    from clew.checkpoint.base import BaseCheckpointSaver, Saver
 
 Retries = RetryPolicy | Sequence[RetryPolicy]
 
@@ -283,7 +283,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
 
     def compile(
         self,
-        checkpointer: "Saver | bool | None" = None,
+        checkpointer: "BaseCheckpointSaver[Any] | bool | None" = None,
         *,
         cache: "BaseCache[Any] | None" = None,
         store: Any = None,
@@ -309,6 +309,10 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         Raises:
             GraphError: the drawing is not one of a graph; says what to mend.
             TypeError: the checkpointer is none.
+
+        Warns:
+            ClassicSaverWarning: the checkpointer is a `BaseCheckpointSaver` of your own, which keeps whole checkpoints; once
+                for each class.
         """
         self.validate()
         for names in (interrupt_before or (), interrupt_after or ()):
@@ -341,11 +345,17 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     def _keep_with(self, checkpointer: Any) -> "Saver":
         from clew.checkpoint.base import Saver  # late: a graph that keeps nothing need not import what keeps
 
-        if not isinstance(checkpointer, Saver):
+        if isinstance(checkpointer, Saver):
+            return checkpointer
+        from clew.checkpoint.foreign import adapted  # late: hardly anybody has one
+
+        saver = adapted(checkpointer)
+        if saver is None:
             raise TypeError(
-                f"Invalid checkpointer {checkpointer!r}: expected a saver such as InMemorySaver() or SqliteSaver('chat.db')."
+                f"Invalid checkpointer {checkpointer!r}: expected a saver such as InMemorySaver() or SqliteSaver('chat.db'), "
+                "or one of your own with `get_tuple`, `list`, `put` and `put_writes`."
             )
-        return checkpointer
+        return saver
 
 
 def _retries(given: Retries | None) -> tuple[RetryPolicy, ...]:

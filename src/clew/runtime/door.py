@@ -32,7 +32,7 @@ def opened(saver: "Saver", scope: Scope, thread: str) -> Journal:
         journal.leasing = True
         journal.aside = scope.durability == "async"
     else:
-        journal = task.ended.pop(scope.place, None) or Journal(saver.on(scope.host), around.hold, scope.place)
+        journal = task.ended.pop(scope.place, None) or type(around)(saver.on(scope.host), around.hold, scope.place)
         journal.storage, journal.around = saver.on(scope.host), around
     journal.late = scope.durability == "exit"
     if journal.hold.live.setdefault(journal.ns, journal) is not journal:

@@ -56,7 +56,7 @@ async def copied(journal: Journal, target: Target, metadata: Mapping[str, Any] |
         named = journal.new_id()
         copies.append((old_ns, old_id, ns, chain, named))
     for old_ns, old_id, ns, chain, named in reversed(copies):
-        inside = Journal(journal.storage, journal.hold, old_ns)
+        inside = type(journal)(journal.storage, journal.hold, old_ns)
         saved = await inside.open(old_id)
         assert saved is not None
         await inside.move(ns, chain)
