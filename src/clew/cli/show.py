@@ -53,11 +53,11 @@ def typed() -> Iterator[str]:
             yield text
 
 
-def threads(rows: Sequence[ThreadRow], db: Path) -> None:
+def threads(rows: Sequence[ThreadRow], db: str) -> None:
     if not rows:
-        OUT.print(f"{escape(str(db))} holds no threads yet.")
+        OUT.print(f"{escape(db)} holds no threads yet.")
         return
-    table = Table("thread", "checkpoints", "size", "last moved", title=f"Threads in {escape(str(db))}", title_justify="left")
+    table = Table("thread", "checkpoints", "size", "last moved", title=f"Threads in {escape(db)}", title_justify="left")
     for column in table.columns[1:3]:
         column.justify = "right"
     for row in rows:
