@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
+from clew.checkpoint.pruning import Duration, Keep, Pruned, Rule, all_of, prune_thread
 from clew.checkpoint.records import Record, listed
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
 
+T = TypeVar("T")
 HOT: Final = 32
 LEASE: Final = 30.0
 
@@ -90,18 +93,74 @@ class Saver:
 
     async def adelete_thread(self, thread_id: str) -> None:
         """`delete_thread`, awaited."""
-        import asyncio  # late: it is most of what importing Clew would cost
+        await _aside(self.delete_thread, thread_id)
 
-        await asyncio.to_thread(self.delete_thread, thread_id)
+    def prune(
+        self,
+        thread_ids: Sequence[str] | None = None,
+        *,
+        strategy: Literal["keep_latest", "delete"] | None = None,
+        keep_last: int | None = None,
+        older_than: Duration | None = None,
+        keep: Keep | None = None,
+    ) -> Pruned:
+        """Deletes old checkpoints, and what only they held. A thread that is being run is left for the next time; runs that
+        begin meanwhile wait, a moment each.
+
+        Whatever is asked for, a thread keeps its head, the ends of branches where something is still to run or waits for an
+        answer, checkpoints whose metadata have a `"name"`, and what those need: the graphs that ran within them, and memories.
+        What is kept reads, resumes and forks as before; only a parent that is gone is None.
+
+        Args:
+            thread_ids: which threads; by default all of them.
+            keep_last: a thread's newest so many stay. older_than: only older ones go: a timedelta, seconds, or text such as
+                "30d" or "12h". Where both are given, what goes is older, and not among the newest.
+            keep: ids or configs of checkpoints that stay, or a function of a checkpoint's metadata that says whether it does.
+            strategy: `"keep_latest"` leaves the newest checkpoint of each namespace, `"delete"` nothing at all. It is
+                "keep_latest" where threads are named and nothing is said.
+
+        Raises:
+            ValueError: nothing says what goes, or an argument that cannot be meant.
+        """
+        names = None if thread_ids is None else [str(thread) for thread in thread_ids]
+        if strategy is None and keep_last is None and older_than is None:
+            if names is None or keep is not None:
+                raise ValueError('Nothing says what goes: pass keep_last=20, older_than="30d", or strategy="keep_latest".')
+            strategy = "keep_latest"
+        if strategy not in (None, "keep_latest", "delete"):
+            raise ValueError(f'There is no strategy {strategy!r}: expected "keep_latest" or "delete".')
+        if strategy is not None and (keep_last is not None or older_than is not None):
+            raise ValueError(f"strategy={strategy!r} says already what goes: leave it out, or keep_last and older_than.")
+        if strategy == "delete":
+            return self._deleted(names)
+        rule = Rule(latest=strategy is not None, keep_last=keep_last, older_than=older_than, keep=keep)
+        now = time.time()
+        done = Pruned()
+        for thread in [row.thread for row in self.threads()] if names is None else names:
+            done += prune_thread(
+                self.storage, thread, lambda family: rule.roots(family, now), self.lease, thorough=names is not None
+            )
+        return done
+
+    def _deleted(self, names: list[str] | None) -> Pruned:
+        if names is None:
+            raise ValueError('strategy="delete" deletes whole threads: name them, as in prune(["1", "2"], strategy="delete").')
+        done = Pruned()
+        for thread in names:
+            done += all_of(self.storage.weigh(thread))
+            self.delete_thread(thread)
+        return done
+
+    async def aprune(self, thread_ids: Sequence[str] | None = None, **which: Any) -> Pruned:
+        """`prune`, awaited."""
+        return await _aside(self.prune, thread_ids, **which)
 
     def setup(self) -> None:
         """Makes ready what the backend needs. Done by itself on first use; calling it again does nothing."""
 
     async def asetup(self) -> None:
         """`setup`, awaited."""
-        import asyncio
-
-        await asyncio.to_thread(self.setup)
+        await _aside(self.setup)
 
     def close(self) -> None:
         """Closes connections and files. The saver cannot be used after."""
@@ -122,3 +181,10 @@ class Saver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+async def _aside(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Calls what blocks in a worker thread."""
+    import asyncio  # late: it is most of what importing Clew would cost
+
+    return await asyncio.to_thread(fn, *args, **kwargs)

@@ -146,6 +146,7 @@ FIELDS: Final[Sequence[tuple[str, Callable[[Any], bool]]]] = (
     ("metadata", lambda value: type(value) is bytes),
     ("children", _maps((bytes,))),
     ("begun", _are(_is_link)),
+    ("results", _are(_is_outcome)),
 )
 
 

@@ -44,6 +44,8 @@ FIRST: Final = object()  # an element that has not been decoded yet,
 AGAIN: Final = object()  # and one that must be again: it can be changed
 SENDS: Final = "\0sends"
 SOURCES: Final = ("input", "loop", "update", "fork")
+EMPTY: Final[list[Any]] = [-2, 0, {}, [], [], [], [], [], b"", {}, [], []]
+ENTRIES, RESULTS = 2, 11  # of a row's fields
 FAILED: Final = 1
 PAUSED: Final = 2
 ANSWER: Final = (str, object, bytes, bytes, int, dict)  # types of their fields
@@ -59,7 +61,11 @@ CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
 
 @dataclass(slots=True)
 class Body:
-    """A row's content, entries not yet opened."""
+    """A row's content, entries not yet opened.
+
+    Attributes:
+        outcomes: of the parent's tasks. results: of its own, where the checkpoint that had them is gone (`pruning`).
+    """
 
     step: int
     source: str
@@ -72,6 +78,7 @@ class Body:
     metadata: dict[str, Any]
     children: dict[str, bytes]
     begun: tuple[Link, ...]
+    results: list[Any]
 
     def checkpoint(self, values: Mapping[str, Any], frontier: tuple[Task, ...]) -> Checkpoint:
         """The checkpoint with these, which have been opened."""
@@ -102,16 +109,13 @@ def write_body(
         dict(checkpoint.children),
         [list(link) for link in begun],
     ]
-    while not fields[-1]:
-        fields.pop()
-    return ormsgpack.packb(fields)
+    return _packed(fields)
 
 
 def read_body(data: bytes) -> Body:
     """A row's content. Raises DamagedData where it has none."""
     fields = checked_body(unpacked(data))
-    empty: list[Any] = [-2, 0, {}, [], [], [], [], [], b"", {}, []]
-    whole: list[Any] = [*fields, *empty[len(fields) :]]
+    whole: list[Any] = [*fields, *EMPTY[len(fields) :]]
     source: int = whole[1]
     body = Body(whole[0], SOURCES[source], *whole[2:])
     body.metadata = _metadata(cast("bytes", body.metadata)) if body.metadata else {}
@@ -125,6 +129,24 @@ def _metadata(data: bytes) -> dict[str, Any]:
     if type(found) is not dict or not all(map(is_str, cast("dict[Any, Any]", found))):
         raise damaged(f"The metadata of a checkpoint read {shown(found)}")
     return cast("dict[str, Any]", found)
+
+
+def rewritten(data: bytes, base: bytes | None, following: bytes | None) -> bytes:
+    """A row's bytes without the row that its manifest adds to, and without the first one that grew from it: it names every key
+    itself, and has what its tasks came to."""
+    fields: list[Any] = unpacked(data)
+    fields += EMPTY[len(fields) :]
+    if base is not None:
+        fields[ENTRIES] = {**read_body(base).entries, **fields[ENTRIES]}
+    if following is not None and not fields[RESULTS]:
+        fields[RESULTS] = read_body(following).outcomes
+    return _packed(fields)
+
+
+def _packed(fields: list[Any]) -> bytes:
+    while not fields[-1]:
+        fields.pop()
+    return ormsgpack.packb(fields)
 
 
 def _short(name: str) -> str | None:

@@ -70,12 +70,14 @@ class Entrance:
                     await journal.claim()
                 return entered
             except ThreadConflict:
-                if on_busy == "reject":
+                from clew.runtime.door import only_mended
+
+                if on_busy == "reject" and not await only_mended(journal):
                     raise
                 journal.hold.lose()  # somebody was quicker: it is waited for
 
     async def _opened(self, journal: "Journal", on_busy: OnBusy) -> Saved | None:
-        from clew.runtime.door import free  # late: a graph that keeps nothing has no thread to take
+        from clew.runtime.door import free, mended  # late: a graph that keeps nothing has no thread to take
 
         asked = self._settings.checkpoint
         if self._settings.ns:
@@ -85,6 +87,8 @@ class Entrance:
             self._target = None if target.current else target
             asked = None if target.current else target.begun[0].checkpoint
         saved = await journal.open(asked)
+        if journal.hold.mended:
+            saved = await mended(journal, self._scope.host, asked)
         back = await free(journal, self._scope, on_busy)
         if back is not None:
             saved = await journal.open(back) if back else await journal.leave()
