@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self, TypeVar
+from typing import Any, BinaryIO, Final, Literal, Protocol, Self, TypeVar
 
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
+from clew.checkpoint.moving import arrive, frames_of, read, write
 from clew.checkpoint.pruning import Duration, Keep, Pruned, Rule, all_of, prune_thread
 from clew.checkpoint.records import Record, listed
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
@@ -154,6 +157,64 @@ class Saver:
     async def aprune(self, thread_ids: Sequence[str] | None = None, **which: Any) -> Pruned:
         """`prune`, awaited."""
         return await _aside(self.prune, thread_ids, **which)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copies a thread under another name, with its history, graphs within and open questions; ids stay what they are.
+
+        Raises:
+            ThreadNotFound: there is no such source. ThreadExists: there is such a target. ThreadConflict: the source was taken
+            by a run meanwhile.
+        """
+        arrive(self.storage, frames_of(self.storage, str(source_thread_id)), str(target_thread_id), self.lease)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """`copy_thread`, awaited."""
+        await _aside(self.copy_thread, source_thread_id, target_thread_id)
+
+    def export_thread(self, thread_id: str, file: str | os.PathLike[str] | BinaryIO) -> None:
+        """Writes a thread with its whole history to a file, which any saver can `import_thread`.
+
+        The values stand in it as they are, encrypted or not where they were. A file named by its path is only there once it
+        is whole.
+
+        Raises:
+            ThreadNotFound: there is none. ThreadConflict: it was taken by a run meanwhile; what was written is no whole file.
+        """
+        frames = frames_of(self.storage, str(thread_id))
+        if not isinstance(file, str | os.PathLike):
+            write(frames, file)
+            return
+        part = f"{os.fspath(file)}.part"
+        try:
+            with open(part, "wb") as made:
+                write(frames, made)
+            os.replace(part, file)
+        finally:
+            with suppress(FileNotFoundError):
+                os.remove(part)
+
+    async def aexport_thread(self, thread_id: str, file: str | os.PathLike[str] | BinaryIO) -> None:
+        """`export_thread`, awaited."""
+        await _aside(self.export_thread, thread_id, file)
+
+    def import_thread(self, file: str | os.PathLike[str] | BinaryIO, thread: str | None = None) -> str:
+        """Makes a thread of a file that `export_thread` wrote, whole or not at all; nothing of it is seen before the file's
+        digest was checked. Ids stay what they are, so that configs which name checkpoints lead there as before.
+
+        Args:
+            thread: the name that it is to have; default: the one it had. Returns the name.
+
+        Raises:
+            ThreadExists: there is one of this name. DatabaseError: the file is none of Clew's, or not whole.
+        """
+        if isinstance(file, str | os.PathLike):
+            with open(file, "rb") as opened:
+                return self.import_thread(opened, thread)
+        return arrive(self.storage, read(file), thread, self.lease)
+
+    async def aimport_thread(self, file: str | os.PathLike[str] | BinaryIO, thread: str | None = None) -> str:
+        """`import_thread`, awaited."""
+        return await _aside(self.import_thread, file, thread)
 
     def setup(self) -> None:
         """Makes ready what the backend needs. Done by itself on first use; calling it again does nothing."""

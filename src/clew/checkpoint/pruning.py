@@ -132,11 +132,16 @@ def prune_thread(
     return Pruned(busy=int(hold.epoch > 0))
 
 
+def mending() -> bytes:
+    """An id for a lease that runs wait for."""
+    return MENDING + os.urandom(4)
+
+
 @contextmanager
 def taken(hold: Hold) -> Generator[int | None]:
     """Takes a thread, of which `hold` knows how it stands, from runs, which wait until it is given back. Yields the epoch to
     write under; None where a run has it, or where there is no thread."""
-    hold.run = MENDING + os.urandom(4)
+    hold.run = mending()
     batch = Batch(hold.thread, "", 0, None, hold.epoch)
     hold.dress(batch, leasing=True, release=False)
     try:
