@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support.faces import Face
+from support.reading import THREAD, tell
 from support.sample_graphs import SAMPLES
 from support.tales import Config, line, waiting_within
 
@@ -14,18 +15,8 @@ from clew.checkpoint.memory import InMemorySaver, MemoryStorage
 from clew.checkpoint.moving import digest_of, frames_of
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.errors import DatabaseError, ThreadConflict, ThreadExists, ThreadNotFound
-from clew.graph.compiled import CompiledStateGraph
 from clew.testing.crash import Crash, CrashingStorage
 from clew.types import Command
-
-THREAD: Config = {"configurable": {"thread_id": "1"}}
-
-
-def tell(graph: CompiledStateGraph, given: Any, thread: Config = THREAD) -> Any:
-    ended = graph.invoke(given, thread)
-    while asked := graph.get_state(thread).interrupts:
-        ended = graph.invoke(Command(resume={one.id: "yes" for one in asked}), thread)
-    return ended
 
 
 def stored(saver: Saver, thread: str = "1") -> Any:

@@ -1,6 +1,5 @@
 """Pruning: what is kept reads, resumes and forks as before; what nothing names is gone."""
 
-import copy
 import warnings
 from typing import Any
 
@@ -8,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.faces import Face
+from support.reading import THREAD, copied, history, swept, tell, told, within, words
 from support.sample_graphs import SAMPLES
-from support.tales import Config, asks, line, waiting_within
+from support.tales import asks, line, waiting_within
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.hold import Hold
-from clew.checkpoint.living import Named
 from clew.checkpoint.memory import MemoryStorage
 from clew.checkpoint.pruning import Pruned, taken
 from clew.checkpoint.storage import Found, Pruning, Storage
@@ -22,47 +21,6 @@ from clew.graph.compiled import CompiledStateGraph
 from clew.ids import new_checkpoint_id
 from clew.testing.crash import Crash, CrashingStorage
 from clew.types import Command, StateSnapshot
-
-THREAD: Config = {"configurable": {"thread_id": "1"}}
-
-
-def told(snapshot: StateSnapshot) -> Any:
-    """All that a checkpoint reads as, but for its parent, which may be gone; with the graphs within."""
-    tasks = [
-        (
-            task.id,
-            task.name,
-            repr(task.error),
-            task.interrupts,
-            task.result,
-            isinstance(task.state, StateSnapshot) and told(task.state),
-        )
-        for task in snapshot.tasks
-    ]
-    return snapshot.config, copy.copy(snapshot.values), snapshot.next, snapshot.metadata, tasks, snapshot.interrupts
-
-
-def within(graph: CompiledStateGraph, config: Config) -> Any:
-    return told(graph.get_state(config, subgraphs=True))
-
-
-def history(graph: CompiledStateGraph, thread: Config = THREAD) -> list[Any]:
-    """Newest first; each as it is listed, and as it is read on its own."""
-    return [(told(one), within(graph, one.config)) for one in graph.get_state_history(thread)]
-
-
-def swept(storage: Storage, thread: str = "1") -> None:
-    """Nothing is stored that no checkpoint names, and all that is named is stored."""
-    stored = [(log, number) for log, number, _ in storage.walk(thread, (-1, 0), 100_000)]
-    named = Named(storage, thread).logs
-    assert stored == [(log, at) for log, numbers in sorted(named.items()) for at, is_named in enumerate(numbers) if is_named]
-
-
-def words(face: Face, saver: Saver, count: int) -> CompiledStateGraph:
-    graph = line("a", "b", checkpointer=saver)
-    for number in range(count):
-        face.invoke(graph, {"log": [f"{number}" * 100]}, THREAD)
-    return graph
 
 
 def test_the_newest_stay_and_read_as_before(face: Face, saver: Saver) -> None:
@@ -134,18 +92,6 @@ def test_whatever_ran_before_is_gone_and_the_rest_reads_as_before(name: str, sav
     assert saver.prune(strategy="keep_latest").checkpoints > 0
     tell(other, inputs[-1])
     swept(saver.storage)
-
-
-def tell(graph: CompiledStateGraph, given: Any) -> None:
-    graph.invoke(given, THREAD)
-    while asked := graph.get_state(THREAD).interrupts:
-        graph.invoke(Command(resume={one.id: "yes" for one in asked}), THREAD)
-
-
-def copied(storage: MemoryStorage) -> MemoryStorage:
-    made = MemoryStorage()
-    made._threads = copy.deepcopy(storage._threads)  # pyright: ignore[reportPrivateUsage]
-    return made
 
 
 @pytest.mark.parametrize("name", SAMPLES)

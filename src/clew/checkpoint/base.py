@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, Literal, Protocol, Self, TypeVar
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.moving import arrive, frames_of, read, write
-from clew.checkpoint.pruning import Duration, Keep, Pruned, Rule, all_of, prune_thread
+from clew.checkpoint.pruning import Duration, Keep, Pruned, Rule, all_of, delete_runs, prune_thread
 from clew.checkpoint.records import Record, listed
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
 
@@ -157,6 +157,19 @@ class Saver:
     async def aprune(self, thread_ids: Sequence[str] | None = None, **which: Any) -> Pruned:
         """`prune`, awaited."""
         return await _aside(self.prune, thread_ids, **which)
+
+    def delete_for_runs(self, run_ids: Sequence[Any]) -> Pruned:
+        """Deletes the checkpoints that these runs made, in whatever thread: those whose config had this `run_id`, at its top or
+        in its metadata. A thread goes back to the newest checkpoint that is left, as a fork of it; where none is, it goes.
+        """
+        runs, done = frozenset(map(str, run_ids)), Pruned()
+        for row in self.threads():
+            done += delete_runs(self.storage, row.thread, runs, self.lease)
+        return done
+
+    async def adelete_for_runs(self, run_ids: Sequence[Any]) -> Pruned:
+        """`delete_for_runs`, awaited."""
+        return await _aside(self.delete_for_runs, run_ids)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copies a thread under another name, with its history, graphs within and open questions; ids stay what they are.

@@ -28,17 +28,19 @@ class Hold:
         known: places of items that are stored, by their digests, over all namespaces. live: namespaces in use right now.
         flight: the write that is on its way, None where none is. waits: the run stands in the thread's queue.
         seq: the highest that a checkpoint had when the thread was found.
+        fresh: the run has not committed a checkpoint yet.
         left: the epoch that the thread was last seen with: while it is the same, nobody else has written anything.
     """
 
-    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "flight", "known", "lease", "leased", "left", "live", "run",
-                 "seconds", "seq", "stop", "storage", "thread", "waits")  # fmt: skip
+    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "flight", "fresh", "known", "lease", "leased", "left", "live",
+                 "run", "seconds", "seq", "stop", "storage", "thread", "waits")  # fmt: skip
 
     def __init__(self, storage: Storage, thread: str, seconds: float = 30.0) -> None:
         self.storage = storage
         self.thread = thread
         self.seconds = seconds
         self.run, self.waits, self.left = NONE, False, 0
+        self.fresh = False
         self.known: dict[bytes, int] = {}
         self.live: dict[str, object] = {}
         self.stand(Found())

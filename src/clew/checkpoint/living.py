@@ -78,6 +78,13 @@ class Family:
         found |= {seq for ns, seq in self.heads.items() if ns == ""}
         return found | ({max(self.members)} if self.members else set[int]())  # by which storages list a thread
 
+    def run_of(self, seq: int) -> str | None:
+        """The id of the run that made a checkpoint, as the first of them says; None where none was given."""
+        member = self.members.get(seq)
+        while member is not None and "run_id" not in member.metadata and member.metadata["source"] == "loop":
+            member = None if member.parent is None else self.members.get(member.parent)
+        return None if member is None else member.metadata.get("run_id")
+
     def closed(self, roots: Iterable[int]) -> set[int]:
         """These with all that they need: what ran within them, the memories that they name, and the head of each namespace of
         which something is kept."""

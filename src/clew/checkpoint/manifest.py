@@ -45,7 +45,7 @@ AGAIN: Final = object()  # and one that must be again: it can be changed
 SENDS: Final = "\0sends"
 SOURCES: Final = ("input", "loop", "update", "fork")
 EMPTY: Final[list[Any]] = [-2, 0, {}, [], [], [], [], [], b"", {}, [], []]
-ENTRIES, RESULTS = 2, 11  # of a row's fields
+SOURCE, ENTRIES, OUTCOMES, RESULTS = 1, 2, 7, 11  # of a row's fields
 FAILED: Final = 1
 PAUSED: Final = 2
 ANSWER: Final = (str, object, bytes, bytes, int, dict)  # types of their fields
@@ -140,6 +140,14 @@ def rewritten(data: bytes, base: bytes | None, following: bytes | None) -> bytes
         fields[ENTRIES] = {**read_body(base).entries, **fields[ENTRIES]}
     if following is not None and not fields[RESULTS]:
         fields[RESULTS] = read_body(following).outcomes
+    return _packed(fields)
+
+
+def forked(data: bytes) -> bytes:
+    """A row's bytes as those of a fork: the same state and tasks, of which nothing is on record."""
+    fields: list[Any] = unpacked(data)
+    fields += EMPTY[len(fields) :]
+    fields[SOURCE], fields[OUTCOMES], fields[RESULTS] = SOURCES.index("fork"), [], []
     return _packed(fields)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from itertools import islice
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import ormsgpack
 
@@ -149,7 +149,7 @@ def arrive(storage: Storage, frames: Iterable[Frame], thread: str | None, lease:
     """
     frames = iter(frames)
     try:
-        kind, format_, name, listed = next(frames, ())
+        kind, format_, name, listed = next(frames, cast("Frame", []))
         if kind != SPACES or format_ != FORMAT:
             raise DatabaseError(f"The thread has the format {format_!r}, and this Clew knows {FORMAT}: upgrade it.")
         spaces = {number: (str(ns), bytes(logs)) for ns, number, _, logs in listed}

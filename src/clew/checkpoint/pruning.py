@@ -15,10 +15,10 @@ from typing import Any, Final, Self, TypeAlias, cast
 
 from clew.checkpoint.hold import MENDING, Hold
 from clew.checkpoint.living import Family, Named, chunked, ends_of, family_of
-from clew.checkpoint.manifest import read_body, rewritten
+from clew.checkpoint.manifest import forked, read_body, rewritten
 from clew.checkpoint.storage import Batch, Pruning, Row, Storage, Weight
 from clew.errors import ThreadConflict
-from clew.ids import created_ms, id_bytes
+from clew.ids import created_ms, id_bytes, new_checkpoint_id, stamped
 
 ROWS: Final = 200  # that go at once
 ITEMS: Final = 10_000  # likewise
@@ -130,6 +130,43 @@ def prune_thread(
             with suppress(ThreadConflict):  # it was overtaken: what is gone by now need not go again
                 return _pruned(storage, thread, epoch, roots)
     return Pruned(busy=int(hold.epoch > 0))
+
+
+def delete_runs(storage: Storage, thread: str, runs: frozenset[str], lease: float) -> Pruned:
+    """Deletes the checkpoints of a thread that these runs made; all of it where there are no others. A thread whose head goes
+    goes back to the newest of those that stay, as a fork of it."""
+
+    def roots(family: Family) -> set[int]:
+        own = [seq for seq, member in family.members.items() if member.ns == "" or not member.begun]
+        return {seq for seq in own if family.run_of(seq) not in runs}
+
+    hold = Hold(storage, thread, lease)
+    hold.stand(storage.load(thread, "", None))
+    family = family_of(storage, thread)
+    if all(family.run_of(seq) not in runs for seq in family.members):
+        return Pruned()
+    with taken(hold) as epoch:
+        if epoch is not None:
+            with suppress(ThreadConflict):
+                family = family_of(storage, thread)
+                stay = [seq for seq in family.outermost if seq in roots(family)]
+                if not stay:
+                    gone = all_of(storage.weigh(thread))
+                    storage.drop(thread)
+                    return gone
+                if (head := family.heads.get("")) is not None and head not in stay:
+                    _go_back(storage, thread, hold, head, family.members[stay[0]].id)
+                return _pruned(storage, thread, epoch, roots)
+    return Pruned(busy=int(hold.epoch > 0))
+
+
+def _go_back(storage: Storage, thread: str, hold: Hold, head: int, to: bytes) -> None:
+    found = storage.load(thread, "", to)
+    assert found.row is not None
+    assert found.number is not None
+    seq = hold.next_seq()
+    row = Row(seq, stamped(new_checkpoint_id(), seq), found.row.seq, found.row.base, forked(found.row.body))
+    storage.commit(Batch(thread, "", found.number, head, hold.epoch, logs=found.logs, row=row))
 
 
 def mending() -> bytes:

@@ -70,6 +70,20 @@ def progress(rows: Sequence[T], what: str) -> Iterator[T]:
     return iter(track(rows, what, console=ERRORS, transient=True, disable=len(rows) < 50))
 
 
+def said(text: str) -> None:
+    OUT.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def copied(found: Sequence[tuple[str, str]], target: str) -> None:
+    """How copying threads went: those that did not are named."""
+    counts = Counter(verdict for _, verdict in found)
+    for name, verdict in found:
+        if verdict not in ("copied", "there already"):
+            OUT.print(f"[red]✗[/] [bold]{escape(name)}[/] {escape(verdict)}", highlight=False, soft_wrap=True)
+    done, there = counts["copied"], counts["there already"]
+    said(f"{done} thread{'' if done == 1 else 's'} copied to {target}" + (f", {there} there already." if there else "."))
+
+
 def checked(found: Sequence[tuple[str, Sequence[Finding]]], target: str, *, as_json: bool) -> None:
     if as_json:
         OUT.print_json(data={thread: [finding._asdict() for finding in findings] for thread, findings in found if findings})

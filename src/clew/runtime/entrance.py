@@ -79,7 +79,7 @@ class Entrance:
     async def _opened(self, journal: "Journal", on_busy: OnBusy) -> Saved | None:
         from clew.runtime.door import free, mended  # late: a graph that keeps nothing has no thread to take
 
-        asked = self._settings.checkpoint
+        asked, journal.hold.fresh = self._settings.checkpoint, True
         if self._settings.ns:
             from clew.runtime.travel import target_of
 
@@ -213,8 +213,11 @@ async def committed(
     answers: Answers | None = None,
 ) -> Saved:
     """Commits a checkpoint of a run; see `Journal.commit`. Raises ThreadConflict, UnstorableValue."""
-    stored = stored_checkpoint(program.plan, checkpoint)
-    return await journal.commit(stored, program.keeps, settings.metadata, last=last, aside=aside, named=named, answers=answers)
+    stored, metadata, run = stored_checkpoint(program.plan, checkpoint), settings.metadata, settings.given.get("run_id")
+    if run is not None and journal.hold.fresh and not journal.begun:  # which run a checkpoint is of, the first of each says
+        metadata = {**(metadata or {}), "run_id": str(run)}
+        journal.hold.fresh = journal.late
+    return await journal.commit(stored, program.keeps, metadata, last=last, aside=aside, named=named, answers=answers)
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None], answers: Answers) -> Answers:
