@@ -70,3 +70,18 @@ def test_a_database_is_copied_and_copied_on(folder: Path) -> None:
     ]
     assert values(folder / "new.db", "1") == values(folder / "clew.db", "1")
     assert clew("copy", "--from", "nope.db", "--to", "new.db", cwd=folder)[0] == 1
+
+
+@pytest.mark.slow
+def test_what_threads_cost_and_pruning_them(folder: Path) -> None:
+    shown = clew("stats", cwd=folder)[1].decode()
+    assert "3 threads hold" in shown
+    assert "log" in clew("stats", "1", cwd=folder)[1].decode()
+    assert clew("stats", "9", cwd=folder)[0] == 1
+    assert "Nothing says what goes" in clew("prune", cwd=folder)[2]
+    assert "older_than is 'soon'" in clew("prune", "--older-than", "soon", cwd=folder)[2]
+    code, printed, said = clew("prune", "1", "2", "--keep-last", "2", cwd=folder)
+    assert (code, said) == (0, "")
+    assert printed.decode().startswith("20 checkpoints of 2 threads deleted, with ")
+    code, printed, _ = clew("reclaim", cwd=folder)
+    assert (code, printed.decode().startswith("The database took ")) == (0, True)

@@ -16,6 +16,8 @@ from clew.checkpoint.journal import Journal
 from clew.checkpoint.moving import arrive, frames_of, read, write
 from clew.checkpoint.pruning import Duration, Keep, Pruned, Rule, all_of, delete_runs, prune_thread
 from clew.checkpoint.records import Record, listed
+from clew.checkpoint.retention import SWEEPER, Retention
+from clew.checkpoint.stats import Stats, stats_of
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
 
 T = TypeVar("T")
@@ -41,13 +43,18 @@ class Saver:
     Args:
         lease: seconds for which a run that begins has its thread to itself (`on_busy`); renewed while it runs. That a run's
             process has died on this machine is seen at once; elsewhere, once its lease has ended.
+        retention: what is kept of each thread, and for how long; seen to in a thread of its own while graphs run, and by
+            `sweep`. By default everything is kept.
     """
 
-    def __init__(self, storage: Storage, *, lease: float = LEASE) -> None:
+    def __init__(self, storage: Storage, *, lease: float = LEASE, retention: Retention | None = None) -> None:
         if not lease > 0:
             raise ValueError(f"The lease is {lease!r}: expected seconds above 0, for how long a run has its thread to itself.")
         self.storage = storage
         self.lease = lease
+        self.retention = retention
+        self._closed = False
+        self._sweeping = threading.Lock()
         self._hot: OrderedDict[tuple[str, str], Journal] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -68,6 +75,8 @@ class Saver:
 
     def release(self, journal: Journal) -> None:
         """Takes a journal back, to be used again where it can be."""
+        if self.retention is not None:
+            SWEEPER.ran(self)
         if not journal.sound or journal.saved is None:
             return
         with self._lock:
@@ -158,6 +167,24 @@ class Saver:
         """`prune`, awaited."""
         return await _aside(self.prune, thread_ids, **which)
 
+    def sweep(self) -> Pruned:
+        """Sees to the retention at once, thread by thread. Raises ValueError where none is declared."""
+        if self.retention is None:
+            raise ValueError(
+                "The saver has no retention: declare one, as in `SqliteSaver(path, retention=Retention(keep_last=20))`."
+            )
+        done = Pruned()
+        with self._sweeping:
+            for row in () if self._closed else self.threads():
+                if self._closed:
+                    break
+                done += self.retention.sweep(self.storage, row.thread, row.newest, time.time(), self.lease)
+        return done
+
+    async def asweep(self) -> Pruned:
+        """`sweep`, awaited."""
+        return await _aside(self.sweep)
+
     def delete_for_runs(self, run_ids: Sequence[Any]) -> Pruned:
         """Deletes the checkpoints that these runs made, in whatever thread: those whose config had this `run_id`, at its top or
         in its metadata. A thread goes back to the newest checkpoint that is left, as a fork of it; where none is, it goes.
@@ -229,6 +256,24 @@ class Saver:
         """`import_thread`, awaited."""
         return await _aside(self.import_thread, file, thread)
 
+    def stats(self, thread_id: str | None = None) -> Stats:
+        """What is kept: bytes and counts by thread and channel, and what the whole database takes; of one thread or of all."""
+        names = [row.thread for row in self.threads()] if thread_id is None else [str(thread_id)]
+        found = sorted([stats_of(self.storage, name) for name in names], key=lambda one: -one.bytes)
+        return Stats(tuple(found), self.storage.occupies())
+
+    async def astats(self, thread_id: str | None = None) -> Stats:
+        """`stats`, awaited."""
+        return await _aside(self.stats, thread_id)
+
+    def reclaim(self) -> None:
+        """Gives back to the system what deleted rows have left free. It may take long, and hold up others meanwhile."""
+        self.storage.reclaim()
+
+    async def areclaim(self) -> None:
+        """`reclaim`, awaited."""
+        await _aside(self.reclaim)
+
     def setup(self) -> None:
         """Makes ready what the backend needs. Done by itself on first use; calling it again does nothing."""
 
@@ -238,9 +283,11 @@ class Saver:
 
     def close(self) -> None:
         """Closes connections and files. The saver cannot be used after."""
+        self._closed = True
         with self._lock:
             self._hot.clear()
-        self.storage.close()
+        with self._sweeping:  # it stops before the next thread
+            self.storage.close()
 
     def __enter__(self) -> Self:
         return self

@@ -22,6 +22,8 @@ from clew.types import Link
 
 ROWS: Final = 100  # that are read in one go
 ITEMS: Final = 256  # likewise
+BESIDE: Final = (STOP, ANSWERS, NOTE)
+"""How the keys begin of what is kept beside a checkpoint and is no task's outcome."""
 LEADS_ON: Final = re.compile(
     rb"\xc7.%(code)b|\xc8..%(code)b|\xc9....%(code)b|[\xd4-\xd8]%(code)b" % {b"code": bytes([SPLIT])}, re.S
 )
@@ -38,7 +40,7 @@ class Member:
     Attributes:
         parent, base: as in its row. next: seq of the first one that grew from it in its namespace, None where none did.
         needs: ids of the checkpoints within that it names. origins: of those of its tasks that were taken over unfinished.
-        pending: it has tasks. metadata: as users see it.
+        pending: it has tasks. asks: one of them was asked for an answer. metadata: as users see it.
     """
 
     id: bytes
@@ -50,6 +52,7 @@ class Member:
     origins: list[tuple[bytes, str]]
     begun: tuple[Link, ...]
     pending: bool
+    asks: bool
     metadata: dict[str, Any]
 
 
@@ -137,6 +140,7 @@ def _member(ns: str, found: Found) -> Member:
         [(task["origin"][0], task["origin"][1]) for task in body.frontier if isinstance(task, dict)],
         body.begun,
         bool(body.frontier),
+        any(not kept.task.startswith(BESIDE) and unpacked(kept.body)[0] == PAUSED for kept in found.kept),
         {"source": body.source, "step": body.step, **body.metadata},
     )
 
@@ -149,7 +153,7 @@ def _ended(kept: Kept) -> dict[str, bytes]:
 
 def _fields(kept: Kept) -> list[Any]:
     """A result's fields; none for what is no result."""
-    if kept.task == STOP or kept.task.startswith((ANSWERS, NOTE)):
+    if kept.task.startswith(BESIDE):
         return []
     fields: list[Any] = unpacked(kept.body)
     return [] if fields[0] in (FAILED, PAUSED) else fields

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clew.checkpoint.base import LEASE, Saver, Waiter
+from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import (
     Batch,
     Found,
@@ -227,8 +228,8 @@ def _rows(kept: Thread) -> int:
 class InMemorySaver(Saver):
     """Keeps threads for as long as the process lives."""
 
-    def __init__(self, *, lease: float = LEASE) -> None:
-        super().__init__(MemoryStorage(), lease=lease)
+    def __init__(self, *, lease: float = LEASE, retention: Retention | None = None) -> None:
+        super().__init__(MemoryStorage(), lease=lease, retention=retention)
 
     def on(self, host: Waiter) -> Waiting:
         return Waiting(self.storage, at_once)
