@@ -75,7 +75,7 @@ class Saver:
 
     def release(self, journal: Journal) -> None:
         """Takes a journal back, to be used again where it can be."""
-        if self.retention is not None:
+        if self.retention is not None and journal.hold.claimed:
             SWEEPER.ran(self)
         if not journal.sound or journal.saved is None:
             return

@@ -1,6 +1,7 @@
 """Editing threads from outside, for `update_state`: the writes are read, the routers asked, and one checkpoint is committed."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from clew.checkpoint.base import Saver
@@ -60,8 +61,13 @@ async def _edited(
         )
     stopped = saved is not None and saved.stopped
     journal.leasing = len(supersteps) > 1 or stopped  # nobody is to come between
-    for updates in supersteps:
-        saved = await _superstep(program, host, settings, journal, saved, updates)
+    try:
+        for updates in supersteps:
+            saved = await _superstep(program, host, settings, journal, saved, updates)
+    except Exception:
+        with suppress(Exception):  # the lease at least is given back
+            await journal.flush()
+        raise
     if stopped:  # whoever stopped there has edited it: the run that goes on need not stop for that again
         journal.stop()
         await journal.keep(last=True)
