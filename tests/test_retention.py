@@ -15,11 +15,13 @@ from support.reading import THREAD, history, swept, words
 from support.tales import Config, line, waiting_within
 
 from clew.checkpoint.base import Saver
+from clew.checkpoint.hold import Hold
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
-from clew.checkpoint.pruning import Pruned
+from clew.checkpoint.pruning import Pruned, taken
 from clew.checkpoint.retention import Retention
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Pruning
+from clew.errors import DamagedData
 
 
 def kept_by(saver: Saver, **how: Any) -> Saver:
@@ -80,6 +82,31 @@ def test_it_is_seen_to_once_a_run_has_ended(face: Face) -> None:
         saver.sweep()
         assert len(face.history(graph, THREAD)) == 1
         assert len(face.get_state(graph, THREAD).values["log"]) == 42
+
+
+def test_a_damaged_thread_is_left_alone_and_the_others_are_seen_to(
+    face: Face, saver: Saver, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph = words(face, saver, 3)
+    face.invoke(graph, {"log": ["in"]}, on("2"))
+    found = saver.storage.scan("1", "", 3, 1)[0]
+    assert found.row
+    with taken(hold_on(saver, "1")) as epoch:
+        assert epoch
+        saver.storage.prune(Pruning("1", epoch, changed=[found.row._replace(body=b"nonsense")]))
+    with caplog.at_level("WARNING", "clew.retention"):
+        done = kept_by(saver, keep_last=1).sweep()
+    assert (done.threads, done.checkpoints) == (1, 3)
+    assert "Thread '1' is left as it is" in caplog.text
+    with pytest.raises(DamagedData):
+        saver.prune(["1"], keep_last=1)
+    assert len(face.history(graph, THREAD)) == 12
+
+
+def hold_on(saver: Saver, thread: str) -> Hold:
+    hold = Hold(saver.storage, thread)
+    hold.stand(saver.storage.load(thread, "", None))
+    return hold
 
 
 TURNS = 60

@@ -10,10 +10,10 @@ from typing import Any, Final, cast
 
 import ormsgpack
 
-from clew.checkpoint.codec import Split, decode
+from clew.checkpoint.checked import Reading, entry_of, origin_of, split_of, triples
+from clew.checkpoint.codec import Split
 from clew.checkpoint.journal import ANSWERS, NOTE, STOP
 from clew.checkpoint.ledger import PARTS, Entry, places_of
-from clew.checkpoint.checked import triples
 from clew.checkpoint.manifest import FAILED, PAUSED, read_body, unpacked
 from clew.checkpoint.registry import SPLIT
 from clew.checkpoint.storage import Found, Kept, Space, Storage
@@ -130,6 +130,8 @@ def rows_of(storage: Storage, thread: str, ns: str) -> Iterator[Found]:
 def _member(ns: str, found: Found) -> Member:
     assert found.row is not None
     row, body = found.row, read_body(found.row.body)
+    with Reading("The tasks of a checkpoint"):
+        origins = [origin for task in body.frontier if (origin := origin_of(task)[1])]
     return Member(
         row.id,
         ns,
@@ -137,7 +139,7 @@ def _member(ns: str, found: Found) -> Member:
         row.base,
         found.next.seq if found.next else None,
         [*body.children.values(), *[id_ for kept in found.kept for id_ in _ended(kept).values()]],
-        [(task["origin"][0], task["origin"][1]) for task in body.frontier if isinstance(task, dict)],
+        origins,
         body.begun,
         bool(body.frontier),
         any(not kept.task.startswith(BESIDE) and unpacked(kept.body)[0] == PAUSED for kept in found.kept),
@@ -155,8 +157,9 @@ def _fields(kept: Kept) -> list[Any]:
     """A result's fields; none for what is no result."""
     if kept.task.startswith(BESIDE):
         return []
-    fields: list[Any] = unpacked(kept.body)
-    return [] if fields[0] in (FAILED, PAUSED) else fields
+    with Reading("An outcome"):
+        fields: list[Any] = unpacked(kept.body)
+        return [] if fields[0] in (FAILED, PAUSED) else fields
 
 
 # -- items ----------------------------------------------------------------------------------------------------------
@@ -195,26 +198,28 @@ class Named:
     def _row(self, found: Found) -> None:
         assert found.row is not None
         body = read_body(found.row.body)
-        for entry in body.entries.values():
-            self._entry(entry)
-        for task in body.frontier:
-            self._task(task)
-        if found.parent_id is not None:  # of the parent's tasks: without it nobody reads them
-            for _, kind, *rest in body.outcomes:
-                self._writes(rest[0] if kind == 0 else ())
-        for _, kind, *rest in body.results:
+        with Reading("What a checkpoint names"):
+            for entry in body.entries.values():
+                self._entry(entry)
+            for task in body.frontier:
+                self._task(task)
+            if found.parent_id is not None:  # of the parent's tasks: without it nobody reads them
+                self._outcomes(body.outcomes)
+            self._outcomes(body.results)
+            for kept in found.kept:
+                if fields := _fields(kept):
+                    self._writes(fields[1])
+                    for target in fields[2]:
+                        self._task(target)
+
+    def _outcomes(self, outcomes: Sequence[Any]) -> None:
+        for _, kind, *rest in outcomes:
             self._writes(rest[0] if kind == 0 else ())
-        for kept in found.kept:
-            if fields := _fields(kept):
-                self._writes(fields[1])
-                for target in fields[2]:
-                    self._task(target)
 
     def _task(self, fields: Any) -> None:
         """A task of a frontier, or the target of a result: a name, or what it is sent; see `manifest`."""
-        if isinstance(fields, dict):
-            fields = cast("dict[str, list[Any]]", fields)["task"]
-        if isinstance(fields, str) or len(fields) < 2:
+        fields = origin_of(fields)[0]
+        if isinstance(fields, str):
             return
         if fields[0] is None:
             self._writes(fields[1])
@@ -227,7 +232,7 @@ class Named:
 
     def _entry(self, entry: Entry) -> None:
         if not isinstance(entry, bytes):
-            kind, level, _, *flat = entry
+            kind, level, _, flat = entry_of(entry)
             self._ranges(kind, level, flat)
 
     def _ranges(self, kind: int, level: int, flat: Sequence[int]) -> None:
@@ -258,8 +263,7 @@ class Named:
             for ranges in chunked(left, ITEMS):
                 for data in self._storage.items(self._thread, ranges):
                     for split in _splits(data):
-                        aux = cast("tuple[int, Any]", split.aux or (0, None))
-                        self._ranges(split.kind, aux[0], split.ranges)
+                        self._ranges(split.kind, split_of(split.aux)[0], split.ranges)
 
 
 def ends_of(space: Space) -> dict[str, int]:
@@ -271,12 +275,13 @@ def _splits(data: bytes) -> list[Split]:
     """The containers that an element leads on to: it is one itself, or the value of a pair that is one."""
     if LEADS_ON.search(data) is None:
         return []
-    found = ormsgpack.unpackb(data, ext_hook=lambda code, payload: decode_split(payload) if code == SPLIT else None)
+    with Reading("An element"):
+        found = ormsgpack.unpackb(data, ext_hook=lambda code, payload: _split(payload) if code == SPLIT else None)
     return [one for one in (found, *(cast("list[Any]", found) if type(found) is list else ())) if type(one) is Split]
 
 
-def decode_split(payload: bytes) -> Split:
-    kind, aux, *ranges = decode(payload)
+def _split(payload: bytes) -> Split:
+    kind, aux, *ranges = ormsgpack.unpackb(payload)
     return Split(kind, aux, tuple(ranges))
 
 

@@ -44,8 +44,6 @@ FIRST: Final = object()  # an element that has not been decoded yet,
 AGAIN: Final = object()  # and one that must be again: it can be changed
 SENDS: Final = "\0sends"
 SOURCES: Final = ("input", "loop", "update", "fork")
-EMPTY: Final[list[Any]] = [-2, 0, {}, [], [], [], [], [], b"", {}, [], []]
-SOURCE, ENTRIES, OUTCOMES, RESULTS = 1, 2, 7, 11  # of a row's fields
 FAILED: Final = 1
 PAUSED: Final = 2
 ANSWER: Final = (str, object, bytes, bytes, int, dict)  # types of their fields
@@ -61,11 +59,7 @@ CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
 
 @dataclass(slots=True)
 class Body:
-    """A row's content, entries not yet opened.
-
-    Attributes:
-        outcomes: of the parent's tasks. results: of its own, where the checkpoint that had them is gone (`pruning`).
-    """
+    """A row's content, entries not yet opened."""
 
     step: int
     source: str
@@ -78,7 +72,7 @@ class Body:
     metadata: dict[str, Any]
     children: dict[str, bytes]
     begun: tuple[Link, ...]
-    results: list[Any]
+    results: list[Any]  # of its own tasks, where the checkpoint that had them is gone; `outcomes` are of the parent's
 
     def checkpoint(self, values: Mapping[str, Any], frontier: tuple[Task, ...]) -> Checkpoint:
         """The checkpoint with these, which have been opened."""
@@ -109,19 +103,24 @@ def write_body(
         dict(checkpoint.children),
         [list(link) for link in begun],
     ]
-    return _packed(fields)
+    return packed(fields)
 
 
 def read_body(data: bytes) -> Body:
     """A row's content. Raises DamagedData where it has none."""
-    fields = checked_body(unpacked(data))
-    whole: list[Any] = [*fields, *EMPTY[len(fields) :]]
+    whole = fields_of(data)
     source: int = whole[1]
     body = Body(whole[0], SOURCES[source], *whole[2:])
     body.metadata = _metadata(cast("bytes", body.metadata)) if body.metadata else {}
     body.begun = tuple(Link(*link) for link in cast("list[Any]", body.begun))
     body.acted = [_long(name) for name in cast("list[Any]", body.acted)]
     return body
+
+
+def fields_of(data: bytes) -> list[Any]:
+    """A row's plain fields, all of them. Raises DamagedData."""
+    fields = checked_body(unpacked(data))
+    return [*fields, *[-2, 0, {}, [], [], [], [], [], b"", {}, [], []][len(fields) :]]
 
 
 def _metadata(data: bytes) -> dict[str, Any]:
@@ -131,27 +130,8 @@ def _metadata(data: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
-def rewritten(data: bytes, base: bytes | None, following: bytes | None) -> bytes:
-    """A row's bytes without the row that its manifest adds to, and without the first one that grew from it: it names every key
-    itself, and has what its tasks came to."""
-    fields: list[Any] = unpacked(data)
-    fields += EMPTY[len(fields) :]
-    if base is not None:
-        fields[ENTRIES] = {**read_body(base).entries, **fields[ENTRIES]}
-    if following is not None and not fields[RESULTS]:
-        fields[RESULTS] = read_body(following).outcomes
-    return _packed(fields)
-
-
-def forked(data: bytes) -> bytes:
-    """A row's bytes as those of a fork: the same state and tasks, of which nothing is on record."""
-    fields: list[Any] = unpacked(data)
-    fields += EMPTY[len(fields) :]
-    fields[SOURCE], fields[OUTCOMES], fields[RESULTS] = SOURCES.index("fork"), [], []
-    return _packed(fields)
-
-
-def _packed(fields: list[Any]) -> bytes:
+def packed(fields: list[Any]) -> bytes:
+    """The bytes of a row's fields; trailing empty ones are left out."""
     while not fields[-1]:
         fields.pop()
     return ormsgpack.packb(fields)

@@ -15,13 +15,14 @@ from typing import Any, Final, Self, TypeAlias, cast
 
 from clew.checkpoint.hold import MENDING, Hold
 from clew.checkpoint.living import Family, Named, chunked, ends_of, family_of
-from clew.checkpoint.manifest import forked, read_body, rewritten
+from clew.checkpoint.manifest import SOURCES, fields_of, packed, read_body
 from clew.checkpoint.storage import Batch, Pruning, Row, Storage, Weight
 from clew.errors import ThreadConflict
 from clew.ids import created_ms, id_bytes, new_checkpoint_id, stamped
 
 ROWS: Final = 200  # that go at once
 ITEMS: Final = 10_000  # likewise
+SOURCE, ENTRIES, OUTCOMES, RESULTS = 1, 2, 7, 11  # where they stand among a row's fields
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 Duration: TypeAlias = timedelta | float | str
@@ -165,7 +166,7 @@ def _go_back(storage: Storage, thread: str, hold: Hold, head: int, to: bytes) ->
     assert found.row is not None
     assert found.number is not None
     seq = hold.next_seq()
-    row = Row(seq, stamped(new_checkpoint_id(), seq), found.row.seq, found.row.base, forked(found.row.body))
+    row = Row(seq, stamped(new_checkpoint_id(), seq), found.row.seq, found.row.base, _forked(found.row.body))
     storage.commit(Batch(thread, "", found.number, head, hold.epoch, logs=found.logs, row=row))
 
 
@@ -227,7 +228,7 @@ def _loosen(storage: Storage, thread: str, epoch: int, family: Family, dead: set
         following = found.next if member.next in dead else None
         if base is None and (following is None or not read_body(following.body).outcomes):
             continue
-        body = rewritten(row.body, base.body if base else None, following.body if following else None)
+        body = _rewritten(row.body, base.body if base else None, following.body if following else None)
         changed.append(row._replace(base=None if base else row.base, body=body))
         if len(changed) == ROWS:
             storage.prune(Pruning(thread, epoch, changed=changed))
@@ -260,3 +261,24 @@ def _difference(before: Weight, after: Weight) -> Pruned:
     sizes = [sum(size for _, size in w.items.values()) + w.checkpoints[1] + w.kept[1] for w in (before, after)]
     rows, gone = before.checkpoints[0] - after.checkpoints[0], items[0] - items[1]
     return Pruned(int(rows + gone > 0), rows, gone, sizes[0] - sizes[1])
+
+
+# -- rows that are written anew -----------------------------------------------------------------------------------------
+
+
+def _rewritten(data: bytes, base: bytes | None, following: bytes | None) -> bytes:
+    """A row's bytes without the row that its manifest adds to, and without the first one that grew from it: it names every key
+    itself, and has what its tasks came to."""
+    fields = fields_of(data)
+    if base is not None:
+        fields[ENTRIES] = {**read_body(base).entries, **fields[ENTRIES]}
+    if following is not None and not fields[RESULTS]:
+        fields[RESULTS] = read_body(following).outcomes
+    return packed(fields)
+
+
+def _forked(data: bytes) -> bytes:
+    """A row's bytes as those of a fork: the same state and tasks, of which nothing is on record."""
+    fields = fields_of(data)
+    fields[SOURCE], fields[OUTCOMES], fields[RESULTS] = SOURCES.index("fork"), [], []
+    return packed(fields)

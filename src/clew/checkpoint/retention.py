@@ -11,13 +11,17 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.living import Family, family_of
 from clew.checkpoint.pruning import Duration, Pruned, Rule, all_of, prune_thread, seconds_of, taken
 from clew.checkpoint.storage import Storage
+from clew.errors import DamagedData
 from clew.ids import created_ms
+
+if TYPE_CHECKING:
+    import logging
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,24 @@ class Retention:
 
     def sweep(self, storage: Storage, thread: str, newest: bytes, now: float, lease: float) -> Pruned:
         """Sees to one thread, whose newest checkpoint is this; `now` in seconds since 1970."""
+        try:
+            return self._swept(storage, thread, newest, now, lease)
+        except DamagedData as error:  # of what cannot be read nobody knows what it needs; the other threads are seen to
+            log().warning("Thread %r is left as it is, for it is damaged: %s", thread, error)
+            return Pruned()
+
+    def _swept(self, storage: Storage, thread: str, newest: bytes, now: float, lease: float) -> Pruned:
         if self.idle is not None and _is_idle(newest, now - seconds_of(self.idle, "idle")):
             return _drop_idle(storage, thread, now - seconds_of(self.idle, "idle"), lease)
         rule = self.rule()
         return Pruned() if rule is None else prune_thread(storage, thread, lambda family: rule.roots(family, now), lease)
+
+
+def log() -> "logging.Logger":
+    """Where what happens in the thread of `Sweeper` is told, as nobody calls it: `clew.retention`."""
+    import logging  # late: it is rarely needed
+
+    return logging.getLogger("clew.retention")
 
 
 def _is_idle(newest: bytes, since: float) -> bool:
@@ -136,9 +154,7 @@ class Sweeper:
             try:
                 saver.sweep()
             except Exception:
-                import logging  # late: it is rarely needed
-
-                logging.getLogger("clew.retention").exception("Seeing to the retention of %r failed; tried again later.", saver)
+                log().exception("Seeing to the retention of %r failed; tried again later.", saver)
         later = [at for saver, at in waiting.items() if saver not in due]
         return max(0.0, min(later) - now) if later else None
 

@@ -1,7 +1,6 @@
 """Editing threads from outside, for `update_state`: the writes are read, the routers asked, and one checkpoint is committed."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from clew.checkpoint.base import Saver
@@ -36,14 +35,15 @@ async def update_state(
     while True:
         try:
             saved = await _edited(program, host, settings, journal, supersteps)
+            break
         except ThreadConflict:
             if not await only_mended(journal):
                 raise
-        else:
-            saver.release(journal)
-            return Place(settings.thread or "", settings.ns).config(saved.id)
         finally:
+            await journal.flush()
             journal.hold.let_go()
+    saver.release(journal)
+    return Place(settings.thread or "", settings.ns).config(saved.id)
 
 
 async def _edited(
@@ -61,18 +61,11 @@ async def _edited(
         )
     stopped = saved is not None and saved.stopped
     journal.leasing = len(supersteps) > 1 or stopped  # nobody is to come between
-    try:
-        for updates in supersteps:
-            saved = await _superstep(program, host, settings, journal, saved, updates)
-    except Exception:
-        with suppress(Exception):  # the lease at least is given back
-            await journal.flush()
-        raise
+    for updates in supersteps:
+        saved = await _superstep(program, host, settings, journal, saved, updates)
     if stopped:  # whoever stopped there has edited it: the run that goes on need not stop for that again
         journal.stop()
         await journal.keep(last=True)
-    elif journal.leasing:
-        await journal.flush()
     assert saved is not None
     return saved
 
