@@ -13,7 +13,10 @@ import pytest
 from support.pages import ROOT
 
 from clew.checkpoint.sqlite import SqliteSaver
+from clew.cli import opening
 from clew.cli.models import scripted
+from clew.cli.opening import open_saver
+from clew.errors import MissingDependency
 from clew.graph import START, StateGraph
 from clew.types import interrupt
 
@@ -253,9 +256,30 @@ def test_check_finds_nothing_where_nothing_breaks(target: str, deployed: Path) -
 @pytest.mark.slow
 def test_a_database_may_be_named_by_a_url(deployed: Path) -> None:
     assert clew("threads", "--db", "sqlite:///clew.db", cwd=deployed).stdout.count("waits") == 1
-    found = clew("threads", "--db", "postgresql://localhost/x", cwd=deployed)
-    assert found.returncode == 2
-    assert "expected a path, or" in found.stderr
+    for url in ("mysql://localhost/x", "sqlite://clew.db"):
+        found = clew("threads", "--db", url, cwd=deployed)
+        assert found.returncode == 2
+        assert "is no database: expected" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [("postgresql://x/y", "psycopg", "postgres"), ("rediss://x", "redis", "redis"), ("mongodb+srv://x", "pymongo", "mongodb")],
+)
+def test_a_backend_without_its_packages_says_what_to_install(
+    url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package or name == f"clew.checkpoint.{extra}"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)  # as Python marks what cannot be imported
+    with pytest.raises(MissingDependency, match=rf'not installed: type `pip install "clew\[{extra}\]"`'):
+        open_saver(url)
+
+
+def test_a_password_is_not_shown() -> None:
+    assert opening.shown("postgresql://ann:s3cret@db/threads") == "postgresql://ann:***@db/threads"
+    assert opening.shown("redis://:s3cret@db") == "redis://:***@db"
+    assert opening.shown("chats/clew.db") == "chats/clew.db"
 
 
 def test_check_tells_which_threads_break_and_what_to_do(deployed: Path) -> None:

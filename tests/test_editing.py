@@ -182,3 +182,11 @@ def test_an_edit_needs_a_saver_and_a_checkpoint_that_is_there(face: Face, saver:
     nowhere = {"configurable": {**thread["configurable"], "checkpoint_id": "0198c0de-0000-7000-8000-000000000001"}}
     with pytest.raises(CheckpointNotFound):
         face.update(chain(saver, "a"), nowhere, {"log": []})
+
+
+def test_several_edits_of_which_one_is_refused_leave_the_thread_free(face: Face, saver: Saver, thread: dict[str, Any]) -> None:
+    graph = chain(saver, "a")
+    with pytest.raises(InvalidUpdateError):
+        face.bulk_update(graph, thread, [[StateUpdate({"log": ["one"]}, "a")], [StateUpdate({"log": ["two"]}, "nobody")]])
+    assert saver.storage.load("1", "", None).lease is None
+    assert face.get_state(graph, thread).values == {"log": ["one"]}

@@ -16,6 +16,8 @@
     └── PersistenceError
         ├── MissingCheckpointer (ValueError) state was asked of a graph that keeps none
         ├── MissingThreadId (ValueError)     a saver, and no thread to keep it under
+        ├── ThreadNotFound                   no thread of that name
+        ├── ThreadExists                     a thread of that name, and nothing is written over it
         ├── CheckpointNotFound               no checkpoint of that id in the thread
         ├── CheckpointGone                   a checkpoint is there and items it names are not
         ├── TamperedRow                      something was not sealed for the place where it stands
@@ -143,6 +145,14 @@ class MissingCheckpointer(PersistenceError, ValueError):
 
 class MissingThreadId(PersistenceError, ValueError):
     """A graph with a checkpointer needs a thread: pass `config={"configurable": {"thread_id": "1"}}`."""
+
+
+class ThreadNotFound(PersistenceError):
+    """There is no thread of that name."""
+
+
+class ThreadExists(PersistenceError):
+    """There is a thread of that name already."""
 
 
 class CheckpointNotFound(PersistenceError):

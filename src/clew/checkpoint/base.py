@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, BinaryIO, Final, Literal, Protocol, Self, TypeVar
 
 from clew.checkpoint.classic import EXCLUDED_METADATA_KEYS as EXCLUDED_METADATA_KEYS
 from clew.checkpoint.classic import WRITES_IDX_MAP as WRITES_IDX_MAP
@@ -25,13 +28,18 @@ from clew.checkpoint.classic import writes_sort_key as writes_sort_key
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
+from clew.checkpoint.moving import arrive, frames_of, read, write
+from clew.checkpoint.pruning import Duration, Keep, Pruned, Rule, all_of, delete_runs, prune_thread
 from clew.checkpoint.reads import Reads
 from clew.checkpoint.records import Record, listed
+from clew.checkpoint.retention import SWEEPER, Retention
 from clew.checkpoint.rotation import reseal
 from clew.checkpoint.sealed import SealedStorage
+from clew.checkpoint.stats import Stats, stats_of
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
 from clew.errors import MissingKey, TamperedRow
 
+T = TypeVar("T")
 HOT: Final = 32
 LEASE: Final = 30.0
 
@@ -58,13 +66,25 @@ class Saver(Reads):
         lease: seconds for which a run that begins has its thread to itself (`on_busy`); renewed while it runs. That a run's
             process has died on this machine is seen at once; elsewhere, once its lease has ended.
         encryption: the keys with which everything is encrypted that the graph keeps; default: it is kept as it is.
+        retention: what is kept of each thread, and for how long; seen to in a thread of its own while graphs run, and by
+            `sweep`. By default everything is kept.
     """
 
-    def __init__(self, storage: Storage, *, lease: float = LEASE, encryption: Encryption | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        lease: float = LEASE,
+        encryption: Encryption | None = None,
+        retention: Retention | None = None,
+    ) -> None:
         if not lease > 0:
             raise ValueError(f"The lease is {lease!r}: expected seconds above 0, for how long a run has its thread to itself.")
         self.storage = SealedStorage(storage, encryption) if encryption else storage
         self.lease = lease
+        self.retention = retention
+        self._closed = False
+        self._sweeping = threading.Lock()
         self._hot: OrderedDict[tuple[str, str], Journal] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -85,6 +105,8 @@ class Saver(Reads):
 
     def release(self, journal: Journal) -> None:
         """Takes a journal back, to be used again where it can be."""
+        if self.retention is not None and journal.hold.claimed:
+            SWEEPER.ran(self)
         if not journal.sound or journal.saved is None:
             return
         with self._lock:
@@ -113,9 +135,174 @@ class Saver(Reads):
 
     async def adelete_thread(self, thread_id: str) -> None:
         """`delete_thread`, awaited."""
-        import asyncio  # late: it is most of what importing Clew would cost
+        await _aside(self.delete_thread, thread_id)
 
-        await asyncio.to_thread(self.delete_thread, thread_id)
+    def prune(
+        self,
+        thread_ids: Sequence[str] | None = None,
+        *,
+        strategy: Literal["keep_latest", "delete"] | None = None,
+        keep_last: int | None = None,
+        older_than: Duration | None = None,
+        keep: Keep | None = None,
+    ) -> Pruned:
+        """Deletes old checkpoints, and what only they held. A thread that is being run is left for the next time; runs that
+        begin meanwhile wait, a moment each.
+
+        Whatever is asked for, a thread keeps its head, the ends of branches where something is still to run or waits for an
+        answer, checkpoints whose metadata have a `"name"`, and what those need: the graphs that ran within them, and memories.
+        What is kept reads, resumes and forks as before; only a parent that is gone is None.
+
+        Args:
+            thread_ids: which threads; by default all of them.
+            keep_last: a thread's newest so many stay. older_than: only older ones go: a timedelta, seconds, or text such as
+                "30d" or "12h". Where both are given, what goes is older, and not among the newest.
+            keep: ids or configs of checkpoints that stay, or a function of a checkpoint's metadata that says whether it does.
+            strategy: `"keep_latest"` leaves the newest checkpoint of each namespace, `"delete"` nothing at all. It is
+                "keep_latest" where threads are named and nothing is said.
+
+        Raises:
+            ValueError: nothing says what goes, or an argument that cannot be meant.
+        """
+        names = None if thread_ids is None else [str(thread) for thread in thread_ids]
+        if strategy is None and keep_last is None and older_than is None:
+            if names is None or keep is not None:
+                raise ValueError('Nothing says what goes: pass keep_last=20, older_than="30d", or strategy="keep_latest".')
+            strategy = "keep_latest"
+        if strategy not in (None, "keep_latest", "delete"):
+            raise ValueError(f'There is no strategy {strategy!r}: expected "keep_latest" or "delete".')
+        if strategy is not None and (keep_last is not None or older_than is not None):
+            raise ValueError(f"strategy={strategy!r} says already what goes: leave it out, or keep_last and older_than.")
+        if strategy == "delete":
+            return self._deleted(names)
+        rule = Rule(latest=strategy is not None, keep_last=keep_last, older_than=older_than, keep=keep)
+        now = time.time()
+        done = Pruned()
+        for thread in [row.thread for row in self.threads()] if names is None else names:
+            done += prune_thread(
+                self.storage, thread, lambda family: rule.roots(family, now), self.lease, thorough=names is not None
+            )
+        return done
+
+    def _deleted(self, names: list[str] | None) -> Pruned:
+        if names is None:
+            raise ValueError('strategy="delete" deletes whole threads: name them, as in prune(["1", "2"], strategy="delete").')
+        done = Pruned()
+        for thread in names:
+            done += all_of(self.storage.weigh(thread))
+            self.delete_thread(thread)
+        return done
+
+    async def aprune(self, thread_ids: Sequence[str] | None = None, **which: Any) -> Pruned:
+        """`prune`, awaited."""
+        return await _aside(self.prune, thread_ids, **which)
+
+    def sweep(self) -> Pruned:
+        """Sees to the retention at once, thread by thread. Raises ValueError where none is declared."""
+        if self.retention is None:
+            raise ValueError(
+                "The saver has no retention: declare one, as in `SqliteSaver(path, retention=Retention(keep_last=20))`."
+            )
+        done = Pruned()
+        with self._sweeping:
+            for row in () if self._closed else self.threads():
+                if self._closed:
+                    break
+                done += self.retention.sweep(self.storage, row.thread, row.newest, time.time(), self.lease)
+        return done
+
+    async def asweep(self) -> Pruned:
+        """`sweep`, awaited."""
+        return await _aside(self.sweep)
+
+    def delete_for_runs(self, run_ids: Sequence[Any]) -> Pruned:
+        """Deletes the checkpoints that these runs made, in whatever thread: those whose config had this `run_id`, at its top or
+        in its metadata. A thread goes back to the newest checkpoint that is left, as a fork of it; where none is, it goes.
+        """
+        runs, done = frozenset(map(str, run_ids)), Pruned()
+        for row in self.threads():
+            done += delete_runs(self.storage, row.thread, runs, self.lease)
+        return done
+
+    async def adelete_for_runs(self, run_ids: Sequence[Any]) -> Pruned:
+        """`delete_for_runs`, awaited."""
+        return await _aside(self.delete_for_runs, run_ids)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copies a thread under another name, with its history, graphs within and open questions; ids stay what they are.
+
+        Raises:
+            ThreadNotFound: there is no such source. ThreadExists: there is such a target. ThreadConflict: the source was taken
+            by a run meanwhile.
+        """
+        arrive(self.storage, frames_of(self.storage, str(source_thread_id)), str(target_thread_id), self.lease)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """`copy_thread`, awaited."""
+        await _aside(self.copy_thread, source_thread_id, target_thread_id)
+
+    def export_thread(self, thread_id: str, file: str | os.PathLike[str] | BinaryIO) -> None:
+        """Writes a thread with its whole history to a file, which any saver can `import_thread`.
+
+        The values stand in it as they are, encrypted or not where they were. A file named by its path is only there once it
+        is whole.
+
+        Raises:
+            ThreadNotFound: there is none. ThreadConflict: it was taken by a run meanwhile; what was written is no whole file.
+        """
+        frames = frames_of(self.storage, str(thread_id))
+        if not isinstance(file, str | os.PathLike):
+            write(frames, file)
+            return
+        part = f"{os.fspath(file)}.part"
+        try:
+            with open(part, "wb") as made:
+                write(frames, made)
+            os.replace(part, file)
+        finally:
+            with suppress(FileNotFoundError):
+                os.remove(part)
+
+    async def aexport_thread(self, thread_id: str, file: str | os.PathLike[str] | BinaryIO) -> None:
+        """`export_thread`, awaited."""
+        await _aside(self.export_thread, thread_id, file)
+
+    def import_thread(self, file: str | os.PathLike[str] | BinaryIO, thread: str | None = None) -> str:
+        """Makes a thread of a file that `export_thread` wrote, whole or not at all; nothing of it is seen before the file's
+        digest was checked. Ids stay what they are, so that configs which name checkpoints lead there as before.
+
+        Args:
+            thread: the name that it is to have; default: the one it had. Returns the name.
+
+        Raises:
+            ThreadExists: there is one of this name. DatabaseError: the file is none of Clew's, or not whole.
+        """
+        if isinstance(file, str | os.PathLike):
+            with open(file, "rb") as opened:
+                return self.import_thread(opened, thread)
+        return arrive(self.storage, read(file), thread, self.lease)
+
+    async def aimport_thread(self, file: str | os.PathLike[str] | BinaryIO, thread: str | None = None) -> str:
+        """`import_thread`, awaited."""
+        return await _aside(self.import_thread, file, thread)
+
+    def stats(self, thread_id: str | None = None) -> Stats:
+        """What is kept: bytes and counts by thread and channel, and what the whole database takes; of one thread or of all."""
+        names = [row.thread for row in self.threads()] if thread_id is None else [str(thread_id)]
+        found = sorted([stats_of(self.storage, name) for name in names], key=lambda one: -one.bytes)
+        return Stats(tuple(found), self.storage.occupies())
+
+    async def astats(self, thread_id: str | None = None) -> Stats:
+        """`stats`, awaited."""
+        return await _aside(self.stats, thread_id)
+
+    def reclaim(self) -> None:
+        """Gives back to the system what deleted rows have left free. It may take long, and hold up others meanwhile."""
+        self.storage.reclaim()
+
+    async def areclaim(self) -> None:
+        """`reclaim`, awaited."""
+        await _aside(self.reclaim)
 
     def reseal(self, thread_id: str | None = None, *, plain: bool = False) -> list[str]:
         """Encrypts anew what was encrypted with another than the current key; of all threads, where none is named.
@@ -149,24 +336,22 @@ class Saver(Reads):
 
     async def areseal(self, thread_id: str | None = None, *, plain: bool = False) -> list[str]:
         """`reseal`, awaited."""
-        import asyncio
-
-        return await asyncio.to_thread(lambda: self.reseal(thread_id, plain=plain))
+        return await _aside(self.reseal, thread_id, plain=plain)
 
     def setup(self) -> None:
         """Makes ready what the backend needs. Done by itself on first use; calling it again does nothing."""
 
     async def asetup(self) -> None:
         """`setup`, awaited."""
-        import asyncio
-
-        await asyncio.to_thread(self.setup)
+        await _aside(self.setup)
 
     def close(self) -> None:
         """Closes connections and files. The saver cannot be used after."""
+        self._closed = True
         with self._lock:
             self._hot.clear()
-        self.storage.close()
+        with self._sweeping:  # it stops before the next thread
+            self.storage.close()
 
     def __enter__(self) -> Self:
         return self
@@ -181,3 +366,10 @@ class Saver(Reads):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+async def _aside(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Calls what blocks in a worker thread."""
+    import asyncio  # late: it is most of what importing Clew would cost
+
+    return await asyncio.to_thread(fn, *args, **kwargs)

@@ -147,6 +147,7 @@ FIELDS: Final[Sequence[tuple[str, Callable[[Any], bool]]]] = (
     ("children", _maps((bytes,))),
     ("begun", _are(_is_link)),
     ("base", lambda value: type(value) is bool),
+    ("results", _are(_is_outcome)),
 )
 
 

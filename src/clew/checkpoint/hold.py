@@ -14,6 +14,8 @@ from clew.errors import ThreadConflict
 from clew.ids import new_epoch
 
 NONE: Final = b""
+MENDING: Final = b"mend"
+"""How the id begins of what is no run but prunes the thread, or moves it: whoever comes by waits, as it takes a moment only."""
 
 
 class Hold:
@@ -25,17 +27,20 @@ class Hold:
         lease: as it was found. stop: somebody who waits for the thread asks this run to stop.
         known: places of items that are stored, by their digests, over all namespaces. live: namespaces in use right now.
         flight: the write that is on its way, None where none is. waits: the run stands in the thread's queue.
+        seq: the highest that a checkpoint had when the thread was found.
+        fresh: the run has not committed a checkpoint yet.
         left: the epoch that the thread was last seen with: while it is the same, nobody else has written anything.
     """
 
-    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "flight", "known", "lease", "leased", "left", "live", "run",
-                 "seconds", "stop", "storage", "thread", "waits")  # fmt: skip
+    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "flight", "fresh", "known", "lease", "leased", "left", "live",
+                 "run", "seconds", "seq", "stop", "storage", "thread", "waits")  # fmt: skip
 
     def __init__(self, storage: Storage, thread: str, seconds: float = 30.0) -> None:
         self.storage = storage
         self.thread = thread
         self.seconds = seconds
         self.run, self.waits, self.left = NONE, False, 0
+        self.fresh = False
         self.known: dict[bytes, int] = {}
         self.live: dict[str, object] = {}
         self.stand(Found())
@@ -47,12 +52,13 @@ class Hold:
         self.lease = found.lease
         self.base: bytes | None = None
         self.flight: Flight | None = None
+        self.seq = found.seq
         self._seqs = itertools.count(found.seq + 1)
         self._spaces = itertools.count(found.spaces)
 
     def begin(self) -> None:
         """Another run has come; what is known of items that are stored stays."""
-        self.run, self.waits, self.left = NONE, False, self.epoch
+        self.run, self.waits, self.left = NONE, False, 0 if self.mended else self.epoch
         self.stand(Found())
 
     @property
@@ -64,6 +70,11 @@ class Hold:
         if lease.owner == this_process():
             return lease.run in LEASES
         return not is_gone(lease.owner)
+
+    @property
+    def mended(self) -> bool:
+        """Whether the lease that was found is of something that prunes the thread: what is read meanwhile may soon be gone."""
+        return self.lease is not None and self.lease.run.startswith(MENDING)
 
     def named(self) -> bytes:
         """The run's id, to stand in the queue with and in the lease."""

@@ -110,7 +110,7 @@ class Journal:
         untouched = self.hold.claimed or found.epoch == self.hold.left
         if not self.hold.claimed:
             self.hold.stand(found)
-            self.hold.left = found.epoch
+            self.hold.left = 0 if self.hold.mended else found.epoch
         if found.number is None:
             found.number = self.hold.next_space()
         self._stand(found)

@@ -51,6 +51,7 @@ class Body:
     children: dict[str, bytes]
     begun: tuple[Link, ...]
     apart: bool
+    results: list[Any]  # of its own tasks, where the checkpoint that had them is gone; `outcomes` are of the parent's
 
     def on(self, base: "Body | None") -> "Body":
         """Whole, with what it takes from the row that it adds to. Raises DamagedData."""
@@ -105,16 +106,12 @@ def write_body(
         [list(link) for link in begun],
         base is not None and base.apart,
     ]
-    while not fields[-1]:
-        fields.pop()
-    return ormsgpack.packb(fields)
+    return packed(fields)
 
 
 def read_body(data: bytes) -> Body:
     """A row's content, of which `Body.on` has yet to make a whole. Raises DamagedData where it has none."""
-    fields = checked_body(unpacked(data))
-    empty: list[Any] = [-2, 0, {}, [], [], [], [], [], b"", {}, [], False]
-    whole: list[Any] = [*fields, *empty[len(fields) :]]
+    whole = fields_of(data)
     source: int = whole[1]
     body = Body(whole[0], SOURCES[source], *whole[2:])
     body.metadata = _metadata(cast("bytes", body.metadata)) if body.metadata else {}
@@ -156,11 +153,24 @@ def _written(outcome: list[Any], change: Callable[[str, Entry], Entry]) -> list[
     return [key, kind, [[name, change(name, entry)] for name, entry in written]] if kind == 0 else outcome
 
 
+def fields_of(data: bytes) -> list[Any]:
+    """A row's plain fields, all of them. Raises DamagedData."""
+    fields = checked_body(unpacked(data))
+    return [*fields, *[-2, 0, {}, [], [], [], [], [], b"", {}, [], False, []][len(fields) :]]
+
+
 def _metadata(data: bytes) -> dict[str, Any]:
     found = decode(data)
     if type(found) is not dict or not all(map(is_str, cast("dict[Any, Any]", found))):
         raise damaged(f"The metadata of a checkpoint read {shown(found)}")
     return cast("dict[str, Any]", found)
+
+
+def packed(fields: list[Any]) -> bytes:
+    """The bytes of a row's fields; trailing empty ones are left out."""
+    while not fields[-1]:
+        fields.pop()
+    return ormsgpack.packb(fields)
 
 
 def _short(name: str) -> str | None:

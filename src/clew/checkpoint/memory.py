@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from clew.checkpoint.base import LEASE, Saver, Waiter
 from clew.checkpoint.crypt import Encryption
+from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import (
     Batch,
     Found,
@@ -231,8 +232,10 @@ def _rows(kept: Thread) -> int:
 class InMemorySaver(Saver):
     """Keeps threads for as long as the process lives."""
 
-    def __init__(self, *, lease: float = LEASE, encryption: Encryption | None = None) -> None:
-        super().__init__(MemoryStorage(), lease=lease, encryption=encryption)
+    def __init__(
+        self, *, lease: float = LEASE, encryption: Encryption | None = None, retention: Retention | None = None
+    ) -> None:
+        super().__init__(MemoryStorage(), lease=lease, encryption=encryption, retention=retention)
 
     def on(self, host: Waiter) -> Waiting:
         return Waiting(self.storage, at_once)

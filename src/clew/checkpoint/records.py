@@ -57,7 +57,7 @@ class Record:
         checkpoint = body.checkpoint({}, frontier)
         keys = {task_key(frontier, index) for index in range(len(frontier))}
         kept: list[tuple[str, Any]] = [(kept.task, unpacked(kept.body)) for kept in found.kept if kept.task in keys]
-        after = _outcomes(found.next, {row.seq: body, row.base: base})
+        after = body.results or _outcomes(found.next, {row.seq: body, row.base: base})
         self._fields = dict([*kept, *[(key, fields) for key, *fields in after if key in keys]])
         self.outcomes = {key: reader.said(fields) for key, fields in self._fields.items()}
         asked = {key: reader.said(fields) for key, fields in kept if fields[0] == PAUSED}

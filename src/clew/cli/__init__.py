@@ -6,6 +6,7 @@ import sys
 def main() -> None:
     """The entry point of the `clew` command."""
     try:
+        from clew.cli import keeping, moving  # noqa: F401  # pyright: ignore[reportUnusedImport]  (its commands)
         from clew.cli.app import app
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "typer"):

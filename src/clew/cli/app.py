@@ -14,10 +14,10 @@ import typer
 
 import clew
 from clew.checkpoint.base import Saver
-from clew.checkpoint.sqlite import SqliteSaver
 from clew.cli import show
 from clew.cli.loading import NotLoaded, load_graph
 from clew.cli.models import SCRIPTED, Model, find_model
+from clew.cli.opening import checked, open_saver, shown
 from clew.errors import CheckpointGone, ClewError, DamagedData
 from clew.graph import START, MessagesState, StateGraph
 from clew.graph.checking import check_thread
@@ -37,19 +37,19 @@ app = typer.Typer(
 )
 
 
-def database(named: Any) -> Path:
-    """A database as users name one: a SQLite file, by its path or as `sqlite:///path`."""
-    named = str(named)  # the default comes as it is
-    scheme, parted, place = named.partition(":///")
-    if not parted and "://" not in named:
-        return Path(named)
-    if scheme != "sqlite":
-        raise typer.BadParameter(f"{named!r} is no SQLite database: expected a path, or sqlite:///path.")
-    return Path(place)
+def database(named: Any) -> str:
+    """A database as users name one; see `opening`."""
+    try:
+        return checked(str(named))
+    except ClewError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 Database = Annotated[
-    Path, typer.Option("--db", envvar="CLEW_DB", parser=database, metavar="URL", help="The SQLite file that holds the threads.")
+    str,
+    typer.Option(
+        "--db", envvar="CLEW_DB", parser=database, metavar="URL", help="The database: a SQLite file, or the URL of a server's."
+    ),
 ]
 Thread = Annotated[str, typer.Argument(help="The thread's id, as `clew threads` lists it.")]
 
@@ -59,19 +59,21 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def no_thread(thread: str, db: str) -> NoReturn:
+    fail(f"There is no thread {thread!r} in {shown(db)!r}: `clew threads --db {shown(db)}` lists those there are.")
+
+
 @contextmanager
-def existing(db: Path) -> Generator[SqliteSaver]:
-    """The saver of a file that is there: looking into a database never makes one."""
-    if not db.exists():
-        fail(f"There is no database {str(db)!r}. Name one with --db, or make one: clew chat --db {db}")
+def existing(db: str, *, make: bool = False) -> Generator[Saver]:
+    """The saver of a database that is there; what is wrong with it is said in a line."""
     try:
-        with SqliteSaver(db) as saver:
+        with open_saver(db, make=make) as saver:
             yield saver
     except ClewError as error:
         fail(str(error))
 
 
-def conversation(model: Model, saver: SqliteSaver) -> CompiledStateGraph:
+def conversation(model: Model, saver: Saver) -> CompiledStateGraph:
     """The graph of the guide: one node that calls a model with the messages so far."""
 
     def call_model(state: MessagesState) -> dict[str, Any]:
@@ -87,20 +89,17 @@ def conversation(model: Model, saver: SqliteSaver) -> CompiledStateGraph:
 def chat(
     model: Annotated[str, typer.Option(help="`scripted`, or a model such as anthropic:claude-sonnet-4-5.")] = SCRIPTED,
     thread: Annotated[str, typer.Option(help="The conversation to go on with.")] = "1",
-    db: Database = Path("clew.db"),
+    db: Database = "clew.db",
     say: Annotated[list[str] | None, typer.Option("--say", help="Say this and leave; may be given again.")] = None,
 ) -> None:
     """Talk to a model that remembers, until you type `exit`."""
-    try:
-        with SqliteSaver(db) as saver:
-            graph = conversation(find_model(model), saver)
-            config = {"configurable": {"thread_id": thread}}
-            if say is None:
-                show.welcome(thread, len(graph.get_state(config).values.get("messages", ())), model)
-            for text in say if say is not None else show.typed():
-                _turn(graph, text, config, interactive=say is None)
-    except ClewError as error:
-        fail(str(error))
+    with existing(db, make=True) as saver:
+        graph = conversation(find_model(model), saver)
+        config = {"configurable": {"thread_id": thread}}
+        if say is None:
+            show.welcome(thread, len(graph.get_state(config).values.get("messages", ())), model)
+        for text in say if say is not None else show.typed():
+            _turn(graph, text, config, interactive=say is None)
 
 
 def _turn(graph: CompiledStateGraph, text: str, config: dict[str, Any], *, interactive: bool) -> None:
@@ -137,33 +136,33 @@ async def lined(saver: Saver, thread: str, limit: int) -> AsyncIterator[tuple[Sa
 
 
 @app.command()
-def threads(db: Database = Path("clew.db")) -> None:
+def threads(db: Database = "clew.db") -> None:
     """List the threads of a database, the one moved last first."""
     with existing(db) as saver:
-        show.threads(saver.threads(), db)
+        show.threads(saver.threads(), shown(db))
 
 
 @app.command()
 def history(
     thread: Thread,
-    db: Database = Path("clew.db"),
+    db: Database = "clew.db",
     limit: Annotated[int, typer.Option(help="How many checkpoints at most, newest first.")] = 20,
 ) -> None:
     """List the checkpoints of a thread, newest first."""
     with existing(db) as saver:
         found = list(iterate(lined(saver, thread, limit)))
         if not found:
-            fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
+            no_thread(thread, db)
         show.history(thread, found)
 
 
 @app.command("branches")
-def list_branches(thread: Thread, db: Database = Path("clew.db")) -> None:
+def list_branches(thread: Thread, db: Database = "clew.db") -> None:
     """List the branches of a thread, the one that moved last first."""
     with existing(db) as saver:
         found = drive(get_branches(saver, Threads(), Settings(thread)))
         if not found:
-            fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
+            no_thread(thread, db)
         show.branches(thread, found)
 
 
@@ -171,7 +170,7 @@ def list_branches(thread: Thread, db: Database = Path("clew.db")) -> None:
 def show_checkpoint(
     thread: Thread,
     checkpoint: Annotated[str | None, typer.Argument(help="A checkpoint's number or id; default the newest.")] = None,
-    db: Database = Path("clew.db"),
+    db: Database = "clew.db",
 ) -> None:
     """Show the state of a thread at one checkpoint."""
     wanted = id_bytes(checkpoint) if checkpoint else None
@@ -182,13 +181,13 @@ def show_checkpoint(
                 return
         if checkpoint:
             fail(f"Thread {thread!r} has no checkpoint {checkpoint!r}: `clew history {thread} --db {db}` lists them.")
-        fail(f"There is no thread {thread!r} in {str(db)!r}: `clew threads --db {db}` lists those there are.")
+        no_thread(thread, db)
 
 
 @app.command()
 def check(
     target: Annotated[str, typer.Argument(help="The graph as you would deploy it, such as app.py:graph.")],
-    db: Database = Path("clew.db"),
+    db: Database = "clew.db",
     as_json: Annotated[bool, typer.Option("--json", help="For machines: everything that was found, as JSON.")] = False,
 ) -> None:
     """Find out which threads new code would break, before it is deployed. Exits with 1 where it would break one."""
@@ -216,7 +215,7 @@ def demo() -> None:
             if subprocess.run(command, env={**os.environ, "PYTHONUNBUFFERED": "1"}).returncode:
                 fail(f"Process {number} failed: see above.")
         show.heading("What was kept of thread 1")
-        with existing(db) as saver:
+        with existing(str(db)) as saver:
             show.history("1", list(iterate(whole(saver, "1"))))
             rows = saver.threads()
         show.cost(rows, db)

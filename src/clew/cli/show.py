@@ -2,7 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -13,6 +14,8 @@ from rich.pretty import Pretty
 from rich.progress import track
 from rich.table import Table
 
+from clew.checkpoint.pruning import Pruned
+from clew.checkpoint.stats import Stats, ThreadStats
 from clew.checkpoint.storage import ThreadRow
 from clew.constants import START
 from clew.graph.checking import Finding
@@ -53,11 +56,11 @@ def typed() -> Iterator[str]:
             yield text
 
 
-def threads(rows: Sequence[ThreadRow], db: Path) -> None:
+def threads(rows: Sequence[ThreadRow], db: str) -> None:
     if not rows:
-        OUT.print(f"{escape(str(db))} holds no threads yet.")
+        OUT.print(f"{escape(db)} holds no threads yet.")
         return
-    table = Table("thread", "checkpoints", "size", "last moved", title=f"Threads in {escape(str(db))}", title_justify="left")
+    table = Table("thread", "checkpoints", "size", "last moved", title=f"Threads in {escape(db)}", title_justify="left")
     for column in table.columns[1:3]:
         column.justify = "right"
     for row in rows:
@@ -68,6 +71,66 @@ def threads(rows: Sequence[ThreadRow], db: Path) -> None:
 def progress(rows: Sequence[T], what: str) -> Iterator[T]:
     """The rows one after the other, with a bar for whoever waits; it goes when it is done."""
     return iter(track(rows, what, console=ERRORS, transient=True, disable=len(rows) < 50))
+
+
+def stats(found: Stats, db: str) -> None:
+    table = Table("thread", "checkpoints", "items", "bytes", "mostly", title=f"What {escape(db)} holds", title_justify="left")
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for one in found.threads:
+        items = sum(amount.number for amount in one.channels.values())
+        most = next(iter(one.channels), "")
+        table.add_row(escape(one.thread), f"{one.checkpoints.number:,}", f"{items:,}", f"{one.bytes:,}", escape(most))
+    OUT.print(table)
+    together = sum(one.bytes for one in found.threads)
+    said(f"{len(found.threads)} threads hold {size(together)}; the database takes {size(found.occupies)} where it is.")
+
+
+def channels(found: ThreadStats) -> None:
+    table = Table("channel", "items", "bytes", title=f"What thread {escape(found.thread)} holds", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, amount in found.channels.items():
+        table.add_row(escape(name), f"{amount.number:,}", f"{amount.bytes:,}")
+    table.add_section()
+    table.add_row("checkpoints", f"{found.checkpoints.number:,}", f"{found.checkpoints.bytes:,}")
+    table.add_row("outcomes", f"{found.outcomes.number:,}", f"{found.outcomes.bytes:,}")
+    OUT.print(table)
+
+
+def pruned(done: Pruned) -> None:
+    said(
+        f"{done.checkpoints:,} checkpoints of {done.threads:,} threads deleted, with {done.items:,} items: {size(done.bytes)}."
+    )
+    if done.busy:
+        said(f"{done.busy} threads were being run; prune again for them.")
+    if done.bytes:
+        said("`clew reclaim` gives that back to the system.")
+
+
+def reclaimed(before: int, after: int) -> None:
+    said(f"The database took {size(before)} and takes {size(after)} now.")
+
+
+@contextmanager
+def busy(what: str) -> Generator[None]:
+    """Something that turns while a step takes that has no parts to count."""
+    with ERRORS.status(what):
+        yield
+
+
+def said(text: str) -> None:
+    OUT.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def copied(found: Sequence[tuple[str, str]], target: str) -> None:
+    """How copying threads went: those that did not are named."""
+    counts = Counter(verdict for _, verdict in found)
+    for name, verdict in found:
+        if verdict not in ("copied", "there already"):
+            OUT.print(f"[red]✗[/] [bold]{escape(name)}[/] {escape(verdict)}", highlight=False, soft_wrap=True)
+    done, there = counts["copied"], counts["there already"]
+    said(f"{done} thread{'' if done == 1 else 's'} copied to {target}" + (f", {there} there already." if there else "."))
 
 
 def checked(found: Sequence[tuple[str, Sequence[Finding]]], target: str, *, as_json: bool) -> None:

@@ -6,14 +6,16 @@ The lease that is read here is a courtesy. What keeps two runs apart is the epoc
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from clew.checkpoint.hold import MENDING
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.lease import HEARTBEATS
 from clew.errors import MultipleSubgraphs, ThreadConflict
 from clew.runtime.context import Scope
-from clew.types import OnBusy
+from clew.types import OnBusy, Saved
 
 if TYPE_CHECKING:
     from clew.checkpoint.base import Saver
+    from clew.runtime.host import Host
 
 SHORTEST: Final = 0.01
 LONGEST: Final = 0.5
@@ -97,6 +99,28 @@ async def free(journal: Journal, scope: Scope, on_busy: OnBusy) -> bytes | None:
             return None
         await host.sleep(pause)
         pause = min(pause * 2, LONGEST, hold.seconds / HEARTBEATS)
+
+
+async def mended(journal: Journal, host: "Host", asked: bytes | None) -> Saved | None:
+    """Waits until nothing prunes the thread any more, whoever may have it then, and opens it anew. What fell asleep over it is
+    shut out first: it may wake up and go on."""
+    hold, pause = journal.hold, SHORTEST
+    while hold.mended and hold.busy:
+        await host.sleep(pause)
+        pause = min(pause * 2, LONGEST)
+        await journal.open()
+    if hold.mended:
+        await journal.claim()
+    return await journal.open(asked)
+
+
+async def only_mended(journal: Journal) -> bool:
+    """After a conflict: whether nothing but pruning came between, so that the thread stands where it stood and is nobody's."""
+    if journal.hold.claimed:
+        return False
+    found = await journal.storage.load(journal.thread, journal.ns, None)
+    free = found.lease is None or found.lease.run.startswith(MENDING)
+    return free and found.seq == journal.hold.seq and found.epoch != journal.hold.epoch
 
 
 def _around(scope: Scope, run: bytes) -> bool:

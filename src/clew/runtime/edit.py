@@ -13,10 +13,10 @@ from clew.engine.snapshot import Place
 from clew.engine.start import begin, fork
 from clew.engine.stored import stored_result
 from clew.engine.writes import prepared, read_input, read_return
-from clew.errors import CheckpointNotFound, InvalidUpdateError
+from clew.errors import CheckpointNotFound, InvalidUpdateError, ThreadConflict
 from clew.runtime.attempt import Program, led
 from clew.runtime.context import Scope, TaskContext
-from clew.runtime.door import busy
+from clew.runtime.door import busy, mended, only_mended
 from clew.runtime.entrance import committed, warn_of_dropped
 from clew.runtime.host import Host
 from clew.runtime.settings import Settings
@@ -32,7 +32,26 @@ async def update_state(
     """Commits one checkpoint for each of the supersteps, each a list of updates; returns the config of the last."""
     _check(supersteps)
     journal = saver.journal(host, settings.thread or "", settings.ns)
+    while True:
+        try:
+            saved = await _edited(program, host, settings, journal, supersteps)
+            break
+        except ThreadConflict:
+            if not await only_mended(journal):
+                raise
+        finally:
+            await journal.flush()
+            journal.hold.let_go()
+    saver.release(journal)
+    return Place(settings.thread or "", settings.ns).config(saved.id)
+
+
+async def _edited(
+    program: Program, host: Host, settings: Settings, journal: Journal, supersteps: Sequence[Sequence[StateUpdate]]
+) -> Saved:
     saved = await journal.open(settings.checkpoint)
+    if journal.hold.mended:
+        saved = await mended(journal, host, settings.checkpoint)
     if journal.hold.busy:
         raise busy(journal.thread)
     if settings.ns and saved is None:
@@ -41,14 +60,14 @@ async def update_state(
             "a task's state, as in `graph.get_state(config, subgraphs=True).tasks[0].state.config`."
         )
     stopped = saved is not None and saved.stopped
+    journal.leasing = len(supersteps) > 1 or stopped  # nobody is to come between
     for updates in supersteps:
         saved = await _superstep(program, host, settings, journal, saved, updates)
     if stopped:  # whoever stopped there has edited it: the run that goes on need not stop for that again
         journal.stop()
-        await journal.keep()
-    saver.release(journal)
+        await journal.keep(last=True)
     assert saved is not None
-    return Place(settings.thread or "", settings.ns).config(saved.id)
+    return saved
 
 
 def _check(supersteps: Sequence[Sequence[StateUpdate]]) -> None:

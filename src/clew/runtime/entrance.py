@@ -70,14 +70,16 @@ class Entrance:
                     await journal.claim()
                 return entered
             except ThreadConflict:
-                if on_busy == "reject":
+                from clew.runtime.door import only_mended
+
+                if on_busy == "reject" and not await only_mended(journal):
                     raise
                 journal.hold.lose()  # somebody was quicker: it is waited for
 
     async def _opened(self, journal: "Journal", on_busy: OnBusy) -> Saved | None:
-        from clew.runtime.door import free  # late: a graph that keeps nothing has no thread to take
+        from clew.runtime.door import free, mended  # late: a graph that keeps nothing has no thread to take
 
-        asked = self._settings.checkpoint
+        asked, journal.hold.fresh = self._settings.checkpoint, True
         if self._settings.ns:
             from clew.runtime.travel import target_of
 
@@ -85,6 +87,8 @@ class Entrance:
             self._target = None if target.current else target
             asked = None if target.current else target.begun[0].checkpoint
         saved = await journal.open(asked)
+        if journal.hold.mended:
+            saved = await mended(journal, self._scope.host, asked)
         while journal.hold.busy:
             back = await free(journal, self._scope, on_busy)
             if back is not None:
@@ -210,8 +214,11 @@ async def committed(
     answers: Answers | None = None,
 ) -> Saved:
     """Commits a checkpoint of a run; see `Journal.commit`. Raises ThreadConflict, UnstorableValue."""
-    stored = stored_checkpoint(program.plan, checkpoint)
-    return await journal.commit(stored, program.keeps, settings.metadata, last=last, aside=aside, named=named, answers=answers)
+    stored, metadata, run = stored_checkpoint(program.plan, checkpoint), settings.metadata, settings.given.get("run_id")
+    if run is not None and journal.hold.fresh and not journal.begun:  # which run a checkpoint is of, the first of each says
+        metadata = {**(metadata or {}), "run_id": str(run)}
+        journal.hold.fresh = journal.late
+    return await journal.commit(stored, program.keeps, metadata, last=last, aside=aside, named=named, answers=answers)
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None], answers: Answers) -> Answers:

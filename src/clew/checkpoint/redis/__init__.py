@@ -63,7 +63,7 @@ class RedisStorage:
         answer = self._run("load", thread, _bytes(ns), seq, checkpoint_id or b"", self._renewed)
         if answer is None:
             return Found()
-        (epoch, last, spaces, run, owner, base, ms, space), row = answer
+        (epoch, last, spaces, run, owner, base, ms, space), row, evicted = answer
         found = Found(int(epoch), int(last), int(spaces))
         if run is not None:
             found.lease = Lease(run, _text(owner), base, int(ms) / 1000)
@@ -71,7 +71,7 @@ class RedisStorage:
             found.number, found.head, found.logs = _space(space)
         if row is not None:
             return _completed(found, row)
-        if found.head is not None and checkpoint_id is None:
+        if evicted:
             raise self._evicted(thread)
         return found
 

@@ -11,6 +11,7 @@ from typing import Final, Literal, Self
 
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
+from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.ids import stamp_of
 from clew.sqlite_file import Kind, SqliteFile, transaction
@@ -258,7 +259,7 @@ class SqliteSaver(Saver):
             Or a connection of your own, made with `check_same_thread=False`; it is left open, and not to be used meanwhile.
         synchronous: `"full"` (default): a commit survives a power cut. `"normal"`: it survives the death of the process, and
             the last ones may be lost with the power; several times faster.
-        timeout: seconds to wait for another process that is writing. lease, encryption: see `Saver`.
+        timeout: seconds to wait for another process that is writing. lease, encryption, retention: see `Saver`.
 
     Raises:
         DatabaseError: on first use, where the file is no database, is not Clew's, or cannot be written to.
@@ -272,13 +273,14 @@ class SqliteSaver(Saver):
         timeout: float = 30.0,
         lease: float = LEASE,
         encryption: Encryption | None = None,
+        retention: Retention | None = None,
     ) -> None:
         if isinstance(path, sqlite3.Connection):
             given, name = path, path.execute("pragma database_list").fetchone()[2] or ":memory:"
         else:
             given, name = None, os.fspath(path)
         rows = SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given)
-        super().__init__(rows, lease=lease, encryption=encryption)
+        super().__init__(rows, lease=lease, encryption=encryption, retention=retention)
         self.file = rows.file
 
     @classmethod

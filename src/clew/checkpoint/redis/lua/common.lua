@@ -104,3 +104,8 @@ local function forget(packed, run)
     redis.call('HDEL', HEAD, 'waiting')
   end
 end
+
+-- Whether the thread has checkpoints, and what they are kept in is not there.
+local function thrown_out()
+  return tonumber(redis.call('HGET', HEAD, 'count')) > 0 and redis.call('EXISTS', ROWS, INDEX) < 2
+end

@@ -17,7 +17,5 @@ while #found <= limit do
   end
   if #members < 10 then break end
 end
--- asked for all that there are, it has a head and no checkpoints: they were thrown out
-local all = limit > 0 and before > tonumber(redis.call('HGET', HEAD, 'seq'))
-if all and #found == 1 and string.match(space, '^%d+ %d') then found[2] = false end
+if #found == 1 and thrown_out() then found[2] = false end
 return found
