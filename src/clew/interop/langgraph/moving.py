@@ -1,0 +1,381 @@
+"""One thread of LangGraph's becomes one of Clew's: checkpoint by checkpoint, through the journal, so each item is kept once.
+
+It is put together in memory and arrives whole. What cannot be brought along is counted by its reason, and never passed over.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, cast
+
+from clew.checkpoint.base import Saver
+from clew.checkpoint.hold import Hold
+from clew.checkpoint.journal import Journal
+from clew.checkpoint.memory import InMemorySaver
+from clew.checkpoint.storage import Batch, Storage, Waiting, at_once
+from clew.constants import START
+from clew.engine.apply import in_order, task_key
+from clew.engine.plan import Plan
+from clew.ids import checkpoint_id_at, new_epoch, stamped, task_id
+from clew.interop.langgraph.payload import Decoder
+from clew.interop.langgraph.reading import Read, read
+from clew.interop.langgraph.tables import Entry, Tables
+from clew.types import UNKNOWN, Answer, Link, Nothing, Paused, Result, Task, Write
+
+GREGORIAN: Final = 0x01B2_1DD2_1381_4000  # 1970, in the 100 nanoseconds since 1582 that ids of LangGraph count
+LEVEL: Final = re.compile(r"([^|:]+)(?::([^|]+))?((?:\|\d+)?)$")
+LOST: Final = "checkpoints of graphs within tasks, of which it is not kept what began them"
+
+
+class Moved(NamedTuple):
+    """What has come of a thread.
+
+    Attributes:
+        checkpoints: how many it has. before, after: bytes of all that is kept of it, without what the databases add.
+        left_out: by reason how many checkpoints. unknown: types that are not registered here, with how many values.
+    """
+
+    checkpoints: int
+    before: int
+    after: int
+    left_out: Mapping[str, int]
+    unknown: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Made:
+    """A checkpoint that was brought along. `read` is there for as long as its superstep is open."""
+
+    id: bytes
+    ns: str
+    begun: tuple[Link, ...]
+    step: int
+    acted: tuple[str, ...]
+    children: Mapping[str, bytes]
+    read: Read | None
+
+
+async def move(
+    tables: Tables, saver: Saver, thread: str, plan: Plan | None = None, tell: Callable[[int, int], None] | None = None
+) -> Moved:
+    """Brings a thread over, whole or not at all. What `saver` has of it is deleted.
+
+    Args:
+        plan: of the thread's graph, where it is at hand. tell: is told how many checkpoints are done, and of how many.
+
+    Raises:
+        UnreadableThread: something of it cannot be read. Whatever a saver raises.
+    """
+    with InMemorySaver() as apart:
+        building = Building(tables, apart.storage, thread, plan)
+        entries = in_growth(tables.entries(thread))
+        for number, entry in enumerate(entries, 1):
+            await building.add(entry)
+            if tell is not None:
+                tell(number, len(entries))
+        await building.leave_open()
+        saver.delete_thread(thread)
+        carry(apart.storage, saver.storage, thread)
+        weight = apart.storage.weigh(thread)
+    after = sum(size for _, size in weight.items.values()) + weight.checkpoints[1] + weight.kept[1]
+    return Moved(weight.checkpoints[0], tables.weight(thread), after, building.left_out, building.decoder.unknown)
+
+
+def is_there(saver: Saver, thread: str) -> bool:
+    """Whether a saver has a thread. One without an outermost checkpoint is what a migration has left that was killed."""
+    return saver.storage.load(thread, "", None).head is not None
+
+
+def in_growth(entries: Sequence[Entry]) -> list[Entry]:
+    """Checkpoints in the order of their ids, but none before the one that it grew from: clocks may differ."""
+    by_id = {(entry.ns, entry.id): entry for entry in entries}
+    found: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        line: list[Entry] = []
+        while entry is not None and (entry.ns, entry.id) not in found and entry not in line:
+            line.append(entry)
+            entry = by_id.get((entry.ns, entry.parent or ""))
+        found |= {(one.ns, one.id): one for one in reversed(line)}
+    return list(found.values())
+
+
+class Building:
+    """A thread that is being put together.
+
+    Attributes:
+        decoder: has read its values. left_out: what was, by reason.
+    """
+
+    def __init__(self, tables: Tables, storage: Storage, thread: str, plan: Plan | None) -> None:
+        self.decoder = Decoder()
+        self.left_out: Counter[str] = Counter()
+        self._tables, self._storage, self._thread, self._plan = tables, storage, thread, plan
+        self._hold = Hold(storage, thread)
+        self._journals: dict[str, Journal] = {}
+        self._made: dict[tuple[str, str], Made] = {}
+        self._heads: dict[tuple[bytes, str], dict[str, bytes]] = {}  # of graphs that remember, by the task that ran them
+
+    async def add(self, entry: Entry) -> None:
+        stored = self._tables.stored(self._thread, entry, self.decoder)
+        found = read(stored, self._plan if not entry.ns else None)
+        placed = self._placed(found)
+        if placed is None:
+            self.left_out[LOST] += 1
+            return
+        ns, begun = placed
+        before = self._made.get((entry.ns, entry.parent or ""))
+        journal = await self._at(ns, before)
+        journal.begun = begun
+        closes = before is not None and before.read is not None and found.checkpoint.source == "loop"
+        children: dict[str, bytes] = dict(before.children) if before else {}
+        if before and before.read and closes:
+            await _close(journal, before.read, found)
+            for key in _keys(before.read):
+                children |= self._heads.get((before.id, key), {})
+        acted = _acted(found, before)
+        checkpoint = replace(found.checkpoint, acted=acted, children=children)
+        seq, _ = journal.new_id()
+        id_ = stamped(checkpoint_id_at(_made_at(entry.id, stored.made)), seq)
+        await journal.commit(checkpoint, dict.fromkeys(checkpoint.values, True), found.metadata, named=(seq, id_))
+        if before and closes:
+            before.read = None
+        self._made[entry.ns, entry.id] = Made(id_, ns, begun, checkpoint.step, acted, children, found)
+        if begun and ":" not in ns.rpartition("|")[2]:
+            self._heads.setdefault((begun[-1].checkpoint, begun[-1].task), {})[ns] = id_
+
+    async def _at(self, ns: str, before: Made | None) -> Journal:
+        """The journal of a namespace, standing where the next checkpoint grows from."""
+        journal = self._journals.get(ns)
+        if journal is None:
+            journal = self._journals[ns] = Journal(Waiting(self._storage, at_once), self._hold, ns)
+            await journal.open()
+        if before is None:
+            if journal.saved is not None:
+                await journal.leave()
+        elif journal.saved is None or journal.saved.id != before.id:
+            await journal.open(before.id)
+        return journal
+
+    # -- graphs inside tasks ----------------------------------------------------------------------------------------
+
+    def _placed(self, found: Read) -> tuple[str, tuple[Link, ...]] | None:
+        """The namespace of a checkpoint by the names that tasks have here, and what began it; None where that is not kept."""
+        ns = found.entry.ns
+        if not ns:
+            return "", ()
+        level = LEVEL.search(ns)
+        assert level is not None
+        node, task, repeated = level.groups()
+        outside = ns[: level.start()].removesuffix("|")
+        around = self._made.get((outside, found.parents.get(outside, "")))
+        if around is None or around.read is None:
+            return None
+        key = _key_of(around.read, node, task)
+        if key is None:
+            return None
+        segment = f"{node}:{task_id(around.id, key)}" if task else node
+        call = int(repeated[1:]) + 1 if repeated else 1
+        return f"{around.ns}|{segment}{repeated}".lstrip("|"), (*around.begun, Link(around.ns, around.id, key, call))
+
+    # -- supersteps that were never closed ----------------------------------------------------------------------------
+
+    async def leave_open(self) -> None:
+        """Keeps what is known of the tasks of all supersteps that have not ended."""
+        newest = {made.ns: made for made in self._made.values()}
+        by_id = {made.id: made for made in self._made.values()}
+        _ask_outside(by_id, [made for made in newest.values() if made.begun and made.read is not None])
+        for made in [made for made in self._made.values() if made.read is not None]:
+            await self._keep_open(made, newest[made.ns] is made)
+
+    async def _keep_open(self, made: Made, newest: bool) -> None:
+        found = made.read
+        assert found is not None
+        frontier = found.checkpoint.frontier
+        _answer(found)
+        unfinished = [key for key in found.asked if key not in found.results]
+        stops = newest and bool(frontier) and frontier[0].node != START and not unfinished and not found.failed
+        if not (found.results or found.asked or found.answers or found.failed or found.notes or stops):
+            return
+        journal = self._journals[made.ns]
+        if journal.saved is None or journal.saved.id != made.id:
+            await journal.open(made.id)
+        tasks = {task_key(frontier, index): task for index, task in enumerate(frontier)}
+        for key, result in found.results.items():
+            journal.take(key, tasks[key], replace(result, children=self._heads.get((made.id, key), {})))
+        for key in unfinished:
+            journal.pause(key, found.asked[key])
+        for key, answers in found.answers.items():
+            journal.answer(key, answers)
+        for key, failed in found.failed.items():
+            if key not in unfinished:
+                journal.fail([key], failed)
+        for key, note in found.notes.items():
+            journal.note(key, note)
+        if stops:  # it may have stopped there at a breakpoint, which LangGraph does not keep, and which going on passes
+            journal.stop()
+        await journal.keep()
+
+
+def _ask_outside(by_id: Mapping[bytes, Made], inside: Sequence[Made]) -> None:
+    """What graphs inside tasks ask, the tasks around them ask as well: it is told by the way there, and answered outside."""
+    reads = [(made, made.read) for made in inside if made.read is not None]
+    asking = [(made, found, key) for made, found in reads for key in found.asked if key not in found.results]
+    relays = {(link.checkpoint, link.task) for made, _, _ in asking for link in made.begun}
+    for id_, task in relays:
+        if (around := by_id[id_].read) is not None:
+            around.asked[task] = Paused(())
+    for made, found, key in asking:
+        if (made.id, key) in relays:
+            continue
+        way = _way(by_id, made, key)
+        found.asked[key] = Paused(tuple(replace(one, slot=way + one.slot) for one in found.asked[key].questions))
+        answers = tuple(replace(one, slot=way + one.slot) for one in found.answers.pop(key, ()))
+        for link in made.begun:
+            if (around := by_id[link.checkpoint].read) is not None:
+                around.asked[link.task] = Paused((*around.asked[link.task].questions, *found.asked[key].questions))
+        outermost, task = by_id[made.begun[0].checkpoint].read, made.begun[0].task
+        if outermost is not None and answers:
+            outermost.answers[task] = (*outermost.answers.get(task, ()), *answers)
+            if answers[-1].value == outermost.given:
+                outermost.given = Nothing.GIVEN
+
+
+def _way(by_id: Mapping[bytes, Made], made: Made, key: str) -> str:
+    """How a task inside others is told, from the outermost one on."""
+    if not made.begun:
+        return ""
+    link = made.begun[-1]
+    return f"{_way(by_id, by_id[link.checkpoint], link.task)}{link.call}/{made.step}/{key}/"
+
+
+def _answer(found: Read) -> None:
+    """Hands on the answer that nobody has taken, where only one question is open."""
+    given = {key: {answer.slot for answer in answers} for key, answers in found.answers.items()}
+    waiting = [
+        (key, question)
+        for key, paused in found.asked.items()
+        if key not in found.results
+        for question in paused.questions
+        if question.slot not in given.get(key, ())
+    ]
+    if found.given is not Nothing.GIVEN and len(waiting) == 1:
+        [(key, question)] = waiting
+        found.answers[key] = (*found.answers.get(key, ()), Answer(question.slot, found.given, UNKNOWN, UNKNOWN))
+
+
+def _key_of(around: Read, node: str, task: str | None) -> str | None:
+    """The task that a graph was run by: by its id, or as the only one of its node."""
+    if task is not None:
+        found = next((key for key, ran in around.ran.items() if ran.id == task), None)
+        if found is not None:
+            return found
+    frontier = around.checkpoint.frontier
+    keys = [task_key(frontier, index) for index, one in enumerate(frontier) if one.node == node]
+    return keys[0] if len(keys) == 1 else None
+
+
+def _keys(found: Read) -> list[str]:
+    frontier = found.checkpoint.frontier
+    return [task_key(frontier, index) for index in range(len(frontier))]
+
+
+async def _close(journal: Journal, before: Read, after: Read) -> None:
+    """Takes what the tasks of a superstep came to, for the checkpoint that ended it; what they asked is kept beside it."""
+    for key, paused in before.asked.items():
+        journal.pause(key, paused)
+    for key, answers in before.answers.items():
+        journal.answer(key, answers)
+    if before.asked or before.answers:
+        await journal.keep()
+    for key, (task, result) in settled(before, after).items():
+        if task.node != START:
+            journal.take(key, task, result)
+
+
+def settled(before: Read, after: Read) -> dict[str, tuple[Task, Result]]:
+    """The results of a superstep. Messages are those that the state has since, with the ids that they got there, so that they
+    are kept once."""
+    frontier = before.checkpoint.frontier
+    keys = _keys(before)
+    results = [before.results.get(key) for key in keys]
+    writes = {id(task): list(result.writes) for task, result in in_order(frontier, results)}
+    for name, value in after.checkpoint.values.items():
+        old = before.checkpoint.values.get(name, [])
+        if type(value) is not list or type(old) is not list:
+            continue
+        grown = _grown(cast("list[Any]", old), cast("list[Any]", value))
+        given = [(w, i, write.value) for w in writes.values() for i, write in enumerate(w) if write.key == name]
+        if grown is None or sum(len(_several(given_)) for _, _, given_ in given) != len(grown):
+            continue
+        if not all(map(_same, [one for _, _, given_ in given for one in _several(given_)], grown)):
+            continue
+        for w, i, given_ in given:
+            count = len(_several(given_))
+            w[i] = Write(name, grown[:count])
+            grown = grown[count:]
+    return {
+        key: (task, replace(result, writes=tuple(writes[id(task)])))
+        for key, task, result in zip(keys, frontier, results, strict=True)
+        if result is not None
+    }
+
+
+def _grown(old: list[Any], new: list[Any]) -> list[Any] | None:
+    """What has been appended; None where something else was done."""
+    same = len(new) > len(old) and all(before is after for before, after in zip(old, new, strict=False))
+    return new[len(old) :] if same else None
+
+
+def _several(given: Any) -> list[Any]:
+    return cast("list[Any]", given) if isinstance(given, list) else [given]
+
+
+def _same(given: Any, kept: Any) -> bool:
+    """Whether `kept` is the message that was made of what a node wrote: an object without an id, a dict, a pair, a text."""
+    content = getattr(kept, "content", None)
+    if content is None or getattr(kept, "type", None) is None:
+        return False
+    if type(given) is dict:
+        return cast("dict[str, Any]", given).get("content") == content
+    if isinstance(given, list | tuple):
+        return cast("Sequence[Any]", given)[-1] == content
+    return given == content if isinstance(given, str) else type(given) is type(kept) and given.content == content
+
+
+def _acted(found: Read, before: Made | None) -> tuple[str, ...]:
+    checkpoint = found.checkpoint
+    if checkpoint.source in ("input", "fork"):
+        return before.acted if before else ()
+    if checkpoint.source == "loop" and before and before.read and checkpoint.step == before.step + 1:
+        return tuple(sorted({task.node for task in before.read.checkpoint.frontier}))
+    return found.acted
+
+
+def _made_at(id_: str, text: str) -> int:
+    """When a checkpoint was made, in nanoseconds since 1970: as its id says, or what is written beside it."""
+    digits = id_.replace("-", "")
+    if re.fullmatch(r"[0-9a-f]{12}6[0-9a-f]{19}", digits):
+        return (int(digits[:12] + digits[13:16], 16) - GREGORIAN) * 100
+    try:
+        made = datetime.fromisoformat(text)
+    except ValueError:
+        made = datetime.now(UTC)
+    return int(made.timestamp() * 1_000_000) * 1000
+
+
+def carry(source: Storage, target: Storage, thread: str) -> None:
+    """Writes a thread that the target does not have, the outermost namespace last: until that is there, the thread is not."""
+    spaces = sorted([space for space in source.spaces(thread) if space.head is not None], key=lambda space: space.ns == "")
+    items = source.walk(thread, (-1, -1), 1 << 62)
+    epoch = 0
+    for space in spaces:
+        found = source.scan(thread, space.ns, None, 1 << 30)
+        rows = [one.row for one in reversed(found) if one.row is not None]
+        own = [item for item in items if item[0] >> 16 == space.number]
+        kept = [kept for one in found for kept in one.kept]
+        batch = Batch(thread, space.ns, space.number, None, epoch, logs=space.logs, items=own, kept=kept, row=rows[-1])
+        batch.history, batch.claim = rows[:-1], 0 if epoch else new_epoch(0)
+        target.commit(batch)
+        epoch = epoch or batch.claim
