@@ -11,7 +11,13 @@ from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import InMemorySaver
 from clew.checkpoint.sqlite import SqliteSaver
 
-pytest_plugins = ["support.anthropic_standin", "support.langgraph_env", "support.servers", "support.postgres_server"]
+pytest_plugins = [
+    "support.anthropic_standin",
+    "support.langgraph_env",
+    "support.servers",
+    "support.postgres_server",
+    "support.migrated",
+]
 
 
 @pytest.fixture(params=[SYNC, ASYNC], ids=["sync", "async"])

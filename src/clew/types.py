@@ -297,8 +297,7 @@ class Interrupt:
     response_schema: Any = None
 
 
-UNKNOWN: Final = b""
-"""In place of a digest: nothing is known of what it would be of, and so it is not compared. Threads of LangGraph have these."""
+UNKNOWN: Final = b""  # in place of a digest, of which nothing is known and which is not compared: threads of LangGraph have it
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from operator import is_
 from typing import Any, Final, NamedTuple, cast
 
 from clew.checkpoint.base import Saver
@@ -16,15 +16,15 @@ from clew.checkpoint.journal import Journal
 from clew.checkpoint.memory import InMemorySaver
 from clew.checkpoint.storage import Batch, Storage, Waiting, at_once
 from clew.constants import START
-from clew.engine.apply import in_order, task_key
+from clew.engine.apply import task_key
 from clew.engine.plan import Plan
 from clew.ids import checkpoint_id_at, new_epoch, stamped, task_id
 from clew.interop.langgraph.payload import Decoder
 from clew.interop.langgraph.reading import Read, read
-from clew.interop.langgraph.tables import Entry, Tables
-from clew.types import UNKNOWN, Answer, Link, Nothing, Paused, Result, Task, Write
+from clew.interop.langgraph.settling import keys_of, settled
+from clew.interop.langgraph.tables import Entry, Stored, Tables
+from clew.types import UNKNOWN, Answer, Link, Nothing, Paused, Result, Task, Values
 
-GREGORIAN: Final = 0x01B2_1DD2_1381_4000  # 1970, in the 100 nanoseconds since 1582 that ids of LangGraph count
 LEVEL: Final = re.compile(r"([^|:]+)(?::([^|]+))?((?:\|\d+)?)$")
 LOST: Final = "checkpoints of graphs within tasks, of which it is not kept what began them"
 
@@ -70,7 +70,7 @@ async def move(
     """
     with InMemorySaver() as apart:
         building = Building(tables, apart.storage, thread, plan)
-        entries = in_growth(tables.entries(thread))
+        entries = building.entries
         for number, entry in enumerate(entries, 1):
             await building.add(entry)
             if tell is not None:
@@ -101,25 +101,45 @@ def in_growth(entries: Sequence[Entry]) -> list[Entry]:
     return list(found.values())
 
 
+class Scribe(Journal):
+    """A journal of checkpoints from elsewhere: their values tell which keys have changed, for nobody says who has written."""
+
+    __slots__ = ()
+
+    def compare(self, values: Values) -> None:
+        """Counts the keys that may have changed as written. What nothing but its content tells is left to the ledger."""
+        before: Values = self.saved.checkpoint.values if self.saved else {}
+        self._keys.update(key for key, value in values.items() if key not in before or not _is_same(before[key], value))
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    if type(old) is list and type(new) is list:
+        before, after = cast("list[Any]", old), cast("list[Any]", new)
+        return len(before) == len(after) and all(map(is_, before, after))
+    return old is new
+
+
 class Building:
     """A thread that is being put together.
 
     Attributes:
-        decoder: has read its values. left_out: what was, by reason.
+        entries: its checkpoints, each after the one it grew from. decoder: has read their values. left_out: what is, by reason.
     """
 
     def __init__(self, tables: Tables, storage: Storage, thread: str, plan: Plan | None) -> None:
         self.decoder = Decoder()
         self.left_out: Counter[str] = Counter()
         self._tables, self._storage, self._thread, self._plan = tables, storage, thread, plan
+        self.entries = in_growth(tables.entries(thread))
+        self._after = {(entry.ns, entry.parent): entry for entry in reversed(self.entries) if entry.parent}
+        self._ahead: dict[Entry, Stored] = {}
         self._hold = Hold(storage, thread)
-        self._journals: dict[str, Journal] = {}
+        self._journals: dict[str, Scribe] = {}
         self._made: dict[tuple[str, str], Made] = {}
         self._heads: dict[tuple[bytes, str], dict[str, bytes]] = {}  # of graphs that remember, by the task that ran them
 
     async def add(self, entry: Entry) -> None:
-        stored = self._tables.stored(self._thread, entry, self.decoder)
-        found = read(stored, self._plan if not entry.ns else None)
+        found = self._with_ids(self._read(entry))
         placed = self._placed(found)
         if placed is None:
             self.left_out[LOST] += 1
@@ -132,12 +152,13 @@ class Building:
         children: dict[str, bytes] = dict(before.children) if before else {}
         if before and before.read and closes:
             await _close(journal, before.read, found)
-            for key in _keys(before.read):
+            for key in keys_of(before.read):
                 children |= self._heads.get((before.id, key), {})
         acted = _acted(found, before)
         checkpoint = replace(found.checkpoint, acted=acted, children=children)
+        journal.compare(checkpoint.values)
         seq, _ = journal.new_id()
-        id_ = stamped(checkpoint_id_at(_made_at(entry.id, stored.made)), seq)
+        id_ = stamped(checkpoint_id_at(found.made), seq)
         await journal.commit(checkpoint, dict.fromkeys(checkpoint.values, True), found.metadata, named=(seq, id_))
         if before and closes:
             before.read = None
@@ -145,11 +166,26 @@ class Building:
         if begun and ":" not in ns.rpartition("|")[2]:
             self._heads.setdefault((begun[-1].checkpoint, begun[-1].task), {})[ns] = id_
 
-    async def _at(self, ns: str, before: Made | None) -> Journal:
+    def _read(self, entry: Entry, *, again: bool = False) -> Read:
+        stored = self._ahead.pop(entry, None) or self._tables.stored(self._thread, entry, self.decoder)
+        if again:
+            self._ahead[entry] = stored
+        return read(stored, None if entry.ns else self._plan)
+
+    def _with_ids(self, found: Read) -> Read:
+        """The checkpoint of an input, whose messages are those that the state has after it."""
+        frontier, after = found.checkpoint.frontier, self._after.get((found.entry.ns, found.entry.id))
+        if after is None or not frontier or frontier[0].node != START:
+            return found
+        given = Result(frontier[0].arg)
+        kept = settled(replace(found, results={START: given}), self._read(after, again=True))[START][1].writes
+        return replace(found, checkpoint=replace(found.checkpoint, frontier=(Task(START, kept),)))
+
+    async def _at(self, ns: str, before: Made | None) -> Scribe:
         """The journal of a namespace, standing where the next checkpoint grows from."""
         journal = self._journals.get(ns)
         if journal is None:
-            journal = self._journals[ns] = Journal(Waiting(self._storage, at_once), self._hold, ns)
+            journal = self._journals[ns] = Scribe(Waiting(self._storage, at_once), self._hold, ns)
             await journal.open()
         if before is None:
             if journal.saved is not None:
@@ -276,11 +312,6 @@ def _key_of(around: Read, node: str, task: str | None) -> str | None:
     return keys[0] if len(keys) == 1 else None
 
 
-def _keys(found: Read) -> list[str]:
-    frontier = found.checkpoint.frontier
-    return [task_key(frontier, index) for index in range(len(frontier))]
-
-
 async def _close(journal: Journal, before: Read, after: Read) -> None:
     """Takes what the tasks of a superstep came to, for the checkpoint that ended it; what they asked is kept beside it."""
     for key, paused in before.asked.items():
@@ -294,56 +325,6 @@ async def _close(journal: Journal, before: Read, after: Read) -> None:
             journal.take(key, task, result)
 
 
-def settled(before: Read, after: Read) -> dict[str, tuple[Task, Result]]:
-    """The results of a superstep. Messages are those that the state has since, with the ids that they got there, so that they
-    are kept once."""
-    frontier = before.checkpoint.frontier
-    keys = _keys(before)
-    results = [before.results.get(key) for key in keys]
-    writes = {id(task): list(result.writes) for task, result in in_order(frontier, results)}
-    for name, value in after.checkpoint.values.items():
-        old = before.checkpoint.values.get(name, [])
-        if type(value) is not list or type(old) is not list:
-            continue
-        grown = _grown(cast("list[Any]", old), cast("list[Any]", value))
-        given = [(w, i, write.value) for w in writes.values() for i, write in enumerate(w) if write.key == name]
-        if grown is None or sum(len(_several(given_)) for _, _, given_ in given) != len(grown):
-            continue
-        if not all(map(_same, [one for _, _, given_ in given for one in _several(given_)], grown)):
-            continue
-        for w, i, given_ in given:
-            count = len(_several(given_))
-            w[i] = Write(name, grown[:count])
-            grown = grown[count:]
-    return {
-        key: (task, replace(result, writes=tuple(writes[id(task)])))
-        for key, task, result in zip(keys, frontier, results, strict=True)
-        if result is not None
-    }
-
-
-def _grown(old: list[Any], new: list[Any]) -> list[Any] | None:
-    """What has been appended; None where something else was done."""
-    same = len(new) > len(old) and all(before is after for before, after in zip(old, new, strict=False))
-    return new[len(old) :] if same else None
-
-
-def _several(given: Any) -> list[Any]:
-    return cast("list[Any]", given) if isinstance(given, list) else [given]
-
-
-def _same(given: Any, kept: Any) -> bool:
-    """Whether `kept` is the message that was made of what a node wrote: an object without an id, a dict, a pair, a text."""
-    content = getattr(kept, "content", None)
-    if content is None or getattr(kept, "type", None) is None:
-        return False
-    if type(given) is dict:
-        return cast("dict[str, Any]", given).get("content") == content
-    if isinstance(given, list | tuple):
-        return cast("Sequence[Any]", given)[-1] == content
-    return given == content if isinstance(given, str) else type(given) is type(kept) and given.content == content
-
-
 def _acted(found: Read, before: Made | None) -> tuple[str, ...]:
     checkpoint = found.checkpoint
     if checkpoint.source in ("input", "fork"):
@@ -351,18 +332,6 @@ def _acted(found: Read, before: Made | None) -> tuple[str, ...]:
     if checkpoint.source == "loop" and before and before.read and checkpoint.step == before.step + 1:
         return tuple(sorted({task.node for task in before.read.checkpoint.frontier}))
     return found.acted
-
-
-def _made_at(id_: str, text: str) -> int:
-    """When a checkpoint was made, in nanoseconds since 1970: as its id says, or what is written beside it."""
-    digits = id_.replace("-", "")
-    if re.fullmatch(r"[0-9a-f]{12}6[0-9a-f]{19}", digits):
-        return (int(digits[:12] + digits[13:16], 16) - GREGORIAN) * 100
-    try:
-        made = datetime.fromisoformat(text)
-    except ValueError:
-        made = datetime.now(UTC)
-    return int(made.timestamp() * 1_000_000) * 1000
 
 
 def carry(source: Storage, target: Storage, thread: str) -> None:

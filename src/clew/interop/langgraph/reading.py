@@ -5,76 +5,40 @@ What a task came to stands beside the checkpoint as writes to channels: some are
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-from clew.checkpoint.codec import Opaque, decode, encode
+from clew.checkpoint.codec import Opaque, decode
 from clew.constants import PREVIOUS, START
-from clew.engine.apply import task_key
 from clew.engine.plan import Plan
 from clew.errors import UnreadableThread
-from clew.interop.langgraph.tables import SENDS, Entry, Stored, Written
+from clew.interop.langgraph.outcomes import ASKED, CONTROL, JOIN, NOTHING, OUTPUT, PULL, Outcomes, leads, take_outcomes
+from clew.interop.langgraph.tables import SENDS, Entry, Stored
 from clew.schema import ROOT, fields_of
 from clew.types import (
-    UNKNOWN,
-    Answer,
     Checkpoint,
-    Failed,
-    Interrupt,
     Join,
-    Nothing,
-    Paused,
-    Question,
-    Result,
-    Send,
     Task,
     Write,
 )
 
 BRANCH: Final = "branch:to:"
-JOIN: Final = "join:"
-NOBODY: Final = "00000000-0000-0000-0000-000000000000"  # whose writes are those of callers
-ERROR, ASKED, ANSWERED, NOTHING, RETURNED, OUTPUT = (
-    "__error__", "__interrupt__", "__resume__", "__no_writes__", "__return__", "__end__",
-)  # fmt: skip
-CONTROL: Final = frozenset({ERROR, ASKED, ANSWERED, "__error_source_node__", "__scheduled__"})
+GREGORIAN: Final = 0x01B2_1DD2_1381_4000  # 1970, in the 100 nanoseconds since 1582 that ids of LangGraph count
 METADATA: Final = frozenset(
     {"source", "step", "parents", "writes", "thread_id", "checkpoint_id", "checkpoint_ns", "counters_since_delta_snapshot"}
 )
-PULL: Final = re.compile(r"~__pregel_pull, (.+)")
-PUSH: Final = re.compile(r"~__pregel_push, (\d{10})(?:, \d{10})?")
-CALL: Final = re.compile(r"((?:~__pregel_push, )+)(~__pregel_pull, .+?|\d{10}(?:, \d{10})?)((?:, \d{10}, \d{10})+)")
 
 
-@dataclass(slots=True)
-class Called:
-    """What became of a function that a task called (`@task`): `numbers` is the way there, of each call which it was."""
-
-    numbers: tuple[int, ...]
-    writes: list[Written]
-
-
-@dataclass(slots=True)
-class Ran:
-    """One task of a checkpoint: its id there, what it wrote, and what it called."""
-
-    id: str = ""
-    writes: list[Written] = field(default_factory=list[Written])
-    called: dict[str, Called] = field(default_factory=dict[str, Called])
-
-
-@dataclass(slots=True)
-class Read:
-    """A checkpoint of LangGraph as Clew has it.
+@dataclass(slots=True, kw_only=True)
+class Read(Outcomes):
+    """A checkpoint of LangGraph as Clew has it, with what its tasks came to.
 
     Attributes:
         checkpoint: without `acted` and `children`, which the checkpoints before it tell.
         acted: the nodes that have acted last, as far as this checkpoint alone says so.
-        ran: its tasks by their keys, as far as anything is kept of them.
-        results, asked, failed: what they came to. answers: those given to them. notes: results of what they called.
-        given: the answer that a caller has given without saying to which question, where no task here has taken it yet.
+        parents: of a graph inside a task, by their namespaces the checkpoints around it. made: when, in nanoseconds since 1970.
     """
 
     entry: Entry
@@ -82,13 +46,7 @@ class Read:
     acted: tuple[str, ...]
     metadata: dict[str, Any]
     parents: Mapping[str, str]
-    ran: dict[str, Ran] = field(default_factory=dict[str, Ran])
-    results: dict[str, Result] = field(default_factory=dict[str, Result])
-    asked: dict[str, Paused] = field(default_factory=dict[str, Paused])
-    answers: dict[str, tuple[Answer, ...]] = field(default_factory=dict[str, "tuple[Answer, ...]"])
-    failed: dict[str, Failed] = field(default_factory=dict[str, Failed])
-    notes: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    given: Any = Nothing.GIVEN
+    made: int
 
 
 def read(stored: Stored, plan: Plan | None = None) -> Read:
@@ -119,8 +77,15 @@ def read(stored: Stored, plan: Plan | None = None) -> Read:
     )
     kept = {key: value for key, value in about.items() if key not in METADATA and not key.startswith("langgraph_")}
     kept["langgraph_checkpoint_id"] = stored.entry.id
-    found = Read(stored.entry, checkpoint, _acted(stored), kept, about.get("parents") or {})
-    _outcomes(stored, found)
+    found = Read(
+        entry=stored.entry,
+        checkpoint=checkpoint,
+        acted=_acted(stored),
+        metadata=kept,
+        parents=about.get("parents") or {},
+        made=_made_at(stored.entry.id, stored.made),
+    )
+    take_outcomes(found, stored, tasks)
     return found
 
 
@@ -148,7 +113,7 @@ def _values(stored: Stored) -> dict[str, Any]:
 
 def _input(stored: Stored) -> tuple[Write, ...]:
     """What a new input writes: as START's own task told it, or else as it was given."""
-    told = [write for write in stored.writes if write.path == f"~__pregel_pull, {START}" and not _leads(write.channel)]
+    told = [write for write in stored.writes if write.path == f"~__pregel_pull, {START}" and not leads(write.channel)]
     if told:
         return tuple(Write(write.channel, write.value) for write in told if write.channel not in CONTROL | {NOTHING})
     given = stored.values[START]
@@ -253,136 +218,13 @@ def _acted(stored: Stored) -> tuple[str, ...]:
     return tuple(sorted(name for name, version in last.items() if version == newest))
 
 
-# -- what its tasks came to -----------------------------------------------------------------------------------------
-
-
-def _outcomes(stored: Stored, found: Read) -> None:
-    _attribute(stored, found)
-    frontier = found.checkpoint.frontier
-    for index, task in enumerate(frontier):
-        key = task_key(frontier, index)
-        if (ran := found.ran.get(key)) is None:
-            continue
-        written = [write for write in ran.writes if write.channel not in CONTROL]
-        error = next((write.value for write in ran.writes if write.channel == ERROR), None)
-        # output and an error: it failed where it was to lead on, or it was run again since and led somewhere
-        if written and (error is None or any(_leads(write.channel) for write in written)):
-            found.results[key] = _result(task, written)
-        elif error is not None:
-            found.failed[key] = failed(error)
-        found.notes |= _notes(key, ran)
-    _questions(stored, found)
-
-
-def _attribute(stored: Stored, found: Read) -> None:
-    """Which task is whose: by its path; where none is kept it can only be the only one."""
-    frontier = found.checkpoint.frontier
-    keys = {("pull", task.node): task_key(frontier, i) for i, task in enumerate(frontier) if not task.sent}
-    keys |= {("push", i): task_key(frontier, i) for i, task in enumerate(frontier) if task.sent}
-    if frontier and frontier[0].sent and START in stored.values:
-        keys["pull", frontier[0].node] = task_key(frontier, 0)
-    pathless = not any(write.path for write in stored.writes)
-    for write in stored.writes:
-        if write.task == NOBODY:
-            continue
-        base, numbers = _place(write.path)
-        key = keys.get(base) if base else next(iter(keys.values())) if pathless and len(keys) == 1 else None
-        if key is None:
-            continue
-        ran = found.ran.setdefault(key, Ran())
-        if numbers:
-            ran.called.setdefault(write.task, Called(numbers, [])).writes.append(write)
-        else:
-            ran.id = write.task
-            ran.writes.append(write)
-
-
-def _place(path: str) -> tuple[tuple[str, Any] | None, tuple[int, ...]]:
-    """What a task's path says: a node, or the number of a Send; and of a call within it the numbers of the calls there."""
-    if match := PULL.fullmatch(path):
-        return ("pull", match[1]), ()
-    if match := PUSH.fullmatch(path):
-        return ("push", int(match[1])), ()
-    if match := CALL.fullmatch(path):
-        numbers = [int(number) for number in match[3].removeprefix(", ").split(", ")[::2]]
-        base = match[2]
-        return ("pull", base.partition(", ")[2]) if base.startswith("~") else ("push", int(base[:10])), tuple(numbers)
-    return None, ()
-
-
-def _leads(channel: str) -> bool:
-    return channel == SENDS or channel.startswith(("branch:", JOIN, "start:"))
-
-
-def _result(task: Task, written: Iterable[Written]) -> Result:
-    """What a finished task wrote, and where it leads: joins are told by who has acted."""
-    writes: list[Write] = []
-    targets: list[str | Send] = []
-    for write in written:
-        if write.channel == SENDS:
-            targets.append(write.value)
-        elif _leads(write.channel):
-            if not write.channel.startswith(JOIN):
-                targets.append(write.channel.rpartition(":")[2])
-        elif write.channel == OUTPUT:
-            writes.append(Write(ROOT, write.value))
-        elif write.channel not in (NOTHING, RETURNED, task.node):
-            writes.append(Write(write.channel, write.value))
-    return Result(task.arg if task.node == START else tuple(writes), tuple(targets))
-
-
-def failed(value: Any) -> Failed:
-    """An error as LangGraph keeps it: the text that Python shows for it."""
-    text = str(value)
-    match = re.fullmatch(r"(\w+)\((.*)\)", text, re.DOTALL)
-    if match is None:
-        return Failed("Exception", text, "")
-    message = match[2].removesuffix(",")
-    quoted = len(message) > 1 and message[0] in "'\"" and message[-1] == message[0]
-    return Failed(match[1], message[1:-1] if quoted else message, "")
-
-
-def _notes(key: str, ran: Ran) -> dict[str, bytes]:
-    """Results of functions that the task called. Which functions they were is not kept: they are told by their places."""
-    notes: dict[str, bytes] = {}
-    for called in ran.called.values():
-        for write in called.writes:
-            if write.channel == RETURNED:
-                way = "/".join(f"@{number}" for number in called.numbers)
-                notes[f"{key}|{way}"] = encode(["", UNKNOWN, UNKNOWN, called.numbers[-1], write.value])
-    return notes
-
-
-def _questions(stored: Stored, found: Read) -> None:
-    """What tasks wait for, and what they were told. LangGraph keeps of each the question asked last, and all its answers."""
-    given = next((write.value for write in stored.writes if write.task == NOBODY and write.channel == ANSWERED), Nothing.GIVEN)
-    for key, ran in found.ran.items():
-        questions: list[Question] = []
-        answers: list[Answer] = []
-        within: set[str] = set()
-        for numbers, writes in (*[(called.numbers, called.writes) for called in ran.called.values()], ((), ran.writes)):
-            way = "".join(f"@{number}/" for number in numbers)
-            told = _told(writes)
-            given = Nothing.GIVEN if told and told[-1] == given else given
-            answers += [Answer(f"{way}{number}", value, UNKNOWN, UNKNOWN) for number, value in enumerate(told)]
-            over = any(write.channel not in CONTROL for write in writes)
-            for asked in (one for write in writes if write.channel == ASKED for one in write.value):
-                if asked.id not in within:
-                    number = len(told) - over if told else 0
-                    questions.append(question(f"{way}{number}", asked))
-                within.add(asked.id)
-        if questions:
-            found.asked[key] = Paused(tuple(questions))
-        if answers:
-            found.answers[key] = tuple(answers)
-    found.given = given
-
-
-def _told(writes: Iterable[Written]) -> list[Any]:
-    told: list[Any] = [write.value for write in writes if write.channel == ANSWERED]
-    return cast("list[Any]", told[0]) if told and isinstance(told[0], list) else told
-
-
-def question(slot: str, asked: Interrupt) -> Question:
-    digest = blake2b(encode(asked.value), digest_size=16).digest()
-    return Question(slot, asked.value, digest, UNKNOWN, asked.response_schema)
+def _made_at(id_: str, text: str) -> int:
+    """When a checkpoint was made, in nanoseconds since 1970: as its id says, or what is written beside it."""
+    digits = id_.replace("-", "")
+    if re.fullmatch(r"[0-9a-f]{12}6[0-9a-f]{19}", digits):
+        return (int(digits[:12] + digits[13:16], 16) - GREGORIAN) * 100
+    try:
+        made = datetime.fromisoformat(text)
+    except ValueError:
+        made = datetime.now(UTC)
+    return int(made.timestamp() * 1_000_000) * 1000

@@ -1,0 +1,192 @@
+"""What the tasks of a checkpoint came to, as LangGraph keeps it beside that: writes, each with its task and channel."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Final, cast
+
+from clew.checkpoint.codec import encode
+from clew.constants import START
+from clew.engine.apply import task_key
+from clew.interop.langgraph.tables import SENDS, Stored, Written
+from clew.schema import ROOT
+from clew.types import UNKNOWN, Answer, Failed, Interrupt, Nothing, Paused, Question, Result, Send, Task, Write
+
+JOIN: Final = "join:"
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"  # whose writes are those of callers
+ERROR, ASKED, ANSWERED, NOTHING, RETURNED, OUTPUT = (
+    "__error__", "__interrupt__", "__resume__", "__no_writes__", "__return__", "__end__",
+)  # fmt: skip
+CONTROL: Final = frozenset({ERROR, ASKED, ANSWERED, "__error_source_node__", "__scheduled__"})
+PULL: Final = re.compile(r"~__pregel_pull, (.+)")
+PUSH: Final = re.compile(r"~__pregel_push, (\d{10})(?:, \d{10})?")
+CALL: Final = re.compile(r"((?:~__pregel_push, )+)(~__pregel_pull, .+?|\d{10}(?:, \d{10})?)((?:, \d{10}, \d{10})+)")
+
+
+@dataclass(slots=True)
+class Called:
+    """What became of a function that a task called (`@task`): `numbers` is the way there, of each call which it was."""
+
+    numbers: tuple[int, ...]
+    writes: list[Written]
+
+
+@dataclass(slots=True)
+class Ran:
+    """One task of a checkpoint: its id there, what it wrote, and what it called."""
+
+    id: str = ""
+    writes: list[Written] = field(default_factory=list[Written])
+    called: dict[str, Called] = field(default_factory=dict[str, Called])
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcomes:
+    """What tasks came to, by their keys.
+
+    Attributes:
+        ran: the tasks of which anything is kept.
+        results, asked, failed: what they came to. answers: those given to them. notes: results of what they called.
+        given: the answer that a caller has given without saying to which question, where no task here has taken it yet.
+    """
+
+    ran: dict[str, Ran] = field(default_factory=dict[str, Ran])
+    results: dict[str, Result] = field(default_factory=dict[str, Result])
+    asked: dict[str, Paused] = field(default_factory=dict[str, Paused])
+    answers: dict[str, tuple[Answer, ...]] = field(default_factory=dict[str, "tuple[Answer, ...]"])
+    failed: dict[str, Failed] = field(default_factory=dict[str, Failed])
+    notes: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    given: Any = Nothing.GIVEN
+
+
+def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> None:
+    """Reads what the tasks of this frontier came to."""
+    _attribute(found, stored, frontier)
+    for index, task in enumerate(frontier):
+        key = task_key(frontier, index)
+        if (ran := found.ran.get(key)) is None:
+            continue
+        written = [write for write in ran.writes if write.channel not in CONTROL]
+        error = next((write.value for write in ran.writes if write.channel == ERROR), None)
+        # output and an error: it failed where it was to lead on, or it was run again since and led somewhere
+        if written and (error is None or any(leads(write.channel) for write in written)):
+            found.results[key] = _result(task, written)
+        elif error is not None:
+            found.failed[key] = failed(error)
+        found.notes |= _notes(key, ran)
+    _questions(found, stored)
+
+
+def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> None:
+    """Which task is whose: by its path; where none is kept it can only be the only one."""
+    keys = {("pull", task.node): task_key(frontier, i) for i, task in enumerate(frontier) if not task.sent}
+    keys |= {("push", i): task_key(frontier, i) for i, task in enumerate(frontier) if task.sent}
+    if frontier and frontier[0].sent and START in stored.values:
+        keys["pull", frontier[0].node] = task_key(frontier, 0)
+    pathless = not any(write.path for write in stored.writes)
+    for write in stored.writes:
+        if write.task == NOBODY:
+            continue
+        base, numbers = _place(write.path)
+        key = keys.get(base) if base else next(iter(keys.values())) if pathless and len(keys) == 1 else None
+        if key is None:
+            continue
+        ran = found.ran.setdefault(key, Ran())
+        if numbers:
+            ran.called.setdefault(write.task, Called(numbers, [])).writes.append(write)
+        else:
+            ran.id = write.task
+            ran.writes.append(write)
+
+
+def _place(path: str) -> tuple[tuple[str, Any] | None, tuple[int, ...]]:
+    """What a task's path says: a node, or the number of a Send; and of a call within it the numbers of the calls there."""
+    if match := PULL.fullmatch(path):
+        return ("pull", match[1]), ()
+    if match := PUSH.fullmatch(path):
+        return ("push", int(match[1])), ()
+    if match := CALL.fullmatch(path):
+        numbers = [int(number) for number in match[3].removeprefix(", ").split(", ")[::2]]
+        base = match[2]
+        return ("pull", base.partition(", ")[2]) if base.startswith("~") else ("push", int(base[:10])), tuple(numbers)
+    return None, ()
+
+
+def leads(channel: str) -> bool:
+    """Whether what is written to a channel says what runs next."""
+    return channel == SENDS or channel.startswith(("branch:", JOIN, "start:"))
+
+
+def _result(task: Task, written: Iterable[Written]) -> Result:
+    """What a finished task wrote, and where it leads: joins are told by who has acted."""
+    writes: list[Write] = []
+    targets: list[str | Send] = []
+    for write in written:
+        if write.channel == SENDS:
+            targets.append(write.value)
+        elif leads(write.channel):
+            if not write.channel.startswith(JOIN):
+                targets.append(write.channel.rpartition(":")[2])
+        elif write.channel == OUTPUT:
+            writes.append(Write(ROOT, write.value))
+        elif write.channel not in (NOTHING, RETURNED, task.node):
+            writes.append(Write(write.channel, write.value))
+    return Result(task.arg if task.node == START else tuple(writes), tuple(targets))
+
+
+def failed(value: Any) -> Failed:
+    """An error as LangGraph keeps it: the text that Python shows for it."""
+    text = str(value)
+    match = re.fullmatch(r"(\w+)\((.*)\)", text, re.DOTALL)
+    if match is None:
+        return Failed("Exception", text, "")
+    message = match[2].removesuffix(",")
+    quoted = len(message) > 1 and message[0] in "'\"" and message[-1] == message[0]
+    return Failed(match[1], message[1:-1] if quoted else message, "")
+
+
+def _notes(key: str, ran: Ran) -> dict[str, bytes]:
+    """Results of functions that the task called. Which functions they were is not kept: they are told by their places."""
+    notes: dict[str, bytes] = {}
+    for called in ran.called.values():
+        for write in called.writes:
+            if write.channel == RETURNED:
+                way = "/".join(f"@{number}" for number in called.numbers)
+                notes[f"{key}|{way}"] = encode(["", UNKNOWN, UNKNOWN, called.numbers[-1], write.value])
+    return notes
+
+
+def _questions(found: Outcomes, stored: Stored) -> None:
+    """What tasks wait for, and what they were told. LangGraph keeps of each the question asked last, and all its answers."""
+    given = next((write.value for write in stored.writes if write.task == NOBODY and write.channel == ANSWERED), Nothing.GIVEN)
+    for key, ran in found.ran.items():
+        questions: list[Question] = []
+        answers: list[Answer] = []
+        within: set[str] = set()
+        for numbers, writes in (*[(called.numbers, called.writes) for called in ran.called.values()], ((), ran.writes)):
+            way = "".join(f"@{number}/" for number in numbers)
+            told = _told(writes)
+            given = Nothing.GIVEN if told and told[-1] == given else given
+            answers += [Answer(f"{way}{number}", value, UNKNOWN, UNKNOWN) for number, value in enumerate(told)]
+            over = any(write.channel not in CONTROL for write in writes)
+            for asked in (one for write in writes if write.channel == ASKED for one in write.value):
+                if asked.id not in within:
+                    number = len(told) - over if told else 0
+                    questions.append(question(f"{way}{number}", asked))
+                within.add(asked.id)
+        if questions:
+            found.asked[key] = Paused(tuple(questions))
+        if answers:
+            found.answers[key] = tuple(answers)
+    found.given = given
+
+
+def _told(writes: Iterable[Written]) -> list[Any]:
+    told: list[Any] = [write.value for write in writes if write.channel == ANSWERED]
+    return cast("list[Any]", told[0]) if told and isinstance(told[0], list) else told
+
+
+def question(slot: str, asked: Interrupt) -> Question:
+    digest = blake2b(encode(asked.value), digest_size=16).digest()
+    return Question(slot, asked.value, digest, UNKNOWN, asked.response_schema)

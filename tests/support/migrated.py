@@ -1,0 +1,54 @@
+"""Databases that the real LangGraph has written, and their threads in a saver of Clew."""
+
+import importlib.util
+import json
+from collections.abc import Generator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from clew.checkpoint.base import Saver
+from clew.interop.langgraph.moving import Moved, move
+from clew.interop.langgraph.tables import Tables, opened
+from clew.runtime.drive import drive
+from support.langgraph_env import SIDE, run
+from support.postgres_server import PostgresServer
+
+
+def load_graphs() -> ModuleType:
+    """The graphs of those threads, as they stand."""
+    spec = importlib.util.spec_from_file_location("graphs", SIDE / "graphs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Database:
+    """What LangGraph has written, and what it shows of that, by thread."""
+
+    def __init__(self, url: str, told: str) -> None:
+        self.url = url
+        self.told: dict[str, Any] = json.loads(told)
+        self.tables: Tables = opened(url)
+
+    def moved(self, saver: Saver, thread: str) -> Moved:
+        return drive(move(self.tables, saver, thread))
+
+
+@pytest.fixture(scope="session", params=["from sqlite", pytest.param("from postgres", marks=pytest.mark.server)])
+def langgraph_database(
+    request: pytest.FixtureRequest, langgraph_env: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Database]:
+    """The stories of tests/langgraph_side/write.py, written by the savers of LangGraph."""
+    if request.param == "from postgres":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.database()
+    else:
+        url = str(tmp_path_factory.mktemp("langgraph") / "threads.db")
+    found = Database(url, run(langgraph_env, "write.py", url))
+    yield found
+    found.tables.close()
