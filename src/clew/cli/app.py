@@ -17,6 +17,7 @@ from clew.checkpoint.base import Saver
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.cli import show
 from clew.cli.loading import NotLoaded, load_graph
+from clew.cli.migrate import migrate
 from clew.cli.models import SCRIPTED, Model, find_model
 from clew.errors import CheckpointGone, ClewError, DamagedData
 from clew.graph import START, MessagesState, StateGraph
@@ -203,6 +204,9 @@ def check(
     show.checked(found, target, as_json=as_json)
     if any(finding.kind == "breaks" for _, findings in found for finding in findings):
         raise typer.Exit(1)
+
+
+app.command()(migrate)
 
 
 @app.command()

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.pretty import Pretty
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
 from clew.checkpoint.storage import ThreadRow
@@ -18,6 +18,9 @@ from clew.constants import START
 from clew.graph.checking import Finding
 from clew.ids import created_ms, id_bytes, id_text, stamp_of
 from clew.types import Branch, Outcome, Paused, Result, Saved
+
+if TYPE_CHECKING:
+    from clew.cli.migrate import Report
 
 T = TypeVar("T")
 OUT: Final = Console()
@@ -68,6 +71,62 @@ def threads(rows: Sequence[ThreadRow], db: Path) -> None:
 def progress(rows: Sequence[T], what: str) -> Iterator[T]:
     """The rows one after the other, with a bar for whoever waits; it goes when it is done."""
     return iter(track(rows, what, console=ERRORS, transient=True, disable=len(rows) < 50))
+
+
+class Bar:
+    """How far a migration is, for whoever waits: the threads, and the checkpoints of the one that is moving."""
+
+    def __init__(self, threads: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=ERRORS, transient=True)
+        self._threads = self._progress.add_task("Threads", total=threads)
+        self._one = self._progress.add_task("", total=None)
+        self._begun = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, thread: str) -> None:
+        self._progress.update(self._threads, completed=self._begun)
+        self._progress.reset(self._one, description=f"Thread {escape(thread)}", total=None)
+        self._begun += 1
+
+    def tell(self, done: int, total: int) -> None:
+        self._progress.update(self._one, completed=done, total=total)
+
+
+def migrated(report: "Report") -> None:
+    """What a migration has brought over, and what not."""
+    moved = report.moved.values()
+    table = Table("", "LangGraph", "Clew", title="Migrated", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("threads", str(len(moved)), str(len(moved)))
+    table.add_row(
+        "checkpoints",
+        f"{sum(m.checkpoints + sum(m.left_out.values()) for m in moved):,}",
+        f"{sum(m.checkpoints for m in moved):,}",
+    )
+    table.add_row("what they hold", size(sum(m.before for m in moved)), size(sum(m.after for m in moved)))
+    table.add_row("the databases", size(report.before), size(report.after))
+    OUT.print(table)
+    if report.there:
+        OUT.print(f"{_count(report.there)} there already; `--overwrite` brings them anew.")
+    for why, count in report.left_out.items():
+        OUT.print(f"[yellow]![/] Left out: {count} {escape(why)}.", highlight=False, soft_wrap=True)
+    for kind, count in report.unknown.items():
+        told = f"{count} values are of the type {kind!r}, which is not known here: they are read where a graph names it."
+        OUT.print(f"[yellow]![/] {escape(told)}", highlight=False, soft_wrap=True)
+    for thread, why in report.failed.items():
+        OUT.print(f"[red]✗[/] [bold]{escape(thread)}[/] {escape(why)}", highlight=False, soft_wrap=True)
+
+
+def _count(threads: Sequence[str]) -> str:
+    return f"{len(threads)} thread{'s were' if len(threads) > 1 else ' was'}"
 
 
 def checked(found: Sequence[tuple[str, Sequence[Finding]]], target: str, *, as_json: bool) -> None:

@@ -77,7 +77,11 @@ async def move(
                 tell(number, len(entries))
         await building.leave_open()
         saver.delete_thread(thread)
-        carry(apart.storage, saver.storage, thread)
+        try:
+            carry(apart.storage, saver.storage, thread)
+        except BaseException:
+            saver.delete_thread(thread)
+            raise
         weight = apart.storage.weigh(thread)
     after = sum(size for _, size in weight.items.values()) + weight.checkpoints[1] + weight.kept[1]
     return Moved(weight.checkpoints[0], tables.weight(thread), after, building.left_out, building.decoder.unknown)
