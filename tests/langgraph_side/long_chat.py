@@ -1,7 +1,7 @@
 """Writes two conversations as LangGraph does: `long_chat.py URL TURNS`, messages of 500 bytes.
 
-Thread `ended` has ended, thread `paused` waits for an answer after its last turn. Prints one JSON document: by thread the number of
-messages, and what is asked.
+Thread `ended` has ended, thread `paused` waits for an answer after its last turn. Prints one JSON document: by thread how
+many messages it has, and what is asked.
 """
 
 import json

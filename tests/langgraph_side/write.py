@@ -6,22 +6,23 @@ Prints what LangGraph shows of them afterwards, as one JSON document by story: t
 import contextlib
 import json
 import sys
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 
-def translated() -> Any:
-    """`graphs.py`, with the name of the package changed."""
-    text = Path(__file__).with_name("graphs.py").read_text()
-    module = ModuleType("graphs")
-    sys.modules["graphs"] = module
-    exec(compile(text.replace("from clew.", "from langgraph."), "graphs.py", "exec"), module.__dict__)
+def translated(name: str) -> Any:
+    """A module beside this one, with the name of the package changed."""
+    text = Path(__file__).with_name(f"{name}.py").read_text()
+    module = ModuleType(name)
+    sys.modules[name] = module
+    exec(compile(text.replace("from clew.", "from langgraph."), f"{name}.py", "exec"), module.__dict__)
     return module
 
 
-graphs = translated()
+graphs = translated("graphs")
 Command: Any = graphs.Command
 
 
@@ -138,7 +139,43 @@ def exiting(thread: Thread) -> Any:
     return graph
 
 
-STORIES = (ended, paused, half, half_sent, again, several, stopped, forked, edited, sent, talk, family, work, exiting)
+@dataclass
+class Elsewhere:
+    """A type of the program that wrote the thread."""
+
+    value: Any
+
+
+def types(thread: Thread) -> Any:
+    graph = translated("types_kept").keeping().compile(checkpointer=thread.kept)
+    thread.run(graph, {"kept": {}})
+    return graph
+
+
+def foreign(thread: Thread) -> Any:
+    graph = graphs.chain("one").compile(checkpointer=thread.kept)
+    thread.run(graph, {"items": [Elsewhere([1, Elsewhere("deep")]), ValueError("kept as text")]})
+    return graph
+
+
+STORIES = (
+    ended,
+    paused,
+    half,
+    half_sent,
+    again,
+    several,
+    stopped,
+    forked,
+    edited,
+    sent,
+    talk,
+    family,
+    work,
+    exiting,
+    types,
+    foreign,
+)
 
 
 def seen(graph: Any, config: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
@@ -17,12 +18,12 @@ from support.langgraph_env import SIDE, run
 from support.postgres_server import PostgresServer
 
 
-def load_graphs() -> ModuleType:
+def load_graphs(name: str = "graphs") -> ModuleType:
     """The graphs of those threads, as they stand."""
-    spec = importlib.util.spec_from_file_location("graphs", SIDE / "graphs.py")
+    spec = importlib.util.spec_from_file_location(name, SIDE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 

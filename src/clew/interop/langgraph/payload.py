@@ -43,10 +43,11 @@ class Decoder:
         unknown: types that nobody has registered here, with how many values there were of each.
     """
 
-    __slots__ = ("_known", "unknown")
+    __slots__ = ("_known", "_said", "unknown")
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, bytes], Any] = {}
+        self._said: Exception | None = None
         self.unknown: Counter[str] = Counter()
 
     def value(self, kind: str, data: bytes) -> Any:
@@ -81,17 +82,22 @@ class Decoder:
     def _unpacked(self, data: bytes) -> Any:
         try:
             return ormsgpack.unpackb(data, ext_hook=self._extension, option=ormsgpack.OPT_NON_STR_KEYS)
-        except ClewError:
-            raise
         except Exception as error:
+            said, self._said = self._said or error, None
+            if isinstance(said, ClewError):
+                raise said from error
             raise UnreadableThread(
-                f"holds {bytes(data[:20])!r}…, which is not MessagePack as LangGraph writes it ({error})"
+                f"holds {bytes(data[:20])!r}…, which is not MessagePack as LangGraph writes it ({said})"
             ) from error
 
     def _extension(self, code: int, payload: bytes) -> Any:
         key = (code, payload)
         if key not in self._known:
-            self._known[key] = self._object(code, payload)
+            try:
+                self._known[key] = self._object(code, payload)
+            except Exception as error:  # ormsgpack does not say what its hook has raised
+                self._said = self._said or error
+                raise
         return self._known[key]
 
     def _object(self, code: int, payload: bytes) -> Any:
@@ -208,6 +214,6 @@ MAKERS: Final[dict[tuple[str, str], Callable[[Call], Any]]] = {
     **{(f"langgraph.{place}", "Send"): _send for place in ("types", "constants")},
     **{(f"langgraph.{place}", "Interrupt"): _interrupt for place in ("types", "constants")},
     ("langgraph.types", "Command"): _command,
-    ("langgraph.types", "Overwrite"): lambda c: Overwrite(*c.args, **c.fields),
+    ("langgraph.types", "Overwrite"): lambda c: Overwrite(c.fields["value"]),
     ("langgraph.types", "TimeoutPolicy"): lambda c: TimeoutPolicy(**c.fields),
 }
