@@ -47,10 +47,10 @@ def chat(state: MessagesState) -> Any:
     """A model that calls a tool at its second turn, and asks before it does."""
     RAN.append("chat")
     last = state["messages"][-1]
-    if last.text == "weather?":
+    if last.content == "weather?":
         call: Any = {"name": "weather", "args": {"city": "Paris"}, "id": "call-1", "type": "tool_call"}
         return {"messages": [AIMessage("", tool_calls=[call], id="ai-tool")]}
-    return {"messages": [AIMessage(f"you said {last.text}")]}
+    return {"messages": [AIMessage(f"you said {last.content}")]}
 
 
 def tool(state: MessagesState) -> Any:

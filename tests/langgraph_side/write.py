@@ -185,7 +185,7 @@ def seen(graph: Any, config: Any) -> dict[str, Any]:
          "id": one.config["configurable"]["checkpoint_id"], "created": one.created_at}
         for one in graph.get_state_history(config)
     ]  # fmt: skip
-    asked = [one.value for one in state.interrupts]
+    asked = [one.value for task in state.tasks for one in task.interrupts]
     return {"values": state.values, "next": list(state.next), "asked": asked, "history": history[::-1]}
 
 

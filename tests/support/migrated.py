@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from clew.checkpoint.base import Saver
+from clew.graph.compiled import CompiledStateGraph
 from clew.interop.langgraph.moving import Moved, move
 from clew.interop.langgraph.tables import Tables, opened
 from clew.runtime.drive import drive
@@ -36,8 +37,8 @@ class Database:
         self.told: dict[str, Any] = json.loads(told)
         self.tables: Tables = opened(url)
 
-    def moved(self, saver: Saver, thread: str) -> Moved:
-        return drive(move(self.tables, saver, thread))
+    def moved(self, saver: Saver, thread: str, graph: CompiledStateGraph | None = None) -> Moved:
+        return drive(move(self.tables, saver, thread, graph))
 
 
 @pytest.fixture(scope="session", params=["from sqlite", pytest.param("from postgres", marks=pytest.mark.server)])

@@ -13,8 +13,8 @@ from clew.checkpoint.codec import register_schema
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.cli import show
 from clew.cli.loading import NotLoaded, load_graph
-from clew.engine.plan import Plan
 from clew.errors import ClewError
+from clew.graph.compiled import CompiledStateGraph
 from clew.interop.langgraph.moving import Moved, is_there, move
 from clew.interop.langgraph.tables import Tables, opened
 from clew.runtime.drive import drive
@@ -68,9 +68,9 @@ def migrate(
     where a thread could not be brought over.
     """
     try:
-        plan = _plan(graph)
+        drawn = _drawn(graph)
         with closing(opened(source)) as tables, _target(target) as saver:
-            report = brought(tables, saver, thread, plan, overwrite=overwrite)
+            report = brought(tables, saver, thread, drawn, overwrite=overwrite)
     except ClewError as error:
         show.failure(str(error))
         raise typer.Exit(2) from None
@@ -83,17 +83,19 @@ def _target(url: str) -> Saver:
     return SqliteSaver(url.removeprefix("sqlite:///"))
 
 
-def _plan(target: str | None) -> Plan | None:
-    """What is known of the graph; the types of its state can be read from then on."""
+def _drawn(target: str | None) -> CompiledStateGraph | None:
+    """The graph; the types of its state can be read from then on."""
     if target is None:
         return None
     found = load_graph(target)
     for schema in found.builder.schemas:
         register_schema(schema)
-    return found.program.plan
+    return found
 
 
-def brought(tables: Tables, saver: Saver, only: list[str] | None, plan: Plan | None, *, overwrite: bool) -> Report:
+def brought(
+    tables: Tables, saver: Saver, only: list[str] | None, graph: CompiledStateGraph | None, *, overwrite: bool
+) -> Report:
     """Brings these threads over, or all; what stands in the way of one is no hindrance to the others."""
     report, names = Report(before=tables.occupies()), tables.threads()
     if missing := sorted(set(only or ()) - set(names)):
@@ -106,7 +108,7 @@ def brought(tables: Tables, saver: Saver, only: list[str] | None, plan: Plan | N
                 report.there.append(name)
                 continue
             try:
-                report.moved[name] = drive(move(tables, saver, name, plan, bar.tell))
+                report.moved[name] = drive(move(tables, saver, name, graph, bar.tell))
             except Exception as error:  # a thread that cannot be read must not keep the others where they are
                 kind = "" if isinstance(error, ClewError) else f"{type(error).__name__}: "
                 report.failed[name] = f"{kind}{error}"

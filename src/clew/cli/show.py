@@ -106,11 +106,7 @@ def migrated(report: "Report") -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("threads", str(len(moved)), str(len(moved)))
-    table.add_row(
-        "checkpoints",
-        f"{sum(m.checkpoints + sum(m.left_out.values()) for m in moved):,}",
-        f"{sum(m.checkpoints for m in moved):,}",
-    )
+    table.add_row("checkpoints", f"{sum(m.found for m in moved):,}", f"{sum(m.checkpoints for m in moved):,}")
     table.add_row("what they hold", size(sum(m.before for m in moved)), size(sum(m.after for m in moved)))
     table.add_row("the databases", size(report.before), size(report.after))
     OUT.print(table)

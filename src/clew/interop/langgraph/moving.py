@@ -17,7 +17,8 @@ from clew.checkpoint.memory import InMemorySaver
 from clew.checkpoint.storage import Batch, Storage, Waiting, at_once
 from clew.constants import START
 from clew.engine.apply import task_key
-from clew.engine.plan import Plan
+from clew.graph.compiled import CompiledStateGraph
+from clew.graph.inside import graph_at
 from clew.ids import checkpoint_id_at, new_epoch, stamped, task_id
 from clew.interop.langgraph.payload import Decoder
 from clew.interop.langgraph.reading import Read, read
@@ -29,14 +30,19 @@ LEVEL: Final = re.compile(r"([^|:]+)(?::([^|]+))?((?:\|\d+)?)$")
 LOST: Final = "checkpoints of graphs within tasks, of which it is not kept what began them"
 
 
+STRANGERS: Final = "outcomes of tasks that were kept without saying whose they are: those tasks run again"
+
+
 class Moved(NamedTuple):
     """What has come of a thread.
 
     Attributes:
-        checkpoints: how many it has. before, after: bytes of all that is kept of it, without what the databases add.
-        left_out: by reason how many checkpoints. unknown: types that are not registered here, with how many values.
+        found, checkpoints: how many checkpoints it has there, and here. before, after: bytes of all that is kept of it there,
+            and here, without what the databases add.
+        left_out: by reason how many. unknown: types that are not registered here, with how many values.
     """
 
+    found: int
     checkpoints: int
     before: int
     after: int
@@ -58,18 +64,22 @@ class Made:
 
 
 async def move(
-    tables: Tables, saver: Saver, thread: str, plan: Plan | None = None, tell: Callable[[int, int], None] | None = None
+    tables: Tables,
+    saver: Saver,
+    thread: str,
+    graph: CompiledStateGraph | None = None,
+    tell: Callable[[int, int], None] | None = None,
 ) -> Moved:
     """Brings a thread over, whole or not at all. What `saver` has of it is deleted.
 
     Args:
-        plan: of the thread's graph, where it is at hand. tell: is told how many checkpoints are done, and of how many.
+        graph: the thread's, where it is at hand. tell: is told how many checkpoints are done, and of how many.
 
     Raises:
         UnreadableThread: something of it cannot be read. Whatever a saver raises.
     """
     with InMemorySaver() as apart:
-        building = Building(tables, apart.storage, thread, plan)
+        building = Building(tables, apart.storage, thread, graph)
         entries = building.entries
         for number, entry in enumerate(entries, 1):
             await building.add(entry)
@@ -82,9 +92,9 @@ async def move(
         except BaseException:
             saver.delete_thread(thread)
             raise
-        weight = apart.storage.weigh(thread)
+        weight, left_out = apart.storage.weigh(thread), +building.left_out
     after = sum(size for _, size in weight.items.values()) + weight.checkpoints[1] + weight.kept[1]
-    return Moved(weight.checkpoints[0], tables.weight(thread), after, building.left_out, building.decoder.unknown)
+    return Moved(len(entries), weight.checkpoints[0], tables.weight(thread), after, left_out, building.decoder.unknown)
 
 
 def is_there(saver: Saver, thread: str) -> bool:
@@ -130,10 +140,10 @@ class Building:
         entries: its checkpoints, each after the one it grew from. decoder: has read their values. left_out: what is, by reason.
     """
 
-    def __init__(self, tables: Tables, storage: Storage, thread: str, plan: Plan | None) -> None:
+    def __init__(self, tables: Tables, storage: Storage, thread: str, graph: CompiledStateGraph | None) -> None:
         self.decoder = Decoder()
         self.left_out: Counter[str] = Counter()
-        self._tables, self._storage, self._thread, self._plan = tables, storage, thread, plan
+        self._tables, self._storage, self._thread, self._graph = tables, storage, thread, graph
         self.entries = in_growth(tables.entries(thread))
         self._after = {(entry.ns, entry.parent): entry for entry in reversed(self.entries) if entry.parent}
         self._ahead: dict[Entry, Stored] = {}
@@ -144,6 +154,7 @@ class Building:
 
     async def add(self, entry: Entry) -> None:
         found = self._with_ids(self._read(entry))
+        self.left_out[STRANGERS] += len(found.strangers)
         placed = self._placed(found)
         if placed is None:
             self.left_out[LOST] += 1
@@ -174,7 +185,13 @@ class Building:
         stored = self._ahead.pop(entry, None) or self._tables.stored(self._thread, entry, self.decoder)
         if again:
             self._ahead[entry] = stored
-        return read(stored, None if entry.ns else self._plan)
+        graph = graph_at(self._graph, entry.ns) if self._graph is not None else None
+        plan = graph.program.plan if graph is not None else None
+
+        def edges(node: str) -> Sequence[str] | None:
+            return plan.stations[node].edges if plan and node in plan.stations else None
+
+        return read(stored, edges, plan.entry if plan else None)
 
     def _with_ids(self, found: Read) -> Read:
         """The checkpoint of an input, whose messages are those that the state has after it."""

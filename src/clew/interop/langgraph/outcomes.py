@@ -1,10 +1,11 @@
 """What the tasks of a checkpoint came to, as LangGraph keeps it beside that: writes, each with its task and channel."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Any, Final, cast
+from hashlib import blake2b, sha1
+from itertools import combinations
+from typing import Any, Final, TypeAlias, cast
 
 from clew.checkpoint.codec import encode
 from clew.constants import START
@@ -13,6 +14,7 @@ from clew.interop.langgraph.tables import SENDS, Stored, Written
 from clew.schema import ROOT
 from clew.types import UNKNOWN, Answer, Failed, Interrupt, Nothing, Paused, Question, Result, Send, Task, Write
 
+Edges: TypeAlias = Callable[[str], Sequence[str] | None]
 JOIN: Final = "join:"
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"  # whose writes are those of callers
 ERROR, ASKED, ANSWERED, NOTHING, RETURNED, OUTPUT = (
@@ -48,6 +50,7 @@ class Outcomes:
     Attributes:
         ran: the tasks of which anything is kept.
         results, asked, failed: what they came to. answers: those given to them. notes: results of what they called.
+        strangers: ids of tasks of which it is not kept whose they are.
         given: the answer that a caller has given without saying to which question, where no task here has taken it yet.
     """
 
@@ -57,11 +60,12 @@ class Outcomes:
     answers: dict[str, tuple[Answer, ...]] = field(default_factory=dict[str, "tuple[Answer, ...]"])
     failed: dict[str, Failed] = field(default_factory=dict[str, Failed])
     notes: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    strangers: set[str] = field(default_factory=set[str])
     given: Any = Nothing.GIVEN
 
 
-def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> None:
-    """Reads what the tasks of this frontier came to."""
+def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task], edges: Edges) -> None:
+    """Reads what the tasks of this frontier came to; `edges` says where those of a node lead, as far as that is known."""
     _attribute(found, stored, frontier)
     for index, task in enumerate(frontier):
         key = task_key(frontier, index)
@@ -71,7 +75,7 @@ def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> 
         error = next((write.value for write in ran.writes if write.channel == ERROR), None)
         # output and an error: it failed where it was to lead on, or it was run again since and led somewhere
         if written and (error is None or any(leads(write.channel) for write in written)):
-            found.results[key] = _result(task, written)
+            found.results[key] = _result(task, written, edges)
         elif error is not None:
             found.failed[key] = failed(error)
         found.notes |= _notes(key, ran)
@@ -79,18 +83,24 @@ def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> 
 
 
 def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> None:
-    """Which task is whose: by its path; where none is kept it can only be the only one."""
+    """Which task is whose: by its path; where none is kept, by its id, or as the only one there can be."""
     keys = {("pull", task.node): task_key(frontier, i) for i, task in enumerate(frontier) if not task.sent}
     keys |= {("push", i): task_key(frontier, i) for i, task in enumerate(frontier) if task.sent}
     if frontier and frontier[0].sent and START in stored.values:
         keys["pull", frontier[0].node] = task_key(frontier, 0)
     pathless = not any(write.path for write in stored.writes)
+    ids = _ids(stored, frontier) if pathless and stored.format == 1 else {}
     for write in stored.writes:
         if write.task == NOBODY:
             continue
         base, numbers = _place(write.path)
-        key = keys.get(base) if base else next(iter(keys.values())) if pathless and len(keys) == 1 else None
+        only = next(iter(keys.values())) if pathless and not ids and len(set(keys.values())) == 1 else None
+        if write.channel == RETURNED:  # of a function that the task called
+            only = None
+        key = keys.get(base) if base else ids.get(write.task, only)
         if key is None:
+            if pathless:
+                found.strangers.add(write.task)
             continue
         ran = found.ran.setdefault(key, Ran())
         if numbers:
@@ -98,6 +108,24 @@ def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> Non
         else:
             ran.id = write.task
             ran.writes.append(write)
+
+
+def _ids(stored: Stored, frontier: Sequence[Task]) -> dict[str, str]:
+    """The keys of tasks by their ids, which are digests of what a task is and of the channels that have triggered it: in the
+    first format of checkpoints, which knows no paths."""
+    about = stored.entry
+    before = bytes.fromhex(about.id.replace("-", ""))
+    channels = sorted(channel for channel, value in stored.values.items() if channel in (START, value) or leads(channel))
+    sets = [some for size in range(1, 4) for some in combinations(channels, size)]
+    found: dict[str, str] = {}
+    for index, task in enumerate(frontier):
+        sent = task.sent and START not in stored.values
+        way = f"{about.ns}|{task.node}" if about.ns else task.node
+        for reasons in [(str(index),)] if sent else sets:
+            said = (way, str(stored.metadata["step"] + 1), task.node, "__pregel_push" if sent else "__pregel_pull", *reasons)
+            digits = sha1(before + "".join(said).encode(), usedforsecurity=False).hexdigest()
+            found["-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))] = task_key(frontier, index)
+    return found
 
 
 def _place(path: str) -> tuple[tuple[str, Any] | None, tuple[int, ...]]:
@@ -118,7 +146,7 @@ def leads(channel: str) -> bool:
     return channel == SENDS or channel.startswith(("branch:", JOIN, "start:"))
 
 
-def _result(task: Task, written: Iterable[Written]) -> Result:
+def _result(task: Task, written: Iterable[Written], edges: Edges) -> Result:
     """What a finished task wrote, and where it leads: joins are told by who has acted."""
     writes: list[Write] = []
     targets: list[str | Send] = []
@@ -130,7 +158,9 @@ def _result(task: Task, written: Iterable[Written]) -> Result:
                 targets.append(write.channel.rpartition(":")[2])
         elif write.channel == OUTPUT:
             writes.append(Write(ROOT, write.value))
-        elif write.channel not in (NOTHING, RETURNED, task.node):
+        elif write.channel == write.value == task.node:  # before 0.3 whoever comes after a node watched for its name
+            targets += edges(task.node) or ()
+        elif write.channel not in (NOTHING, RETURNED):
             writes.append(Write(write.channel, write.value))
     return Result(task.arg if task.node == START else tuple(writes), tuple(targets))
 
@@ -170,7 +200,7 @@ def _questions(found: Outcomes, stored: Stored) -> None:
             given = Nothing.GIVEN if told and told[-1] == given else given
             answers += [Answer(f"{way}{number}", value, UNKNOWN, UNKNOWN) for number, value in enumerate(told)]
             over = any(write.channel not in CONTROL for write in writes)
-            for asked in (one for write in writes if write.channel == ASKED for one in write.value):
+            for asked in (one for write in writes if write.channel == ASKED for one in _several(write.value)):
                 if asked.id not in within:
                     number = len(told) - over if told else 0
                     questions.append(question(f"{way}{number}", asked))
@@ -180,6 +210,11 @@ def _questions(found: Outcomes, stored: Stored) -> None:
         if answers:
             found.answers[key] = tuple(answers)
     found.given = given
+
+
+def _several(value: Any) -> Iterable[Any]:
+    """Versions before 0.3 kept one question by itself."""
+    return cast("Iterable[Any]", value) if isinstance(value, list | tuple) else (value,)
 
 
 def _told(writes: Iterable[Written]) -> list[Any]:

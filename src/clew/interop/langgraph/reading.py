@@ -12,9 +12,8 @@ from typing import Any, Final, cast
 
 from clew.checkpoint.codec import Opaque, decode
 from clew.constants import PREVIOUS, START
-from clew.engine.plan import Plan
 from clew.errors import UnreadableThread
-from clew.interop.langgraph.outcomes import ASKED, CONTROL, JOIN, NOTHING, OUTPUT, PULL, Outcomes, leads, take_outcomes
+from clew.interop.langgraph.outcomes import ASKED, CONTROL, JOIN, NOTHING, OUTPUT, PULL, Edges, Outcomes, leads, take_outcomes
 from clew.interop.langgraph.tables import SENDS, Entry, Stored
 from clew.schema import ROOT, fields_of
 from clew.types import (
@@ -49,11 +48,12 @@ class Read(Outcomes):
     made: int
 
 
-def read(stored: Stored, plan: Plan | None = None) -> Read:
+def read(stored: Stored, edges: Edges, entry: str | None = None) -> Read:
     """A checkpoint with what its tasks came to.
 
     Args:
-        plan: of the graph, where it is at hand: versions before 0.3 left it to the graph where edges lead.
+        edges: where those of a node lead, None where that is not known: versions before 0.3 left it to the graph.
+        entry: the name of the function, where the graph is known to be a workflow of one.
 
     Raises:
         UnreadableThread: it rests on what only the graph's code knows.
@@ -62,9 +62,9 @@ def read(stored: Stored, plan: Plan | None = None) -> Read:
     if about.get("counters_since_delta_snapshot"):
         channels = sorted(about["counters_since_delta_snapshot"])
         raise _unreadable(stored, f"keeps {channels} in a DeltaChannel, whose value is worked out by the graph's code")
-    frontier, waiting = _frontier(stored, plan)
+    frontier, waiting = _frontier(stored, edges)
     joins = _joins(stored, frontier, waiting)
-    entry = plan.entry if plan else _entry(stored)
+    entry = entry or _entry(stored)
     if entry is not None and START in stored.values:
         tasks: tuple[Task, ...] = (Task(entry, stored.values[START], sent=True),)
     elif START in stored.values:
@@ -85,7 +85,7 @@ def read(stored: Stored, plan: Plan | None = None) -> Read:
         parents=about.get("parents") or {},
         made=_made_at(stored.entry.id, stored.made),
     )
-    take_outcomes(found, stored, tasks)
+    take_outcomes(found, stored, tasks, edges)
     return found
 
 
@@ -129,7 +129,7 @@ def _newer(stored: Stored, channel: str, node: str) -> bool:
     return version is not None and (seen is None or version > seen)
 
 
-def _frontier(stored: Stored, plan: Plan | None) -> tuple[set[str], set[str]]:
+def _frontier(stored: Stored, edges: Edges) -> tuple[set[str], set[str]]:
     """The nodes that run next but for Sends, and the deferred ones that have been reached."""
     frontier: set[str] = set()
     waiting: set[str] = set()
@@ -146,25 +146,22 @@ def _frontier(stored: Stored, plan: Plan | None) -> tuple[set[str], set[str]]:
         if released and _newer(stored, channel, node):
             frontier.add(node)
     if stored.format < 3:
-        frontier |= _by_edges(stored, plan)
+        frontier |= _by_edges(stored, edges)
     return frontier, waiting
 
 
-def _by_edges(stored: Stored, plan: Plan | None) -> set[str]:
-    """Versions before 0.3 had a channel of each node's own name, which the nodes after it watched."""
+def _by_edges(stored: Stored, edges: Edges) -> set[str]:
+    """Versions before 0.3 had a channel of each node's own name, for which those after it watched."""
     found: set[str] = set()
     for node in [channel for channel, value in stored.values.items() if channel in stored.seen and value == channel]:
-        if plan is None:
-            watched = [name for name, seen in stored.seen.items() if node in seen]
-            if not watched:
-                raise _unreadable(
-                    stored,
-                    f"is of a version before 0.3, which leaves it to the graph where the edges of {node!r} lead: give it with "
-                    "`--graph app.py:graph`",
-                )
-        else:
-            watched = list(plan.stations[node].edges) if node in plan.stations else []
-        found |= {name for name in watched if _newer(stored, node, name)}
+        watching = edges(node)
+        if watching is None:
+            raise _unreadable(
+                stored,
+                f"is of a version before 0.3, which left it to the graph where the edges of {node!r} lead: name the graph, "
+                "`--graph app.py:graph`",
+            )
+        found |= {name for name in watching if _newer(stored, node, name)}
     return found
 
 

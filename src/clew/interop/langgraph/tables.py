@@ -125,7 +125,7 @@ class SqliteTables:
         try:
             self._db.execute("begin")
             _known(self._columns("checkpoints"), repr(str(place)))
-            self._path = "task_path" if "task_path" in self._columns("writes") else "''"
+            self._path = "task_path" if "task_path" in self._columns("writes") else "'' task_path"
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise DatabaseError(f"{str(place)!r} cannot be read: {error}.") from error
@@ -149,9 +149,7 @@ class SqliteTables:
         kind, data, about = self._db.execute(sql, (thread, entry.ns, entry.id)).fetchone()
         found: dict[str, Any] = read(decoder, thread, entry, "the checkpoint", kind or "json", data)
         stored = _stored(entry, found, dict(found["channel_values"]), json.loads(about or "{}"))
-        sql = (
-            f"select task_id, {self._path}, channel, type, value from writes where {where} order by {self._path}, task_id, idx"
-        )
+        sql = f"select task_id, {self._path}, channel, type, value from writes where {where} order by task_path, task_id, idx"
         stored.writes = self._written(thread, entry, sql, entry.id, decoder)
         if stored.format < 4 and entry.parent is not None:
             stored.values[SENDS] = found.get("pending_sends") or self._sent(thread, entry, sql, decoder)
@@ -196,6 +194,7 @@ class PostgresTables:
             raise MissingDependency(
                 "PostgreSQL needs psycopg, which is not installed: `pip install 'clew[postgres]'`."
             ) from error
+        self._failure = psycopg.Error
         try:
             self._db: Any = psycopg.connect(url)
         except psycopg.Error as error:
@@ -209,13 +208,17 @@ class PostgresTables:
             raise
         # a saver of the shallow kind keeps one checkpoint in each namespace, and of each channel the one value
         self._whole = "checkpoint_id" in found
-        self._path = "task_path" if "task_path" in self._columns("checkpoint_writes") else "''"
+        self._path = "task_path" if "task_path" in self._columns("checkpoint_writes") else "'' task_path"
         self._values: dict[tuple[str, str], tuple[Any, Any]] = {}
         self._thread = ""
 
     def _rows(self, sql: str, *given: Any) -> Sequence[Any]:
-        with closing(self._db.execute(sql, given)) as cursor:
-            return cursor.fetchall()
+        try:
+            with closing(self._db.execute(sql, given)) as cursor:
+                return cursor.fetchall()
+        except self._failure as error:
+            self._db.rollback()
+            raise DatabaseError(f"PostgreSQL cannot read what LangGraph has written: {error}") from error
 
     def _columns(self, table: str) -> set[str]:
         sql = "select attname from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped"
@@ -270,7 +273,7 @@ class PostgresTables:
     def _written(self, thread: str, entry: Entry, checkpoint: str, decoder: Decoder) -> list[Written]:
         sql = (
             f"select task_id, {self._path}, channel, type, blob from checkpoint_writes "
-            f"where thread_id = %s and checkpoint_ns = %s and checkpoint_id = %s order by {self._path}, task_id, idx"
+            f"where thread_id = %s and checkpoint_ns = %s and checkpoint_id = %s order by task_path, task_id, idx"
         )
         return [
             Written(task, path, channel, read(decoder, thread, entry, f"what is written to {channel!r}", kind, bytes(data)))
