@@ -154,7 +154,6 @@ class Building:
 
     async def add(self, entry: Entry) -> None:
         found = self._with_ids(self._read(entry))
-        self.left_out[STRANGERS] += len(found.strangers)
         placed = self._placed(found)
         if placed is None:
             self.left_out[LOST] += 1
@@ -249,6 +248,8 @@ class Building:
     async def _keep_open(self, made: Made, newest: bool) -> None:
         found = made.read
         assert found is not None
+        if newest:
+            self.left_out[STRANGERS] += len(found.strangers)
         frontier = found.checkpoint.frontier
         _answer(found)
         unfinished = [key for key in found.asked if key not in found.results]

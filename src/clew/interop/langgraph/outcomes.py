@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, cast
 from clew.checkpoint.codec import encode
 from clew.constants import START
 from clew.engine.apply import task_key
+from clew.errors import MissingDependency
 from clew.interop.langgraph.tables import SENDS, Stored, Written
 from clew.schema import ROOT
 from clew.types import UNKNOWN, Answer, Failed, Interrupt, Nothing, Paused, Question, Result, Send, Task, Write
@@ -83,21 +84,18 @@ def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task], edg
 
 
 def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> None:
-    """Which task is whose: by its path; where none is kept, by its id, or as the only one there can be."""
+    """Which task is whose: by its path, or where none is kept by its id."""
     keys = {("pull", task.node): task_key(frontier, i) for i, task in enumerate(frontier) if not task.sent}
     keys |= {("push", i): task_key(frontier, i) for i, task in enumerate(frontier) if task.sent}
     if frontier and frontier[0].sent and START in stored.values:
         keys["pull", frontier[0].node] = task_key(frontier, 0)
     pathless = not any(write.path for write in stored.writes)
-    ids = _ids(stored, frontier) if pathless and stored.format == 1 else {}
+    ids = _ids(stored, frontier) if pathless and any(write.task != NOBODY for write in stored.writes) else {}
     for write in stored.writes:
         if write.task == NOBODY:
             continue
         base, numbers = _place(write.path)
-        only = next(iter(keys.values())) if pathless and not ids and len(set(keys.values())) == 1 else None
-        if write.channel == RETURNED:  # of a function that the task called
-            only = None
-        key = keys.get(base) if base else ids.get(write.task, only)
+        key = keys.get(base) if base else ids.get(write.task)
         if key is None:
             if pathless:
                 found.strangers.add(write.task)
@@ -111,21 +109,40 @@ def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> Non
 
 
 def _ids(stored: Stored, frontier: Sequence[Task]) -> dict[str, str]:
-    """The keys of tasks by their ids, which are digests of what a task is and of the channels that have triggered it: in the
-    first format of checkpoints, which knows no paths."""
-    about = stored.entry
-    before = bytes.fromhex(about.id.replace("-", ""))
-    channels = sorted(channel for channel, value in stored.values.items() if channel in (START, value) or leads(channel))
-    sets = [some for size in range(1, 4) for some in combinations(channels, size)]
+    """The keys of tasks by their ids, where no paths are kept. An id is a digest of the checkpoint and of what the task is: with
+    the channels that have triggered it, or with its number among the Sends."""
+    about, digest = stored.entry, _sha1 if stored.format == 1 else _xxh3()
+    before, step = bytes.fromhex(about.id.replace("-", "")), str(stored.metadata["step"] + 1)
     found: dict[str, str] = {}
     for index, task in enumerate(frontier):
         sent = task.sent and START not in stored.values
         way = f"{about.ns}|{task.node}" if about.ns else task.node
-        for reasons in [(str(index),)] if sent else sets:
-            said = (way, str(stored.metadata["step"] + 1), task.node, "__pregel_push" if sent else "__pregel_pull", *reasons)
-            digits = sha1(before + "".join(said).encode(), usedforsecurity=False).hexdigest()
+        for reasons in [("__pregel_push", str(index))] if sent else _reasons(stored, task.node):
+            digits = digest(before + "".join((way, step, task.node, *reasons)).encode())
             found["-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))] = task_key(frontier, index)
     return found
+
+
+def _reasons(stored: Stored, node: str) -> Iterable[tuple[str, ...]]:
+    """What may have triggered a node: each set of up to three channels that it can watch."""
+    named = [channel for channel in stored.versions if leads(channel) and channel.rpartition(":")[2] == node]
+    names = [channel for channel, value in stored.values.items() if channel == value]  # watched for before 0.3
+    channels = sorted({*named, *names, f"branch:to:{node}", START})
+    return (("__pregel_pull", *some) for size in range(1, 4) for some in combinations(channels, size))
+
+
+def _sha1(data: bytes) -> str:
+    return sha1(data, usedforsecurity=False).hexdigest()
+
+
+def _xxh3() -> Callable[[bytes], str]:
+    try:
+        from xxhash import xxh3_128_hexdigest
+    except ImportError as error:
+        raise MissingDependency(
+            "This thread tells tasks by nothing but their ids, which xxhash has to make: `pip install 'clew[langgraph]'`."
+        ) from error
+    return xxh3_128_hexdigest
 
 
 def _place(path: str) -> tuple[tuple[str, Any] | None, tuple[int, ...]]:
