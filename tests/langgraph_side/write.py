@@ -158,6 +158,15 @@ def foreign(thread: Thread) -> Any:
     return graph
 
 
+def pickled(thread: Thread) -> None:
+    """What only pickle can keep."""
+    JsonPlusSerializer: Any = import_module("langgraph.checkpoint.serde.jsonplus").JsonPlusSerializer
+    plain, thread.kept.serde = thread.kept.serde, JsonPlusSerializer(pickle_fallback=True)
+    graph = graphs.chain("one").compile(checkpointer=thread.kept)
+    thread.run(graph, {"items": [complex(1, 2)]})
+    thread.kept.serde = plain
+
+
 STORIES = (
     ended,
     paused,
@@ -199,6 +208,8 @@ if __name__ == "__main__":
         if hasattr(kept, "setup"):
             kept.setup()
         told: dict[str, Any] = {}
+        if "pickled" in names:
+            pickled(Thread(kept, "pickled"))
         for story in STORIES:
             if not names or story.__name__ in names:
                 thread = Thread(kept, story.__name__)

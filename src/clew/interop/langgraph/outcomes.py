@@ -109,8 +109,8 @@ def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> Non
 
 
 def _ids(stored: Stored, frontier: Sequence[Task]) -> dict[str, str]:
-    """The keys of tasks by their ids, where no paths are kept. An id is a digest of the checkpoint and of what the task is: with
-    the channels that have triggered it, or with its number among the Sends."""
+    """The keys of tasks by their ids, where no paths are kept. An id is a digest of the checkpoint, of what the task is, and of
+    what has triggered it: channels, or its number among the Sends."""
     about, digest = stored.entry, _sha1 if stored.format == 1 else _xxh3()
     before, step = bytes.fromhex(about.id.replace("-", "")), str(stored.metadata["step"] + 1)
     found: dict[str, str] = {}
