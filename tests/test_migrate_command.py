@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,16 @@ from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import MemoryStorage
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Storage
-from clew.cli.migrate import brought
 from clew.errors import DatabaseError
+from clew.interop.langgraph.migration import migrate
 from clew.interop.langgraph.moving import in_growth, is_there
 from clew.interop.langgraph.tables import Entry, opened
 from clew.testing.crash import Crash, CrashingStorage
 
 
-def migrate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "clew.cli", "migrate", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | {"COLUMNS": "160"})
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    typed = [sys.executable, "-m", "clew.cli", "migrate", *arguments]
+    return subprocess.run(typed, capture_output=True, text=True, cwd=cwd, env=os.environ | {"COLUMNS": "160"})
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +36,6 @@ def small(langgraph_env: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
-@pytest.fixture
-def sound(langgraph_env: Path, small: Path) -> Generator[Database]:
-    found = Database(str(small), "{}")
-    yield found
-    found.tables.close()
-
-
 def rows(storage: Storage, thread: str) -> Any:
     """All that is stored of a thread but epochs and ids, which differ from time to time."""
     spaces = storage.spaces(thread)
@@ -52,7 +44,7 @@ def rows(storage: Storage, thread: str) -> Any:
 
 
 def test_the_command_brings_every_thread_over(langgraph_database: Database, tmp_path: Path) -> None:
-    found = migrate("--from", langgraph_database.url, "--to", "sqlite:///ours.db", cwd=tmp_path)
+    found = command("--from", langgraph_database.url, "--to", "sqlite:///ours.db", cwd=tmp_path)
     assert found.returncode == 0, found.stdout + found.stderr
     with SqliteSaver(tmp_path / "ours.db") as saver:
         assert {row.thread for row in saver.threads()} == set(langgraph_database.told)
@@ -61,21 +53,21 @@ def test_the_command_brings_every_thread_over(langgraph_database: Database, tmp_
     assert re.search(rf"threads +│ +{count} │ +{count} │", found.stdout)
 
 
-def test_what_is_there_already_is_left_alone(sound: Database, tmp_path: Path) -> None:
+def test_what_is_there_already_is_left_alone(small: Path, tmp_path: Path) -> None:
     with SqliteSaver(tmp_path / "ours.db") as saver:
-        first = brought(sound.tables, saver, ["ended"], None, overwrite=False)
+        first = migrate(str(small), saver, ["ended"])
         epoch = saver.storage.load("ended", "", None).epoch
-        again = brought(sound.tables, saver, ["ended", "family"], None, overwrite=False)
+        again = migrate(str(small), saver, ["ended", "family"])
         assert (list(first.moved), list(again.moved), again.there) == (["ended"], ["family"], ["ended"])
         assert saver.storage.load("ended", "", None).epoch == epoch
-        anew = brought(sound.tables, saver, ["ended"], None, overwrite=True)
+        anew = migrate(str(small), saver, ["ended"], overwrite=True)
         assert (list(anew.moved), anew.there) == (["ended"], [])
         assert saver.storage.load("ended", "", None).epoch > epoch
         assert anew.moved == first.moved
 
 
 def test_a_thread_that_cannot_be_read_is_named_and_the_others_arrive(small: Path, tmp_path: Path) -> None:
-    found = migrate("--from", str(small), "--to", "ours.db", cwd=tmp_path)
+    found = command("--from", str(small), "--to", "ours.db", cwd=tmp_path)
     assert found.returncode == 1
     assert "✗ pickled Thread 'pickled', checkpoint " in found.stdout
     assert "is pickled" in found.stdout
@@ -84,10 +76,10 @@ def test_a_thread_that_cannot_be_read_is_named_and_the_others_arrive(small: Path
 
 
 def test_single_threads_can_be_named(small: Path, tmp_path: Path) -> None:
-    assert migrate("--from", str(small), "--to", "ours.db", "--thread", "ended", cwd=tmp_path).returncode == 0
+    assert command("--from", str(small), "--to", "ours.db", "--thread", "ended", cwd=tmp_path).returncode == 0
     with SqliteSaver(tmp_path / "ours.db") as saver:
         assert [row.thread for row in saver.threads()] == ["ended"]
-    wrong = migrate("--from", str(small), "--to", "ours.db", "--thread", "ender", cwd=tmp_path)
+    wrong = command("--from", str(small), "--to", "ours.db", "--thread", "ender", cwd=tmp_path)
     assert (wrong.returncode, "no threads ['ender']" in wrong.stderr) == (2, True)
 
 
@@ -104,7 +96,7 @@ def test_single_threads_can_be_named(small: Path, tmp_path: Path) -> None:
 def test_a_source_that_is_none_says_so(source: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     (tmp_path / "text.db").write_text("no database\n" * 100)
-    found = migrate("--from", source, "--to", "ours.db", cwd=tmp_path)
+    found = command("--from", source, "--to", "ours.db", cwd=tmp_path)
     assert found.returncode == 2
     assert said in found.stderr
     assert not (tmp_path / "ours.db").exists()
@@ -112,7 +104,7 @@ def test_a_source_that_is_none_says_so(source: str, said: str, tmp_path: Path) -
 
 def test_the_graph_names_the_types(langgraph_database: Database, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text((SIDE / "types_kept.py").read_text() + "\n\ngraph = keeping()\n")
-    found = migrate(
+    found = command(
         "--from", langgraph_database.url, "--to", "ours.db", "--thread", "types", "--graph", "app.py:graph", cwd=tmp_path
     )
     assert found.returncode == 0, found.stdout + found.stderr
@@ -120,24 +112,24 @@ def test_the_graph_names_the_types(langgraph_database: Database, tmp_path: Path)
 
 def test_the_source_is_only_read(small: Path, tmp_path: Path) -> None:
     before = small.read_bytes()
-    migrate("--from", str(small), "--to", "ours.db", cwd=tmp_path)
+    command("--from", str(small), "--to", "ours.db", cwd=tmp_path)
     assert small.read_bytes() == before
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_wherever_a_migration_is_killed_the_next_one_finishes_it(sound: Database, done: bool) -> None:
+def test_wherever_a_migration_is_killed_the_next_one_finishes_it(small: Path, done: bool) -> None:
     calm = CrashingStorage(MemoryStorage())
-    brought(sound.tables, Saver(calm), ["family"], None, overwrite=False)
+    migrate(str(small), Saver(calm), ["family"])
     expected = rows(calm.storage, "family")
     commits = 0
     for crash_at in range(calm.calls):
         crashing = CrashingStorage(MemoryStorage(), crash_at, done=done)
         with pytest.raises(Crash):
-            brought(sound.tables, Saver(crashing), ["family"], None, overwrite=False)
+            migrate(str(small), Saver(crashing), ["family"])
         survivor = Saver(crashing.storage)
         whole = is_there(survivor, "family")
         assert not whole or rows(survivor.storage, "family") == expected
-        report = brought(sound.tables, survivor, ["family"], None, overwrite=False)
+        report = migrate(str(small), survivor, ["family"])
         assert (list(report.moved), report.there) == (([], ["family"]) if whole else (["family"], []))
         assert rows(survivor.storage, "family") == expected
         commits += 1

@@ -16,22 +16,12 @@ from support.migrated import load_graphs
 from support.postgres_server import PostgresServer
 
 from clew.checkpoint.sqlite import SqliteSaver
-from clew.cli.migrate import Report, brought
-from clew.interop.langgraph.tables import opened
+from clew.interop.langgraph.migration import migrate
 from clew.types import Command
 
 
 def said(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def moved(url: str, target: Path) -> Report:
-    tables = opened(url)
-    try:
-        with SqliteSaver(target) as saver:
-            return brought(tables, saver, None, None, overwrite=False)
-    finally:
-        tables.close()
 
 
 def go_on(target: Path, told: dict[str, Any]) -> None:
@@ -65,7 +55,8 @@ def main() -> int:
                 told = json.loads(run(python, "long_chat.py", url, str(turns)))
                 said("  moving them …")
                 began = time.monotonic()
-                report = moved(url, Path(folder, "ours.db"))
+                with SqliteSaver(Path(folder, "ours.db")) as saver:
+                    report = migrate(url, saver)
                 seconds = time.monotonic() - began
                 assert not report.failed, report.failed
                 assert not report.left_out, report.left_out

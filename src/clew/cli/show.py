@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,10 +17,8 @@ from clew.checkpoint.storage import ThreadRow
 from clew.constants import START
 from clew.graph.checking import Finding
 from clew.ids import created_ms, id_bytes, id_text, stamp_of
+from clew.interop.langgraph.migration import Report
 from clew.types import Branch, Outcome, Paused, Result, Saved
-
-if TYPE_CHECKING:
-    from clew.cli.migrate import Report
 
 T = TypeVar("T")
 OUT: Final = Console()
@@ -76,12 +74,10 @@ def progress(rows: Sequence[T], what: str) -> Iterator[T]:
 class Bar:
     """How far a migration is, for whoever waits: the threads, and the checkpoints of the one that is moving."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=ERRORS, transient=True)
-        self._threads = self._progress.add_task("Threads", total=threads)
-        self._one = self._progress.add_task("", total=None)
-        self._begun = 0
+        self._threads, self._one = self._progress.add_task("Threads", total=None), self._progress.add_task("", total=None)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -90,16 +86,15 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def begin(self, thread: str) -> None:
-        self._progress.update(self._threads, completed=self._begun)
+    def begin(self, thread: str, number: int, threads: int) -> None:
+        self._progress.update(self._threads, completed=number - 1, total=threads)
         self._progress.reset(self._one, description=f"Thread {escape(thread)}", total=None)
-        self._begun += 1
 
-    def tell(self, done: int, total: int) -> None:
-        self._progress.update(self._one, completed=done, total=total)
+    def tell(self, done: int, checkpoints: int) -> None:
+        self._progress.update(self._one, completed=done, total=checkpoints)
 
 
-def migrated(report: "Report") -> None:
+def migrated(report: Report) -> None:
     """What a migration has brought over, and what not."""
     moved = report.moved.values()
     table = Table("", "LangGraph", "Clew", title="Migrated", title_justify="left")
