@@ -13,7 +13,6 @@ from support.postgres_server import PostgresServer
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import InMemorySaver
 from clew.errors import UnreadableThread
-from clew.interop.langgraph.moving import STRANGERS
 from clew.types import Command
 
 pytestmark = pytest.mark.slow
@@ -26,7 +25,7 @@ OLD: Final = (
     "psycopg[binary]>=3.2",
     "numpy>=2.0",
 )
-STORIES: Final = ("ended", "half", "again", "several", "stopped", "forked", "sent", "talk", "family", "work")
+STORIES: Final = ("ended", "half", "again", "several", "stopped", "forked", "sent", "talk", "family", "work", "first_work")
 graphs: Any = load_graphs()
 
 
@@ -107,15 +106,19 @@ def test_graphs_inside_go_on(old_database: Database, saver: Saver) -> None:
     assert graphs.RAN == ["asks"]
 
 
-def test_what_a_workflow_had_called_runs_again_and_that_is_said(old_database: Database) -> None:
-    with InMemorySaver() as saver:
-        graph = graphs.workflow(saver)
-        found = old_database.moved(saver, "work", graph)
-        assert dict(found.left_out) == {STRANGERS: 2}
-        config: Any = {"configurable": {"thread_id": "work"}}
-        graph.invoke(None, config)
-        assert graphs.RAN == ["work", "doubled"]
-        assert SYNC.invoke(graph, Command(resume="sure"), config) == [[None, "yes 6"], "sure 10"]
+@pytest.mark.parametrize("story", ["work", "first_work"])
+def test_what_a_workflow_has_called_does_not_run_again(old_database: Database, saver: Saver, story: str) -> None:
+    graph = graphs.workflow(saver)
+    assert not old_database.moved(saver, story, graph).left_out
+    given: Any = [None, "yes 6"] if story == "work" else None
+    config: Any = {"configurable": {"thread_id": story}}
+    assert SYNC.invoke(graph, Command(resume="sure"), config) == [given, f"sure {10 if given else 6}"]
+    assert graphs.RAN == ["work"]
+
+
+def test_a_workflow_without_its_graph_is_not_guessed_at(old_database: Database) -> None:
+    with InMemorySaver() as saver, pytest.raises(UnreadableThread, match="whose name is not kept"):
+        old_database.moved(saver, "first_work")
 
 
 def test_without_the_graph_it_is_said_what_is_missing(old_database: Database) -> None:

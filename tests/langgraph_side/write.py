@@ -132,6 +132,12 @@ def work(thread: Thread) -> Any:
     return graph
 
 
+def first_work(thread: Thread) -> Any:
+    graph = graphs.workflow(thread.kept)
+    thread.run(graph, 3)
+    return graph
+
+
 def exiting(thread: Thread) -> Any:
     graph = graphs.chain("one", "two").compile(checkpointer=thread.kept)
     graph.invoke({"items": ["in"]}, thread.config, durability="exit")
@@ -181,6 +187,7 @@ STORIES = (
     talk,
     family,
     work,
+    first_work,
     exiting,
     types,
     foreign,

@@ -5,9 +5,10 @@ It is put together in memory and arrives whole. What cannot be brought along is 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import is_
+from types import CodeType
 from typing import Any, Final, NamedTuple, cast
 
 from clew.checkpoint.base import Saver
@@ -126,6 +127,19 @@ class Scribe(Journal):
         self._keys.update(key for key, value in values.items() if key not in before or not _is_same(before[key], value))
 
 
+def _names(graph: CompiledStateGraph) -> list[str]:
+    """The names that occur in the functions of a graph's nodes: of whatever they call."""
+
+    def named(code: CodeType) -> Iterator[str]:
+        yield from (*code.co_names, *code.co_freevars)
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                yield from named(constant)
+
+    codes = [getattr(spec.given, "__code__", None) for spec in graph.builder.nodes.values()]
+    return sorted({name for code in codes if isinstance(code, CodeType) for name in named(code)})
+
+
 def _is_same(old: Any, new: Any) -> bool:
     if type(old) is list and type(new) is list:
         before, after = cast("list[Any]", old), cast("list[Any]", new)
@@ -190,7 +204,7 @@ class Building:
         def edges(node: str) -> Sequence[str] | None:
             return plan.stations[node].edges if plan and node in plan.stations else None
 
-        return read(stored, edges, plan.entry if plan else None)
+        return read(stored, edges, plan.entry if plan else None, _names(graph) if graph is not None else ())
 
     def _with_ids(self, found: Read) -> Read:
         """The checkpoint of an input, whose messages are those that the state has after it."""

@@ -3,28 +3,22 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b, sha1
-from itertools import combinations
+from hashlib import blake2b
 from typing import Any, Final, TypeAlias, cast
 
 from clew.checkpoint.codec import encode
 from clew.constants import START
 from clew.engine.apply import task_key
-from clew.errors import MissingDependency
+from clew.interop.langgraph.identities import JOIN, NOBODY, by_id, by_path, leads
 from clew.interop.langgraph.tables import SENDS, Stored, Written
 from clew.schema import ROOT
 from clew.types import UNKNOWN, Answer, Failed, Interrupt, Nothing, Paused, Question, Result, Send, Task, Write
 
 Edges: TypeAlias = Callable[[str], Sequence[str] | None]
-JOIN: Final = "join:"
-NOBODY: Final = "00000000-0000-0000-0000-000000000000"  # whose writes are those of callers
 ERROR, ASKED, ANSWERED, NOTHING, RETURNED, OUTPUT = (
     "__error__", "__interrupt__", "__resume__", "__no_writes__", "__return__", "__end__",
 )  # fmt: skip
 CONTROL: Final = frozenset({ERROR, ASKED, ANSWERED, "__error_source_node__", "__scheduled__"})
-PULL: Final = re.compile(r"~__pregel_pull, (.+)")
-PUSH: Final = re.compile(r"~__pregel_push, (\d{10})(?:, \d{10})?")
-CALL: Final = re.compile(r"((?:~__pregel_push, )+)(~__pregel_pull, .+?|\d{10}(?:, \d{10})?)((?:, \d{10}, \d{10})+)")
 
 
 @dataclass(slots=True)
@@ -65,9 +59,10 @@ class Outcomes:
     given: Any = Nothing.GIVEN
 
 
-def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task], edges: Edges) -> None:
-    """Reads what the tasks of this frontier came to; `edges` says where those of a node lead, as far as that is known."""
-    _attribute(found, stored, frontier)
+def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task], edges: Edges, names: Sequence[str]) -> None:
+    """Reads what the tasks of this frontier came to. `edges` says where those of a node lead, as far as that is known; `names`
+    are those that functions may have which tasks call."""
+    _attribute(found, stored, frontier, names)
     for index, task in enumerate(frontier):
         key = task_key(frontier, index)
         if (ran := found.ran.get(key)) is None:
@@ -83,84 +78,24 @@ def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task], edg
     _questions(found, stored)
 
 
-def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task]) -> None:
+def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task], names: Sequence[str]) -> None:
     """Which task is whose: by its path, or where none is kept by its id."""
-    keys = {("pull", task.node): task_key(frontier, i) for i, task in enumerate(frontier) if not task.sent}
-    keys |= {("push", i): task_key(frontier, i) for i, task in enumerate(frontier) if task.sent}
-    if frontier and frontier[0].sent and START in stored.values:
-        keys["pull", frontier[0].node] = task_key(frontier, 0)
     pathless = not any(write.path for write in stored.writes)
-    ids = _ids(stored, frontier) if pathless and any(write.task != NOBODY for write in stored.writes) else {}
+    whose = by_id(stored, frontier, names) if pathless else by_path(stored, frontier)
     for write in stored.writes:
         if write.task == NOBODY:
             continue
-        base, numbers = _place(write.path)
-        key = keys.get(base) if base else ids.get(write.task)
-        if key is None:
+        if write.task not in whose:
             if pathless:
                 found.strangers.add(write.task)
             continue
+        key, numbers = whose[write.task]
         ran = found.ran.setdefault(key, Ran())
         if numbers:
             ran.called.setdefault(write.task, Called(numbers, [])).writes.append(write)
         else:
             ran.id = write.task
             ran.writes.append(write)
-
-
-def _ids(stored: Stored, frontier: Sequence[Task]) -> dict[str, str]:
-    """The keys of tasks by their ids, where no paths are kept. An id is a digest of the checkpoint, of what the task is, and of
-    what has triggered it: channels, or its number among the Sends."""
-    about, digest = stored.entry, _sha1 if stored.format == 1 else _xxh3()
-    before, step = bytes.fromhex(about.id.replace("-", "")), str(stored.metadata["step"] + 1)
-    found: dict[str, str] = {}
-    for index, task in enumerate(frontier):
-        sent = task.sent and START not in stored.values
-        way = f"{about.ns}|{task.node}" if about.ns else task.node
-        for reasons in [("__pregel_push", str(index))] if sent else _reasons(stored, task.node):
-            digits = digest(before + "".join((way, step, task.node, *reasons)).encode())
-            found["-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))] = task_key(frontier, index)
-    return found
-
-
-def _reasons(stored: Stored, node: str) -> Iterable[tuple[str, ...]]:
-    """What may have triggered a node: each set of up to three channels that it can watch."""
-    named = [channel for channel in stored.versions if leads(channel) and channel.rpartition(":")[2] == node]
-    names = [channel for channel, value in stored.values.items() if channel == value]  # watched for before 0.3
-    channels = sorted({*named, *names, f"branch:to:{node}", START})
-    return (("__pregel_pull", *some) for size in range(1, 4) for some in combinations(channels, size))
-
-
-def _sha1(data: bytes) -> str:
-    return sha1(data, usedforsecurity=False).hexdigest()
-
-
-def _xxh3() -> Callable[[bytes], str]:
-    try:
-        from xxhash import xxh3_128_hexdigest
-    except ImportError as error:
-        raise MissingDependency(
-            "This thread tells tasks by nothing but their ids, which xxhash has to make: `pip install 'clew[langgraph]'`."
-        ) from error
-    return xxh3_128_hexdigest
-
-
-def _place(path: str) -> tuple[tuple[str, Any] | None, tuple[int, ...]]:
-    """What a task's path says: a node, or the number of a Send; and of a call within it the numbers of the calls there."""
-    if match := PULL.fullmatch(path):
-        return ("pull", match[1]), ()
-    if match := PUSH.fullmatch(path):
-        return ("push", int(match[1])), ()
-    if match := CALL.fullmatch(path):
-        numbers = [int(number) for number in match[3].removeprefix(", ").split(", ")[::2]]
-        base = match[2]
-        return ("pull", base.partition(", ")[2]) if base.startswith("~") else ("push", int(base[:10])), tuple(numbers)
-    return None, ()
-
-
-def leads(channel: str) -> bool:
-    """Whether what is written to a channel says what runs next."""
-    return channel == SENDS or channel.startswith(("branch:", JOIN, "start:"))
 
 
 def _result(task: Task, written: Iterable[Written], edges: Edges) -> Result:

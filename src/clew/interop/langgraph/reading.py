@@ -5,7 +5,7 @@ What a task came to stands beside the checkpoint as writes to channels: some are
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -13,7 +13,8 @@ from typing import Any, Final, cast
 from clew.checkpoint.codec import Opaque, decode
 from clew.constants import PREVIOUS, START
 from clew.errors import UnreadableThread
-from clew.interop.langgraph.outcomes import ASKED, CONTROL, JOIN, NOTHING, OUTPUT, PULL, Edges, Outcomes, leads, take_outcomes
+from clew.interop.langgraph.identities import JOIN, PULL, leads
+from clew.interop.langgraph.outcomes import ASKED, CONTROL, NOTHING, OUTPUT, Edges, Outcomes, take_outcomes
 from clew.interop.langgraph.tables import SENDS, Entry, Stored
 from clew.schema import ROOT, fields_of
 from clew.types import (
@@ -48,12 +49,13 @@ class Read(Outcomes):
     made: int
 
 
-def read(stored: Stored, edges: Edges, entry: str | None = None) -> Read:
+def read(stored: Stored, edges: Edges, entry: str | None = None, names: Sequence[str] = ()) -> Read:
     """A checkpoint with what its tasks came to.
 
     Args:
         edges: where those of a node lead, None where that is not known: versions before 0.3 left it to the graph.
         entry: the name of the function, where the graph is known to be a workflow of one.
+        names: of functions that tasks may call, as far as they are known.
 
     Raises:
         UnreadableThread: it rests on what only the graph's code knows.
@@ -85,7 +87,11 @@ def read(stored: Stored, edges: Edges, entry: str | None = None) -> Read:
         parents=about.get("parents") or {},
         made=_made_at(stored.entry.id, stored.made),
     )
-    take_outcomes(found, stored, tasks, edges)
+    take_outcomes(found, stored, tasks, edges, names)
+    if found.strangers and tasks and tasks[0].node == START:  # whatever has run here is not what an input is given to
+        raise _unreadable(
+            stored, "is of a workflow (`@entrypoint`) whose name is not kept: name the graph, `--graph app.py:graph`"
+        )
     return found
 
 
