@@ -1,10 +1,12 @@
 """Every example of the documentation runs as it stands, and prints what the page shows: the `text` block right after it."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
-from support.pages import ROOT, blocks, run
+from support.langgraph_env import made
+from support.pages import ROOT, blocks, of_langgraph, run
 
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/how-to/*.md")])
 
@@ -13,6 +15,8 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/how-to/*.md")])
 def test_a_page_runs(page: Path, anthropic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert list(blocks(page))
+    if before := of_langgraph(page):
+        subprocess.run([made(), "-c", before], check=True, cwd=tmp_path)
     run(page)
 
 

@@ -24,6 +24,7 @@ from clew.interop import langchain
 from clew.types import Command, Interrupt, Overwrite, Send, TimeoutPolicy
 
 # The codes of LangGraph's MessagePack extensions, by what an object is made with.
+LARGE: Final = 1 << 16  # bytes above which only the last object is remembered: each version of a large one is another
 ONE, SEVERAL, NAMED, METHOD, PYDANTIC_1, PYDANTIC_2, ARRAY, DELTA = range(8)
 
 
@@ -43,11 +44,12 @@ class Decoder:
         unknown: types that nobody has registered here, with how many values there were of each.
     """
 
-    __slots__ = ("_known", "_said", "unknown")
+    __slots__ = ("_known", "_large", "_said", "unknown")
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, bytes], Any] = {}
         self._said: Exception | None = None
+        self._large: tuple[int, bytes] | None = None
         self.unknown: Counter[str] = Counter()
 
     def value(self, kind: str, data: bytes) -> Any:
@@ -92,6 +94,10 @@ class Decoder:
 
     def _extension(self, code: int, payload: bytes) -> Any:
         key = (code, payload)
+        if len(payload) > LARGE and key != self._large:
+            if self._large is not None:
+                self._known.pop(self._large, None)
+            self._large = key
         if key not in self._known:
             try:
                 self._known[key] = self._object(code, payload)
