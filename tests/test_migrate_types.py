@@ -15,7 +15,8 @@ from clew.checkpoint import usertypes
 from clew.checkpoint.base import Saver
 from clew.checkpoint.codec import Opaque, decode, encode
 from clew.checkpoint.memory import InMemorySaver
-from clew.errors import OpaqueValue, UnreadableThread
+from clew.checkpoint.usertypes import FOREIGN
+from clew.errors import DatabaseError, OpaqueValue, UnreadableThread
 from clew.interop.langgraph.payload import Decoder
 from clew.types import Interrupt, Send
 
@@ -126,3 +127,9 @@ def test_what_cannot_be_read_says_why(kind: str, said: str) -> None:
 def test_a_length_is_lost_where_langgraph_has_lost_it() -> None:
     packed = ormsgpack.packb(ormsgpack.Ext(0, ormsgpack.packb(["collections", "deque", [1]])))
     assert Decoder().value("msgpack", packed) == deque([1])
+
+
+@pytest.mark.parametrize("said", [[], ["m", "C"], ["m", "C", [1], []], ["m", 1, [], {}], {}, "text"])
+def test_a_foreign_object_that_is_none_is_refused(said: Any) -> None:
+    with pytest.raises(DatabaseError):
+        decode(ormsgpack.packb(ormsgpack.Ext(FOREIGN, encode(said))))
