@@ -1,12 +1,16 @@
 """Threads that LangGraph has written go on in Clew, whatever they were about; from SQLite and from PostgreSQL."""
 
 import json
+from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.faces import Face
+from support.faces import SYNC, Face
+from support.langgraph_env import run
 from support.migrated import Database, load_graphs
+from support.postgres_server import PostgresServer
 
 from clew.checkpoint.base import Saver
 from clew.types import Command, StateSnapshot
@@ -68,8 +72,8 @@ def plain(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("story", ALL)
-def test_state_and_history_are_what_they_were(face: Face, langgraph_database: Database, saver: Saver, story: str) -> None:
-    thread = Thread(face, langgraph_database, saver, story)
+def test_state_and_history_are_what_they_were(langgraph_database: Database, saver: Saver, story: str) -> None:
+    thread = Thread(SYNC, langgraph_database, saver, story)
     state, history = thread.state(), thread.history()
     assert plain(state.values) == thread.told["values"]
     assert sorted(state.next) == sorted(thread.told["next"])
@@ -207,3 +211,16 @@ def test_a_workflow_goes_on_without_running_again_what_has_run(face: Face, langg
     assert graphs.RAN == ["work"]
     thread.invoke(1)
     assert thread.invoke(Command(resume="yes")) == [[[None, "yes 6"], "sure 10"], "yes 2"]
+
+
+@pytest.mark.server
+def test_a_shallow_saver_has_kept_the_newest_checkpoint(
+    face: Face, langgraph_env: Path, postgres_server: PostgresServer, saver: Saver
+) -> None:
+    url = postgres_server.database()
+    database = Database(url, run(langgraph_env, "write.py", f"shallow+{url}", "ended"))
+    with closing(database.tables):
+        thread = Thread(face, database, saver, "ended")
+        assert thread.moved.checkpoints == 1
+        assert thread.state().values == thread.told["values"]
+        assert thread.invoke({"items": ["more"]})["items"][-3:] == ["more", "one", "two"]

@@ -27,6 +27,9 @@ Command: Any = graphs.Command
 
 
 def saver(url: str) -> Any:
+    if url.startswith("shallow+"):  # one checkpoint only, of each namespace
+        shallow = import_module("langgraph.checkpoint.postgres.shallow").ShallowPostgresSaver
+        return shallow.from_conn_string(url.removeprefix("shallow+"))
     if url.startswith("postgresql://"):
         return import_module("langgraph.checkpoint.postgres").PostgresSaver.from_conn_string(url)
     return import_module("langgraph.checkpoint.sqlite").SqliteSaver.from_conn_string(url)

@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import sqlite3
 import sys
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,16 +43,24 @@ class Database:
         return drive(move(self.tables, saver, thread, graph))
 
 
-@pytest.fixture(scope="session", params=["from sqlite", pytest.param("from postgres", marks=pytest.mark.server)])
+SOURCES = ["from sqlite", "from sqlite without paths", pytest.param("from postgres", marks=pytest.mark.server)]
+
+
+@pytest.fixture(scope="session", params=SOURCES)
 def langgraph_database(
     request: pytest.FixtureRequest, langgraph_env: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Database]:
-    """The stories of tests/langgraph_side/write.py, written by the savers of LangGraph."""
+    """The stories of tests/langgraph_side/write.py, written by the savers of LangGraph. That of SQLite kept no paths of tasks
+    until lately; files that were there got an empty column."""
     if request.param == "from postgres":
         server: PostgresServer = request.getfixturevalue("postgres_server")
         url = server.database()
     else:
         url = str(tmp_path_factory.mktemp("langgraph") / "threads.db")
-    found = Database(url, run(langgraph_env, "write.py", url))
+    told = run(langgraph_env, "write.py", url)
+    if request.param == "from sqlite without paths":
+        with closing(sqlite3.connect(url)) as db, db:
+            assert db.execute("update writes set task_path = ''").rowcount
+    found = Database(url, told)
     yield found
     found.tables.close()

@@ -22,7 +22,7 @@ from clew.graph.compiled import CompiledStateGraph
 from clew.graph.inside import graph_at
 from clew.ids import checkpoint_id_at, new_epoch, stamped, task_id
 from clew.interop.langgraph.payload import Decoder
-from clew.interop.langgraph.reading import Read, read
+from clew.interop.langgraph.reading import Read, Seen, read, workflow_of
 from clew.interop.langgraph.settling import keys_of, settled
 from clew.interop.langgraph.tables import Entry, Stored, Tables
 from clew.types import UNKNOWN, Answer, Link, Nothing, Paused, Result, Task, Values
@@ -161,6 +161,7 @@ class Building:
         self.entries = in_growth(tables.entries(thread))
         self._after = {(entry.ns, entry.parent): entry for entry in reversed(self.entries) if entry.parent}
         self._ahead: dict[Entry, Stored] = {}
+        self._seen: dict[str, Seen] = {}
         self._hold = Hold(storage, thread)
         self._journals: dict[str, Scribe] = {}
         self._made: dict[tuple[str, str], Made] = {}
@@ -204,7 +205,15 @@ class Building:
         def edges(node: str) -> Sequence[str] | None:
             return plan.stations[node].edges if plan and node in plan.stations else None
 
-        return read(stored, edges, plan.entry if plan else None, _names(graph) if graph is not None else ())
+        names = [*self._newest(entry.ns), *(_names(graph) if graph is not None else ())]
+        return read(stored, edges, plan.entry if plan else workflow_of(self._newest(entry.ns)), names)
+
+    def _newest(self, ns: str) -> Seen:
+        """What nodes and functions have run in a namespace, by its newest checkpoint."""
+        if ns not in self._seen:
+            last = next(entry for entry in reversed(self.entries) if entry.ns == ns)
+            self._seen[ns] = self._tables.stored(self._thread, last, self.decoder).seen
+        return self._seen[ns]
 
     def _with_ids(self, found: Read) -> Read:
         """The checkpoint of an input, whose messages are those that the state has after it."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from clew.checkpoint.codec import Opaque, decode
 from clew.constants import PREVIOUS, START
@@ -29,6 +29,9 @@ GREGORIAN: Final = 0x01B2_1DD2_1381_4000  # 1970, in the 100 nanoseconds since 1
 METADATA: Final = frozenset(
     {"source", "step", "parents", "writes", "thread_id", "checkpoint_id", "checkpoint_ns", "counters_since_delta_snapshot"}
 )
+
+
+Seen: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +69,7 @@ def read(stored: Stored, edges: Edges, entry: str | None = None, names: Sequence
         raise _unreadable(stored, f"keeps {channels} in a DeltaChannel, whose value is worked out by the graph's code")
     frontier, waiting = _frontier(stored, edges)
     joins = _joins(stored, frontier, waiting)
-    entry = entry or _entry(stored)
+    entry = entry or _told(stored)
     if entry is not None and START in stored.values:
         tasks: tuple[Task, ...] = (Task(entry, stored.values[START], sent=True),)
     elif START in stored.values:
@@ -203,15 +206,16 @@ def _joins(stored: Stored, frontier: set[str], waiting: set[str]) -> dict[Join, 
     return joins
 
 
-def _entry(stored: Stored) -> str | None:
-    """The name of the function, where this is a workflow of one (`@entrypoint`)."""
-    if START in stored.seen:
-        return None
-    reacted = [name for name, seen in stored.seen.items() if START in seen and not name.startswith("__")]
+def workflow_of(seen: Seen) -> str | None:
+    """The name of the function, where a thread is of a workflow (`@entrypoint`) that has run: it is given the input itself."""
+    reacted = [name for name, channels in seen.items() if START in channels and not name.startswith("__")]
+    return reacted[0] if reacted and START not in seen else None
+
+
+def _told(stored: Stored) -> str | None:
+    """The name of the function, as the path of its task tells it before it has ever ended."""
     told = [match[1] for write in stored.writes if (match := PULL.fullmatch(write.path)) and match[1] != START]
-    if not reacted and START not in stored.values:
-        return None
-    return next(iter([*reacted, *told]), None)
+    return told[0] if told and START in stored.values and START not in stored.seen else None
 
 
 def _acted(stored: Stored) -> tuple[str, ...]:
