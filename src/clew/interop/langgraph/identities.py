@@ -24,6 +24,7 @@ NOBODY: Final = "00000000-0000-0000-0000-000000000000"  # whose writes are those
 PULL: Final = re.compile(r"~__pregel_pull, (.+)")
 PUSH: Final = re.compile(r"~__pregel_push, (\d{10})(?:, \d{10})?")
 CALL: Final = re.compile(r"(?:~__pregel_push, )+(~__pregel_pull, .+?|\d{10}(?:, \d{10})?)((?:, \d{10}, \d{10})+)")
+MOST: Final = 5  # how many channels are thought to have triggered a task
 DEEPEST: Final = 3  # how far calls within calls are looked for
 
 
@@ -57,8 +58,8 @@ def place(path: str) -> tuple[str | int | None, tuple[int, ...]]:
     return None, ()
 
 
-def by_id(stored: Stored, frontier: Sequence[Task], names: Sequence[str]) -> Whose:
-    """`names` are those that called functions may have; those that have returned before are known."""
+def by_id(stored: Stored, frontier: Sequence[Task], hints: Sequence[str]) -> Whose:
+    """`hints` are names that called functions may have, and channels that may trigger nodes, as far as the graph tells them."""
     wanted = {write.task for write in stored.writes} - {NOBODY}
     if not wanted:
         return {}
@@ -67,11 +68,11 @@ def by_id(stored: Stored, frontier: Sequence[Task], names: Sequence[str]) -> Who
     for index, task in enumerate(frontier):
         key, sent = task_key(frontier, index), task.sent and START not in stored.values
         path = f"~__pregel_push, {index:010d}, {0:010d}" if sent else f"~__pregel_pull, {task.node}"
-        for reasons in [("__pregel_push", str(index))] if sent else _reasons(stored, task.node):
+        for reasons in [("__pregel_push", str(index))] if sent else _reasons(stored, task.node, hints):
             id_ = identity(ns, task.node, reasons)
             found[id_] = key, ()
             callers.append((key, path, (), _inside(ns, task.node, id_)))
-    called = sorted({*names, *[name for name in stored.seen if not name.startswith("__")]})
+    called = sorted({name for name in (*hints, *stored.seen) if not name.startswith("__") and not leads(name)})
     for _ in range(DEEPEST if wanted - found.keys() else 0):
         calls = [(caller, name, number) for caller in callers for name in called for number in range(len(wanted))]
         callers = []
@@ -92,12 +93,14 @@ def leads_to(channel: str, node: str) -> bool:
     return leads(channel) and channel.rpartition(":")[2] == node
 
 
-def _reasons(stored: Stored, node: str) -> Iterable[tuple[str, ...]]:
-    """What may have triggered a node: each set of up to three channels that it can watch."""
-    named = [channel for channel in stored.versions if leads_to(channel, node)]
+def _reasons(stored: Stored, node: str, hints: Sequence[str]) -> Iterable[tuple[str, ...]]:
+    """What may have triggered a node: each set of a few of the channels that it may watch. Of joins where nobody has arrived
+    only the writes and the graph know."""
+    known = (*stored.versions, *[write.channel for write in stored.writes], *hints)
+    named = [channel for channel in known if leads_to(channel, node)]
     names = [channel for channel, value in stored.values.items() if channel == value]  # watched for before 0.3
     channels = sorted({*named, *names, f"branch:to:{node}", START})
-    return (("__pregel_pull", *some) for size in range(1, 4) for some in combinations(channels, size))
+    return (("__pregel_pull", *some) for size in range(1, MOST + 1) for some in combinations(channels, size))
 
 
 def _identity(stored: Stored) -> Callable[[str, str, Sequence[str]], str]:

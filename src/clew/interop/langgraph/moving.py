@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from operator import is_
 from types import CodeType
 from typing import Any, Final, NamedTuple, cast
@@ -31,7 +32,7 @@ LEVEL: Final = re.compile(r"([^|:]+)(?::([^|]+))?((?:\|\d+)?)$")
 LOST: Final = "checkpoints of graphs within tasks, of which it is not kept what began them"
 
 
-STRANGERS: Final = "outcomes of tasks that were kept without saying whose they are: those tasks run again"
+STRANGERS: Final = "outcomes of tasks of which it is not kept whose they are: those tasks run again (`--graph` may tell more)"
 
 
 class Moved(NamedTuple):
@@ -127,8 +128,9 @@ class Scribe(Journal):
         self._keys.update(key for key, value in values.items() if key not in before or not _is_same(before[key], value))
 
 
-def _names(graph: CompiledStateGraph) -> list[str]:
-    """The names that occur in the functions of a graph's nodes: of whatever they call."""
+def _hints(graph: CompiledStateGraph) -> set[str]:
+    """The names that occur in the functions of a graph's nodes, of whatever they call; and the channels of its joins, which are
+    named by their sources in the order in which these were given."""
 
     def named(code: CodeType) -> Iterator[str]:
         yield from (*code.co_names, *code.co_freevars)
@@ -137,7 +139,9 @@ def _names(graph: CompiledStateGraph) -> list[str]:
                 yield from named(constant)
 
     codes = [getattr(spec.given, "__code__", None) for spec in graph.builder.nodes.values()]
-    return sorted({name for code in codes if isinstance(code, CodeType) for name in named(code)})
+    orders = [(node, permutations(names) if len(names) < 6 else [names]) for names, node in graph.builder.joins]
+    joins = {f"join:{'+'.join(some)}:{node}" for node, order in orders for some in order}
+    return joins | {name for code in codes if isinstance(code, CodeType) for name in named(code)}
 
 
 def _is_same(old: Any, new: Any) -> bool:
@@ -205,8 +209,8 @@ class Building:
         def edges(node: str) -> Sequence[str] | None:
             return plan.stations[node].edges if plan and node in plan.stations else None
 
-        names = [*self._newest(entry.ns), *(_names(graph) if graph is not None else ())]
-        return read(stored, edges, plan.entry if plan else workflow_of(self._newest(entry.ns)), names)
+        hints = [*self._newest(entry.ns), *(_hints(graph) if graph is not None else ())]
+        return read(stored, edges, plan.entry if plan else workflow_of(self._newest(entry.ns)), hints)
 
     def _newest(self, ns: str) -> Seen:
         """What nodes and functions have run in a namespace, by its newest checkpoint."""

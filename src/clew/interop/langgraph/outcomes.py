@@ -59,10 +59,10 @@ class Outcomes:
     given: Any = Nothing.GIVEN
 
 
-def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task], edges: Edges, names: Sequence[str]) -> None:
-    """Reads what the tasks of this frontier came to. `edges` says where those of a node lead, as far as that is known; `names`
-    are those that functions may have which tasks call."""
-    _attribute(found, stored, frontier, names)
+def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task], edges: Edges, hints: Sequence[str]) -> None:
+    """Reads what the tasks of this frontier came to. `edges` says where those of a node lead, as far as that is known; for
+    `hints` see `identities.by_id`."""
+    _attribute(found, stored, frontier, hints)
     for index, task in enumerate(frontier):
         key = task_key(frontier, index)
         if (ran := found.ran.get(key)) is None:
@@ -78,10 +78,10 @@ def take_outcomes(found: Outcomes, stored: Stored, frontier: Sequence[Task], edg
     _questions(found, stored)
 
 
-def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task], names: Sequence[str]) -> None:
+def _attribute(found: Outcomes, stored: Stored, frontier: Sequence[Task], hints: Sequence[str]) -> None:
     """Which task is whose: by its path, or where none is kept by its id."""
     pathless = not any(write.path for write in stored.writes)
-    whose = by_id(stored, frontier, names) if pathless else by_path(stored, frontier)
+    whose = by_id(stored, frontier, hints) if pathless else by_path(stored, frontier)
     for write in stored.writes:
         if write.task == NOBODY:
             continue

@@ -52,13 +52,13 @@ class Read(Outcomes):
     made: int
 
 
-def read(stored: Stored, edges: Edges, entry: str | None = None, names: Sequence[str] = ()) -> Read:
+def read(stored: Stored, edges: Edges, entry: str | None = None, hints: Sequence[str] = ()) -> Read:
     """A checkpoint with what its tasks came to.
 
     Args:
         edges: where those of a node lead, None where that is not known: versions before 0.3 left it to the graph.
         entry: the name of the function, where the graph is known to be a workflow of one.
-        names: of functions that tasks may call, as far as they are known.
+        hints: what tasks may be told by, where no paths are kept; see `identities.by_id`.
 
     Raises:
         UnreadableThread: it rests on what only the graph's code knows.
@@ -90,7 +90,7 @@ def read(stored: Stored, edges: Edges, entry: str | None = None, names: Sequence
         parents=about.get("parents") or {},
         made=_made_at(stored.entry.id, stored.made),
     )
-    take_outcomes(found, stored, tasks, edges, names)
+    take_outcomes(found, stored, tasks, edges, hints)
     if found.strangers and tasks and tasks[0].node == START:  # whatever has run here is not what an input is given to
         raise _unreadable(
             stored, "is of a workflow (`@entrypoint`) whose name is not kept: name the graph, `--graph app.py:graph`"
