@@ -13,7 +13,8 @@ from support.migrated import Database, load_graphs
 from support.postgres_server import PostgresServer
 
 from clew.checkpoint.base import Saver
-from clew.types import Command, StateSnapshot
+from clew.interop.langgraph.outcomes import question
+from clew.types import UNKNOWN, Command, Interrupt, StateSnapshot
 
 graphs: Any = load_graphs()
 WORKFLOW = "work"
@@ -224,3 +225,8 @@ def test_a_shallow_saver_has_kept_the_newest_checkpoint(
         assert thread.moved.checkpoints == 1
         assert thread.state().values == thread.told["values"]
         assert thread.invoke({"items": ["more"]})["items"][-3:] == ["more", "one", "two"]
+
+
+@pytest.mark.parametrize(("value", "known"), [("q", True), ({"a": {"b": 1}}, True), (["q"], False), ({"a": ("b",)}, False)])
+def test_a_question_is_compared_where_it_has_come_back_as_it_was(value: Any, known: bool) -> None:
+    assert (question("0", Interrupt(value, "1")).asked != UNKNOWN) == known

@@ -242,7 +242,7 @@ def make_foreign(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> A
         raise DamagedData(f"A stored object holds {payload[:20]!r}…, which is not something Clew wrote.")
     module, name, given, fields = cast("tuple[str, str, list[Any], dict[str, Any]]", said)
     kind = cast("Any", _named(module, name))
-    form = None if kind is None else _forms[kind]
+    form = _forms.get(kind)
     if form == "enum" and given:
         value = given[0]
         if issubclass(kind, enum.Flag):

@@ -174,6 +174,14 @@ def _told(writes: Iterable[Written]) -> list[Any]:
     return cast("list[Any]", told[0]) if told and isinstance(told[0], list) else told
 
 
+def _is_exact(value: Any) -> bool:
+    """Whether a value has come back just as it was: tuples come back as lists, and objects may not be known here."""
+    if type(value) is dict:
+        return all(map(_is_exact, cast("dict[Any, Any]", value).values()))
+    return value is None or type(value) in (str, int, float, bool)
+
+
 def question(slot: str, asked: Interrupt) -> Question:
-    digest = blake2b(encode(asked.value), digest_size=16).digest()
+    """A question of a task; by what it asks it can be told from another only where that has come back as it was."""
+    digest = blake2b(encode(asked.value), digest_size=16).digest() if _is_exact(asked.value) else UNKNOWN
     return Question(slot, asked.value, digest, UNKNOWN, asked.response_schema)
