@@ -39,7 +39,7 @@ docs: $(VENV)/.ready ## runs every example of the documentation
 	@$(BIN)/pytest tests/test_docs.py tests/test_guide.py
 
 clean: ## away with everything that was made
-	rm -rf $(VENV) .bench-venv .langgraph-venv .langgraph-venv.lock .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) .bench-venv .langgraph-*venv .langgraph-*venv.lock .pytest_cache .ruff_cache .hypothesis dist build
 
 # uv is used where it is there, for speed; pip does as well.
 $(VENV)/.ready: pyproject.toml

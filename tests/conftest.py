@@ -16,7 +16,13 @@ from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
 
-pytest_plugins = ["support.anthropic_standin", "support.langgraph_env", "support.servers", "support.postgres_server"]
+pytest_plugins = [
+    "support.anthropic_standin",
+    "support.langgraph_env",
+    "support.servers",
+    "support.postgres_server",
+    "support.migrated",
+]
 
 
 @pytest.fixture(params=[SYNC, ASYNC], ids=["sync", "async"])

@@ -1,11 +1,13 @@
 """Every example of the documentation runs as it stands, and prints what the page shows: the `text` block right after it."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+from support.langgraph_env import made
 from support.langgraph_env import run as run_theirs
-from support.pages import ROOT, blocks, run
+from support.pages import ROOT, blocks, of_langgraph, run
 
 SERVERS = {"redis://localhost:6379": "redis_url"}
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/how-to/*.md")])
@@ -31,6 +33,8 @@ def test_a_page_runs(
     if "REDIS_PORT" in page.read_text():
         monkeypatch.setenv("REDIS_PORT", str(request.getfixturevalue("redis_server").port))
     assert list(blocks(page))
+    if before := of_langgraph(page):
+        subprocess.run([made(), "-c", before], check=True, cwd=tmp_path)
     run(page, {url: request.getfixturevalue(fixture) for url, fixture in servers_of(page).items()})
 
 

@@ -29,6 +29,7 @@
         ├── InterruptMismatch                an answer was given to another question than the code asks by now
         ├── UnstorableValue                  a value that the codec does not know
         ├── OpaqueValue                      a stored value of a type nobody registered was touched
+        ├── UnreadableThread                 a thread that LangGraph wrote, of which something cannot be read
         └── DatabaseError                    the database cannot be used
             └── DamagedData                  what is stored is not what was written
 
@@ -215,6 +216,10 @@ class UnstorableValue(PersistenceError):
 
 class OpaqueValue(PersistenceError):
     """A stored value of an unregistered type was touched."""
+
+
+class UnreadableThread(PersistenceError):
+    """A thread that LangGraph wrote, of which something cannot be read; nothing of it was migrated."""
 
 
 class DatabaseError(PersistenceError):

@@ -18,6 +18,15 @@ def new_checkpoint_id() -> bytes:
     ticks = time.time_ns() * 4096 // 1_000_000
     with _lock:
         _last = ticks = max(ticks, _last + 1)
+    return _made(ticks)
+
+
+def checkpoint_id_at(nanoseconds: int) -> bytes:
+    """An id as one that was made then, in nanoseconds since 1970."""
+    return _made(nanoseconds * 4096 // 1_000_000)
+
+
+def _made(ticks: int) -> bytes:
     random = int.from_bytes(os.urandom(4), "big") >> 2
     return ((ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random << 32).to_bytes(16, "big")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
 from clew.shown import Branch as Branch
 from clew.shown import Change as Change
@@ -297,12 +297,15 @@ class Interrupt:
     response_schema: Any = None
 
 
+UNKNOWN: Final = b""  # in place of a digest, of which nothing is known and which is not compared: threads of LangGraph have it
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """An `interrupt` call without an answer.
 
     `slot` tells it from the task's others: its number or its key. `asked` and `code` are digests of the question, and of the
-    code that asked it.
+    code that asked it, or `UNKNOWN`.
     """
 
     slot: str
@@ -316,7 +319,8 @@ class Question:
 class Answer:
     """What a question was answered with; `asked` and `code` are those of the question.
 
-    `at` is when, in milliseconds since 1970; `by` has what the config of the call that answered said in its `metadata`.
+    `at` is when, in milliseconds since 1970, 0 where that is not known; `by` has what the config of the call that answered said
+    in its `metadata`.
     """
 
     slot: str

@@ -29,6 +29,11 @@ def cells(page: Path) -> Iterator[tuple[int, str, str | None]]:
             yield text.count("\n", 0, found.start()) + 2, found[2], found[3]
 
 
+def of_langgraph(page: Path) -> str:
+    """The blocks that LangGraph runs before the page does, as one program; empty on nearly every page."""
+    return "\n".join(found[2] for found in BLOCK.finditer(page.read_text()) if "no-run langgraph" in found[1])
+
+
 def run(page: Path, servers: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Runs the page and returns the names it has made. `await` may stand anywhere, as in a notebook.
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
-from clew.checkpoint.usertypes import USER, Opaque, Parts, form_of, make_user, tag_of, title, user_parts
+from clew.checkpoint.usertypes import FOREIGN, USER, Opaque, Parts, form_of, make_foreign, make_user, tag_of, title, user_parts
 from clew.errors import ClewError, DamagedData, MissingDependency, UnstorableValue
 from clew.interop import langchain
 from clew.types import Failed
@@ -363,6 +363,7 @@ MAKERS: Final[dict[int, Maker]] = {
     SCALAR: _of(_make_array),
     LANGCHAIN: _make_langchain,
     USER: make_user,
+    FOREIGN: make_foreign,
     SPLIT: _of(lambda f: Split(f[0], f[1], tuple(f[2:]))),
     PATTERN: _of(_make_pattern),
     ADDRESS: _of(_make_address),

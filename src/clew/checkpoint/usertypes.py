@@ -15,6 +15,7 @@ from clew.schema import is_typed_dict
 from clew.types import Command, Failed, Interrupt, Nothing, Overwrite, RetryPolicy, Send, TimeoutPolicy
 
 USER: Final = 27  # the code of all of them; see `registry`
+FOREIGN: Final = 32  # of those that another library has written, before the class was known here
 # past whatever a class does when it is called
 _blank: Final = cast("Callable[[Any], Any]", object.__new__)
 
@@ -184,14 +185,9 @@ def make_user(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> Any:
     if type(rest[-1]) is not dict:
         raise DamagedData(f"A stored {tag!r} is damaged: a dict of its fields expected, got {type(rest[-1])!r}.")
     fields = cast("dict[str, Any]", rest[-1])
-    if form == "namedtuple":
-        return kind._make([fields[f] if f in fields else kind._field_defaults[f] for f in kind._fields])
-    made = _blank(kind)
-    if form == "dataclass":
-        for field in dataclasses.fields(kind):
-            _set_field(made, field, fields)
-        return made
-    return _filled(made, kind, fields, *rest[:-1])
+    if form in ("namedtuple", "dataclass"):
+        return _made(kind, form, fields)
+    return _filled(_blank(kind), kind, fields, *rest[:-1])
 
 
 def _member(kind: Any, tag: str, given: Any) -> Any:
@@ -223,6 +219,53 @@ def _filled(made: Any, kind: Any, fields: dict[str, Any], was_set: Any, extra: A
     object.__setattr__(made, "__pydantic_extra__", extra)
     object.__setattr__(made, "__pydantic_private__", private)
     return made
+
+
+def _made(kind: Any, form: str, fields: dict[str, Any]) -> Any:
+    if form == "namedtuple":
+        return kind._make([fields[f] if f in fields else kind._field_defaults[f] for f in kind._fields])
+    made = _blank(kind)
+    for field in dataclasses.fields(kind):
+        _set_field(made, field, fields)
+    return made
+
+
+def make_foreign(code: int, payload: bytes, decode: Callable[[bytes], Any]) -> Any:
+    """An object as another library describes it: the names of its module and its class, what its one argument was, and its
+    fields. Of a class that is registered the object is made; whatever is not comes back as it is, until its class is.
+
+    pydantic models are validated, for their fields were dumped all the way down; where they do not fit any more, as in that
+    library, they are made of what there is. Other classes are made without their constructors.
+    """
+    said: Any = decode(payload)
+    if type(said) is not list or [type(one) for one in cast("list[Any]", said)] != [str, str, list, dict]:
+        raise DamagedData(f"A stored object holds {payload[:20]!r}…, which is not something Clew wrote.")
+    module, name, given, fields = cast("tuple[str, str, list[Any], dict[str, Any]]", said)
+    kind = cast("Any", _named(module, name))
+    form = _forms.get(kind)
+    if form == "enum" and given:
+        value = given[0]
+        if issubclass(kind, enum.Flag):
+            return _member(kind, f"{module}.{name}", value)
+        found = next((member for member in kind if type(member.value) is type(value) and member.value == value), None)
+        return Opaque(f"{module}.{name}", payload, code) if found is None else found
+    if form == "pydantic":
+        try:
+            return kind.model_validate(fields)
+        except Exception:  # whatever validators of users raise
+            return kind.model_construct(**fields)
+    if form in ("dataclass", "namedtuple"):
+        return _made(kind, form, fields)
+    return Opaque(f"{module}.{name}", payload, code)
+
+
+def _named(module: str, name: str) -> type | None:
+    """A class by its module and name; one of a program that was started as a script may be of any module by now."""
+    found = _classes.get(f"{module}.{name}")
+    if found is not None:
+        return found
+    same = {kind for kind in _tags if kind.__name__ == name and "__main__" in (module, kind.__module__)}
+    return same.pop() if len(same) == 1 else None
 
 
 def _set_field(made: Any, field: "dataclasses.Field[Any]", fields: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import clew
 from clew.checkpoint.base import Saver
 from clew.cli import show
 from clew.cli.loading import NotLoaded, load_graph
+from clew.cli.migrate import migrate
 from clew.cli.models import SCRIPTED, Model, find_model
 from clew.cli.opening import checked, open_saver, shown
 from clew.errors import CheckpointGone, ClewError, DamagedData
@@ -202,6 +203,9 @@ def check(
     show.checked(found, target, as_json=as_json)
     if any(finding.kind == "breaks" for _, findings in found for finding in findings):
         raise typer.Exit(1)
+
+
+app.command()(migrate)
 
 
 @app.command()

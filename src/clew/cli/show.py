@@ -6,12 +6,12 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.pretty import Pretty
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
 from clew.checkpoint.pruning import Pruned
@@ -20,6 +20,7 @@ from clew.checkpoint.storage import ThreadRow
 from clew.constants import START
 from clew.graph.checking import Finding
 from clew.ids import created_ms, id_bytes, id_text, stamp_of
+from clew.interop.langgraph.migration import Report
 from clew.types import Branch, Outcome, Paused, Result, Saved
 
 T = TypeVar("T")
@@ -131,6 +132,55 @@ def copied(found: Sequence[tuple[str, str]], target: str) -> None:
             OUT.print(f"[red]✗[/] [bold]{escape(name)}[/] {escape(verdict)}", highlight=False, soft_wrap=True)
     done, there = counts["copied"], counts["there already"]
     said(f"{done} thread{'' if done == 1 else 's'} copied to {target}" + (f", {there} there already." if there else "."))
+
+
+class Bar:
+    """How far a migration is, for whoever waits: the threads, and the checkpoints of the one that is moving."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=ERRORS, transient=True)
+        self._threads, self._one = self._progress.add_task("Threads", total=None), self._progress.add_task("", total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, thread: str, number: int, threads: int) -> None:
+        self._progress.update(self._threads, completed=number - 1, total=threads)
+        self._progress.reset(self._one, description=f"Thread {escape(thread)}", total=None)
+
+    def tell(self, done: int, checkpoints: int) -> None:
+        self._progress.update(self._one, completed=done, total=checkpoints)
+
+
+def migrated(report: Report) -> None:
+    """What a migration has brought over, and what not."""
+    moved = report.moved.values()
+    table = Table("", "LangGraph", "Clew", title="Migrated", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("threads", str(len(moved)), str(len(moved)))
+    table.add_row("checkpoints", f"{sum(m.found for m in moved):,}", f"{sum(m.checkpoints for m in moved):,}")
+    table.add_row("what they hold", size(sum(m.before for m in moved)), size(sum(m.after for m in moved)))
+    table.add_row("the databases", size(report.before), size(report.after))
+    OUT.print(table)
+    if report.there:
+        OUT.print(f"{_count(report.there)} there already; `--overwrite` brings them anew.")
+    for why, count in report.left_out.items():
+        OUT.print(f"[yellow]![/] Left out: {count} {escape(why)}.", highlight=False, soft_wrap=True)
+    for kind, count in report.unknown.items():
+        told = f"{count} values are of the type {kind!r}, which is not known here: they are read where a graph names it."
+        OUT.print(f"[yellow]![/] {escape(told)}", highlight=False, soft_wrap=True)
+    for thread, why in report.failed.items():
+        OUT.print(f"[red]✗[/] [bold]{escape(thread)}[/] {escape(why)}", highlight=False, soft_wrap=True)
+
+
+def _count(threads: Sequence[str]) -> str:
+    return f"{len(threads)} thread{'s were' if len(threads) > 1 else ' was'}"
 
 
 def checked(found: Sequence[tuple[str, Sequence[Finding]]], target: str, *, as_json: bool) -> None:

@@ -70,7 +70,7 @@ def _shown(
     metadata: dict[str, Any] = {"source": checkpoint.source, "step": checkpoint.step}
     metadata["parents"] = {link.ns: id_text(link.checkpoint) for link in saved.begun}
     if answers := answers_shown(saved):
-        metadata["answers"] = {id_: {"at": _moment(at), **by} for id_, (at, by) in answers.items()}
+        metadata["answers"] = {id_: {"at": _moment(at) if at else None, **by} for id_, (at, by) in answers.items()}
     keyed = [(task, task_key(checkpoint.frontier, index)) for index, task in enumerate(checkpoint.frontier)]
     shown = [(task, _input(task) if task.node == START else outcomes.get(key), key) for task, key in keyed]
     known: Any = plan.values(values) if isinstance(values, dict) else Late(lambda: plan.values(values))

@@ -4,7 +4,7 @@ Messages and documents are packed into short arrays and made again from a closed
 what is stored is what was once valid.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -140,6 +140,22 @@ def _shown(packed: Any) -> str:
     from reprlib import repr  # what is shown of it costs no more where it is long or deep
 
     return repr(packed)
+
+
+def from_fields(name: str, fields: Mapping[str, Any]) -> Any:
+    """A message or document by the name of its class and all of its fields; None where that is none of these classes.
+
+    Raises:
+        ValueError: fields that its class cannot have. MissingDependency: langchain-core is not installed.
+    """
+    shape = next((shape for shape in _shapes()[0].values() if shape.kind.__name__ == name), None)
+    if shape is None:
+        return None
+    other = {key: value for key, value in fields.items() if key not in (shape.content, "id")}
+    for key, default in shape.usual:
+        if key in other and type(other[key]) is type(default) and other[key] == default:
+            del other[key]
+    return unpack([shape.name, fields.get("id"), fields.get(shape.content), other])
 
 
 def _made(name: str, id_: Any, content: Any, other: Any = None, changed: Any = None, extra: Any = None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 from clew.checkpoint.codec import encode
 from clew.errors import GraphInterrupt, InterruptMismatch, OutcomeUnknown, QuestionChanged
-from clew.types import Answer, Question
+from clew.types import UNKNOWN, Answer, Question
 
 
 class Asking(NamedTuple):
@@ -44,7 +44,7 @@ def ask(answer: Answer | None, asking: Asking, node: str) -> Any:
     question = Question(asking.slot, asking.value, asked, digest_of(asking.code), _json_schema(asking.schema))
     if answer is None:
         raise GraphInterrupt(question)
-    if answer.asked != asked and not asking.named:
+    if answer.asked not in (asked, UNKNOWN) and not asking.named:
         _reads_differently(answer, question, asking.strict, node)
     read = asking.read
     if read is None and (asking.schema is None or isinstance(asking.schema, dict)):
@@ -56,7 +56,7 @@ def ask(answer: Answer | None, asking: Asking, node: str) -> Any:
 
 
 def _reads_differently(answer: Answer, question: Question, strict: bool, node: str) -> None:
-    if strict or answer.code != question.code:
+    if strict or answer.code not in (question.code, UNKNOWN):
         raise InterruptMismatch(
             f"Node {node!r} asks {question.value!r}, and the answer on record was given to another question, which stood here "
             "before the code was changed. It was not delivered. Ask anew with a new input or `update_state`; to let a "

@@ -186,9 +186,9 @@ def _digest(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
 
 def _on_record(context: TaskContext, name: str, digest: bytes, code: bytes, number: int) -> int | None:
     """The place of the record that answers this call: one of the same name and arguments, this very call's before others';
-    else the one of this call, whatever its arguments were."""
+    else the one of this call, whatever its arguments were. Of those that LangGraph has kept nothing else is known."""
     assert context.spawned is not None
-    here = [(place, record) for place, record in context.spawned.records.items() if record.name == name]
+    here = [(place, record) for place, record in context.spawned.records.items() if record.name in (name, "")]
     same = sorted((record.number != number, record.number, place) for place, record in here if record.digest == digest)
     if same and (digest or not same[0][0]):
         return same[0][2]
@@ -196,6 +196,8 @@ def _on_record(context: TaskContext, name: str, digest: bytes, code: bytes, numb
     if not found:  # a call that was not made before
         return None
     place, record = found[-1]
+    if not record.name:
+        return place
     if record.code != code:
         raise TaskMismatch(
             f"Task {name!r}, call {number + 1} of node {context.node!r}, has a result on record that was made with other "
