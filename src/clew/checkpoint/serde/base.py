@@ -27,3 +27,10 @@ class Untyped:
 def typed(serde: Any) -> SerializerProtocol:
     """The serializer, made one that says what the bytes are where it does not."""
     return serde if isinstance(serde, SerializerProtocol) else Untyped(serde)
+
+
+class CipherProtocol(Protocol):
+    """Encrypts bytes, and says by which name whoever decrypts them is to ask for it."""
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]: ...
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes: ...
