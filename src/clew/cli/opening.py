@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.sqlite import SqliteSaver
-from clew.errors import DatabaseError, MissingDependency
+from clew.errors import DatabaseError
 
 SERVERS: Final = {
     "postgresql": ("postgres", "PostgresSaver"),
@@ -65,10 +65,5 @@ def open_saver(url: str, *, make: bool = False) -> Saver:
         return SqliteSaver(file)
     scheme = url.partition("://")[0]
     backend, name = SERVERS[scheme]
-    try:
-        made: Callable[[str], Saver] = getattr(importlib.import_module(f"clew.checkpoint.{backend}"), name)
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            f'{scheme}:// needs {error.name}, which is not installed: type `pip install "clew[{backend}]"`.'
-        ) from error
+    made: Callable[[str], Saver] = getattr(importlib.import_module(f"clew.checkpoint.{backend}"), name)
     return made(url)
