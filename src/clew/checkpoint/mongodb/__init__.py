@@ -6,6 +6,10 @@ same newest commit one inserts, and the other is told that the number is taken, 
 another by now. So a commit is whole or not at all, whatever the server knows of transactions, and whoever slept through a
 claim, which takes a number as well, can write nothing. What does not fit into one document goes before it, into parts that it
 names; a part that no commit names is a leftover, and is not read.
+
+A number that was taken stays taken, or whoever slept could still have it: of a commit that is pruned empty its number is left,
+for a day (`DAY`). The lease is written beside the commit that claims, and in it: where the first was cut short, the second
+counts. Pruning is several writes, each of which leaves what can be read, and each made only while the epoch is the pruner's.
 """
 
 from __future__ import annotations
@@ -36,7 +40,9 @@ from clew.checkpoint.through import Reconnecting
 from clew.ids import stamp_of
 
 ROOM: Final = 8 << 20  # bytes of items in one document, whose most is 16 MB; a single item has no more than this
+DAY: Final = 86_400.0  # seconds after which no write can still be on its way
 MANY: Final = 500  # places that are asked for at once
+SPACE: Final = ("ns", "hn", "k", "h", "l")
 HEADER: Final = {"e": 1, "s": 1, "sp": 1, "i": 1, "cn": 1, "by": 1}
 NOTHING: Final[Document] = {"e": 0, "s": 0, "sp": 0, "i": b"", "cn": 0, "by": 0}
 
@@ -81,7 +87,7 @@ class MongoStorage:
             newest = self._newest(known["no"]) if known else None
             if known is None or newest is None:
                 return Found()
-            found = Found(newest["e"], newest["s"], newest["sp"], lease=self._lease(known))
+            found = Found(newest["e"], newest["s"], newest["sp"], lease=self._lease(known, newest))
             space = self._space(known["no"], ns)
             if space is None:
                 return found
@@ -230,8 +236,8 @@ class MongoStorage:
             rows: list[int] = []
             kept: dict[tuple[bytes, str], int] = {}
             for document in self._commits.find(within(known["no"]), {"rows": 1, "kept": 1}).sort("_id", 1):
-                rows += [len(row["d"]) for row in document["rows"]]
-                kept.update(((one["k"], one["t"]), len(one["d"])) for one in document["kept"])
+                rows += [len(row["d"]) for row in document.get("rows", ())]
+                kept.update(((one["k"], one["t"]), len(one["d"])) for one in document.get("kept", ()))
             sizes = {item["k"]: len(item["d"]) for item in self._items(known, [every_place(known["no"])])}
         items: dict[int, tuple[int, int]] = {}
         for key, size in sizes.items():
@@ -250,12 +256,13 @@ class MongoStorage:
     def commit(self, batch: Batch) -> bool:
         with self.connected.asked():
             known = self._known(batch)
+            leased = self._leased(batch.lease)
             if batch.claim or batch.kept or batch.items or batch.logs is not None:
-                self._insert(batch, known["no"])
+                self._insert(batch, known["no"], leased)
             elif self._at(known["no"])[1]["e"] != batch.epoch:
                 raise conflict(batch.thread)
             if batch.claim or batch.release or batch.lease:
-                self._hand(batch, known["no"])
+                self._hand(batch, known["no"], leased)
             return bool(known.get("stop")) and not batch.claim
 
     def _known(self, batch: Batch) -> Document:
@@ -275,8 +282,10 @@ class MongoStorage:
         newest = self._newest(no)
         return (number_of(newest["_id"]), newest) if newest else (0, NOTHING)
 
-    def _insert(self, batch: Batch, no: bytes) -> None:
+    def _insert(self, batch: Batch, no: bytes, leased: Document) -> None:
         document = self._document(batch, no)
+        if batch.claim:
+            document["lease"] = leased
         while True:
             n, newest = self._at(no)
             if newest["e"] != batch.epoch:
@@ -301,7 +310,7 @@ class MongoStorage:
                 return
             except DuplicateKeyError:
                 stored = self._commits.find_one({"_id": document["_id"]}, {"c": 1})
-                if stored is not None and stored["c"] == document["c"]:  # ours, of which nobody had heard
+                if stored is not None and stored.get("c") == document["c"]:  # ours, of which nobody had heard
                     return
 
     def _document(self, batch: Batch, no: bytes) -> Document:
@@ -327,10 +336,10 @@ class MongoStorage:
         """Writes items that do not fit into one document; nobody reads them before a commit names the parts."""
         self._threads.update_one({"_id": thread, "no": no}, {"$set": {"big": True}})
         parts: list[Document] = []
-        left = ROOM
+        left, now = ROOM, self.connected.now()
         for item in items:
             if not parts or len(item["d"]) > left:
-                parts.append({"_id": os.urandom(16), "t": no, "items": []})
+                parts.append({"_id": os.urandom(16), "t": no, "at": now, "items": []})
                 left = ROOM
             parts[-1]["items"].append(item)
             left -= len(item["d"])
@@ -352,18 +361,24 @@ class MongoStorage:
 
     # -- courtesy: lease, queue, request to stop ----------------------------------------------------------------------
 
-    def _lease(self, known: Document) -> Lease | None:
+    def _lease(self, known: Document, newest: Document) -> Lease | None:
+        if known.get("e") != newest["e"]:  # what the claim was to write here has not come, or never will
+            claims = {**within(known["no"]), "lease": {"$exists": True}}
+            claim = self._commits.find_one(claims, {"lease": 1}, sort=[("_id", -1)])
+            known = claim["lease"] if claim else {}
         if known.get("run") is None:
             return None
         return Lease(known["run"], known["owner"], known["base"], known["until"] - self.connected.now())
 
-    def _hand(self, batch: Batch, no: bytes) -> None:
+    def _leased(self, lease: Lease | None) -> Document:
+        if lease is None:
+            return {"run": None}
+        return {"run": lease.run, "owner": lease.owner, "base": lease.base, "until": self.connected.now() + lease.seconds}
+
+    def _hand(self, batch: Batch, no: bytes, leased: Document) -> None:
         """Writes who has the thread, unless somebody of a later epoch has by now."""
         lease, epoch = batch.lease, batch.claim or batch.epoch
-        fields: Document = {"e": epoch, "run": None}
-        if lease is not None:
-            fields = {"e": epoch, "run": lease.run, "owner": lease.owner, "base": lease.base}
-            fields["until"] = self.connected.now() + lease.seconds
+        fields: Document = {"e": epoch, **leased}
         changes: Document = {"$set": fields}
         if batch.claim:
             fields["stop"] = False
@@ -408,44 +423,53 @@ class MongoStorage:
         with self.connected.asked():
             known = self._threads.find_one({"_id": pruning.thread}, {"no": 1})
             no = known["no"] if known else b""
-            newest = self._newest(no) if known else None
-            if newest is None or newest["e"] != pruning.epoch:
+            newest = self._newest(no)
+            if newest is None:
                 raise conflict(pruning.thread)
-            before = self.weigh(pruning.thread)
-            for log, n, data in pruning.items:
-                for items in (self._commits, self._parts):
-                    items.update_one({"items.k": place_of(no, log, n)}, {"$set": {"items.$.d": data}})
-            for seq, id_, parent, base, body in pruning.changed:
-                fields = {"rows.$.i": id_, "rows.$.p": parent, "rows.$.b": base, "rows.$.d": body}
-                self._commits.update_one({"rows.k": key_of(no, seq)}, {"$set": fields})
-            keys = [key_of(no, seq) for seq in pruning.rows]
-            for name in ("rows", "kept"):
-                self._commits.update_many({f"{name}.k": {"$in": keys}}, {"$pull": {name: {"k": {"$in": keys}}}})
-            for range_ in pruning.ranges:
-                span = span_of(no, *range_)
-                for items in (self._commits, self._parts):
-                    items.update_many({"items": {"$elemMatch": {"k": span}}}, {"$pull": {"items": {"k": span}}})
-            gone = {**within(no), "k": {"$in": pruning.spaces}}
-            self._commits.update_many(gone, {"$unset": {"hn": 1, "ns": 1, "k": 1, "h": 1, "l": 1}})
+            for collection, which, change in self._changes(no, pruning):
+                if self._at(no)[1]["e"] != pruning.epoch:
+                    raise conflict(pruning.thread)
+                collection.update_many(which, change)
             self._tidy(no, newest["_id"])
-            self._count(pruning.thread, newest["_id"], before)
+            after = self.weigh(pruning.thread)
+            size = sum(size for _, size in after.items.values()) + after.checkpoints[1]
+            self._commits.update_one({"_id": newest["_id"]}, {"$set": {"cn": after.checkpoints[0], "by": size}})
+
+    def _changes(self, no: bytes, pruning: Pruning) -> Iterator[tuple[Any, Document, Document]]:
+        """The writes of a pruning: what is replaced first, heads before their rows, and rows before their items."""
+        for log, n, data in pruning.items:
+            for items in (self._commits, self._parts):
+                yield items, {"items.k": place_of(no, log, n)}, {"$set": {"items.$.d": data}}
+        for seq, id_, parent, base, body in pruning.changed:
+            fields = {"rows.$.i": id_, "rows.$.p": parent, "rows.$.b": base, "rows.$.d": body}
+            yield self._commits, {"rows.k": key_of(no, seq)}, {"$set": fields}
+        if pruning.spaces:
+            yield self._commits, {**within(no), "k": {"$in": pruning.spaces}}, {"$unset": dict.fromkeys(SPACE, 1)}
+        keys = [key_of(no, seq) for seq in pruning.rows]
+        for name in ("rows", "kept") if keys else ():
+            yield self._commits, {f"{name}.k": {"$in": keys}}, {"$pull": {name: {"k": {"$in": keys}}}}
+        for range_ in pruning.ranges:
+            span = span_of(no, *range_)
+            for items in (self._commits, self._parts):
+                yield items, {"items": {"$elemMatch": {"k": span}}}, {"$pull": {"items": {"k": span}}}
 
     def _tidy(self, no: bytes, newest: bytes) -> None:
-        """Deletes commits that say nothing any more: empty ones, but for the newest of all and of each namespace; and parts."""
+        """Leaves nothing but their numbers of commits before the newest that say nothing any more, and nothing at all of what
+        was left so a day ago; nor of parts that no commit names."""
         heads = {
             one["hn"]: one["_id"]
             for one in self._commits.find({**within(no), "hn": {"$exists": True}}, {"hn": 1}).sort("_id", 1)
         }
-        empty = {**within(no), "rows": [], "kept": [], "items": [], "parts": {"$exists": False}}
-        ids = [one["_id"] for one in self._commits.find(empty, {"_id": 1})]
-        self._commits.delete_many({"_id": {"$in": [id_ for id_ in ids if id_ not in {newest, *heads.values()}]}})
-        self._parts.delete_many({"t": no, "items": []})
-
-    def _count(self, thread: str, newest: bytes, before: Weight) -> None:
-        after = self.weigh(thread)
-        sizes = [sum(size for _, size in weight.items.values()) + weight.checkpoints[1] for weight in (before, after)]
-        fewer = {"cn": after.checkpoints[0] - before.checkpoints[0], "by": sizes[1] - sizes[0]}
-        self._commits.update_one({"_id": newest}, {"$inc": fewer})
+        now = self.connected.now()
+        older = {"$gte": key_of(no, 0), "$lt": newest}
+        self._commits.delete_many({"_id": older, "z": {"$lt": now - DAY}})
+        empty = {"rows": [], "kept": [], "items": [], "parts": {"$exists": False}}
+        fields = ("c", "rows", "kept", "items", "lease", *HEADER, *SPACE)
+        change = {"$set": {"z": now}, "$unset": dict.fromkeys(fields, 1)}
+        self._commits.update_many({"_id": {**older, "$nin": list(heads.values())}, **empty}, change)
+        named = self._commits.find({**within(no), "parts": {"$exists": True}}, {"parts": 1})
+        parts = [part for document in named for part in document["parts"]]
+        self._parts.delete_many({"t": no, "$or": [{"items": []}, {"_id": {"$nin": parts}, "at": {"$lt": now - DAY}}]})
 
 
 class MongoDBSaver(Saver):

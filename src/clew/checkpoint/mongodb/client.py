@@ -38,7 +38,7 @@ class Connected:
         if isinstance(client, str):
             self._how = {"host": client}
         elif isinstance(client, MongoClient):
-            self._given = client
+            self._given, self._how = client, _told(client)
         elif isinstance(client, AsyncMongoClient):
             self._how = _told(client)
         else:
@@ -63,7 +63,8 @@ class Connected:
 
     def occupies(self, *names: str) -> int:
         with self.asked():
-            found = [self._opened().command("collStats", name) for name in names]
+            made = set(self._opened().list_collection_names())
+            found = [self._opened().command("collStats", name) for name in names if name in made]
         return sum(int(one.get("storageSize") or one.get("size") or 0) + int(one.get("totalIndexSize") or 0) for one in found)
 
     def close(self) -> None:
@@ -109,15 +110,11 @@ class Connected:
 
 
 def _told(client: Any) -> dict[str, Any]:
-    """How a client of the asyncio kind connects."""
-    options = client.options
-    hosts = [f"{host}:{port}" for host, port in client.topology_description.server_descriptions()]
-    given: dict[str, Any] = {"host": hosts, "directConnection": options.direct_connection}
-    if (who := options.pool_options._credentials) is not None:  # pyright: ignore  (they are nowhere else to be had)
-        given |= {"username": who.username, "password": who.password, "authSource": who.source, "authMechanism": who.mechanism}
-    if options.replica_set_name:
-        given["replicaSet"] = options.replica_set_name
-    return given
+    """How a client connects: what it was made with, but for what it makes of documents."""
+    kwargs: dict[str, Any] = dict(client._init_kwargs)
+    for name in ("document_class", "tz_aware", "type_registry", "connect"):
+        kwargs.pop(name, None)
+    return kwargs
 
 
 def _refused(error: OperationFailure, name: str) -> str:
