@@ -249,7 +249,7 @@ class MongoStorage:
         return self.connected.occupies("clew_threads", "clew_commits", "clew_parts")
 
     def reclaim(self) -> None:
-        """WiredTiger uses again what is free; giving it back to the system is `compact`'s business, and the server's owner's."""
+        """WiredTiger uses again what is free; giving it back to the system is `compact`'s business."""
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
