@@ -1,11 +1,13 @@
-"""What is MongoDB's own: one document a commit, crashes between any two operations of the driver, large states, the server's death."""
+"""What is MongoDB's own: one document a commit, crashes between any two operations, large states, the server's death."""
 
-import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import pymongo
@@ -131,9 +133,10 @@ def crashes(make: Callable[[], MongoDBSaver], act: Callable[[Storage, int], None
             with make() as saver, make() as other:
                 epoch = begun(saver.rows)
                 before = everything(other.rows)
-                with dying(saver, crash_at, done=done), pytest.raises(Crash):
-                    act(saver.rows, epoch)
-                    raise Crash  # after the last operation
+                with dying(saver, None) as died:
+                    died.crash_at, died.done = crash_at, done
+                    with pytest.raises(Crash):
+                        act(saver.rows, epoch)
                 yield before, other.rows, epoch
                 other.rows.drop("t")
 
@@ -183,7 +186,8 @@ def test_a_pruning_that_crashes_is_made_good_by_the_next(make: Callable[[], Mong
     for _, storage, epoch in crashes(make, prunes):
         found = storage.load("t", "", None)
         assert (found.epoch, found.head, found.logs) == (epoch, 2, b"l2")
-        assert found.row is not None and found.row.body in (b"body", b"changed")
+        assert found.row is not None
+        assert found.row.body in (b"body", b"changed")
         assert len(storage.items("t", [(0, 2, 10)])) == 3
         prunes(storage, epoch)
         assert [one.row and one.row.body for one in storage.scan("t", "", None, 9)] == [b"changed"]
@@ -338,13 +342,20 @@ def test_how_many_round_trips_a_turn_takes(mongodb_server: MongoServer, mongodb_
 # -- the server's death -----------------------------------------------------------------------------------------------
 
 
-def _writes(url: str, name: str, acknowledged: Any) -> None:
-    storage = MongoDBSaver(url, name, patience=0.1).rows
-    epoch = new_epoch(0)
-    storage.commit(Batch("t", "", 0, None, 0, epoch, b"l", row=row_of(1)))
-    for seq in range(2, 100_000):
-        storage.commit(Batch("t", "", 0, seq - 1, epoch, 0, b"l", [(0, seq, b"%d" % seq)], row=row_of(seq, parent=seq - 1)))
-        acknowledged.send(seq)
+WRITER = """
+import sys
+from clew.checkpoint.mongodb import MongoDBSaver
+from clew.checkpoint.storage import Batch, Row
+from clew.ids import new_checkpoint_id, new_epoch, stamped
+
+storage, epoch, before = MongoDBSaver(sys.argv[1], "db").rows, new_epoch(0), None
+for seq in range(1, 100_000):
+    row = Row(seq, stamped(new_checkpoint_id(), seq), before, None, b"body")
+    claim = {"epoch": 0, "claim": epoch} if before is None else {"epoch": epoch}
+    storage.commit(Batch("t", "", 0, before, logs=b"l", items=[(0, seq, b"%d" % seq)], row=row, **claim))
+    before = seq
+    print(seq, flush=True)
+"""
 
 
 @pytest.mark.slow
@@ -353,26 +364,19 @@ def test_what_was_acknowledged_survives_the_servers_death(tmp_path: Path, monkey
     server = MongoServer(tmp_path)
     server.start()
     try:
-        context = multiprocessing.get_context("spawn")
-        here, there = context.Pipe(duplex=False)
-        writer = context.Process(target=_writes, args=(server.url, "db", there), daemon=True)
-        writer.start()
-        there.close()
-        last = 0
-        while last < 60:
-            last = here.recv()
-        server.kill()
-        while here.poll(10):
-            try:
-                last = here.recv()
-            except EOFError:
-                break
-        writer.join()
+        told: list[int] = []
+        with subprocess.Popen([sys.executable, "-c", WRITER, server.url], stdout=PIPE, stderr=DEVNULL, text=True) as writer:
+            assert writer.stdout is not None
+            for line in writer.stdout:
+                told.append(int(line))
+                if len(told) == 60:
+                    server.kill()
+        last = told[-1]
         server.start()
         with MongoDBSaver(server.url, "db") as saver:
             found = saver.rows.load("t", "", None)
             assert found.head in (last, last + 1), "the last one may have been done and nobody told"
-            assert saver.rows.items("t", [(0, 2, last + 1)]) == [b"%d" % seq for seq in range(2, last + 1)]
+            assert saver.rows.items("t", [(0, 1, last + 1)]) == [b"%d" % seq for seq in range(1, last + 1)]
             assert len(saver.rows.scan("t", "", None, 1000)) == found.head
     finally:
         server.kill()

@@ -63,7 +63,7 @@ class Connected:
 
     def occupies(self, *names: str) -> int:
         with self.asked():
-            made = set(self._opened().list_collection_names())
+            made = self._opened().list_collection_names()
             found = [self._opened().command("collStats", name) for name in names if name in made]
         return sum(int(one.get("storageSize") or one.get("size") or 0) + int(one.get("totalIndexSize") or 0) for one in found)
 
@@ -98,7 +98,8 @@ class Connected:
             if self._database is None:
                 if self._closed:
                     raise DatabaseError(f"The saver of database {self._name!r} is closed: make a new one.")
-                made: Any = self._given or MongoClient(**{"serverSelectionTimeoutMS": SOON, **self._how})
+                how: dict[str, Any] = {"serverSelectionTimeoutMS": SOON, **self._how}
+                made: Any = self._given or MongoClient(**how)
                 self._database = made.get_database(
                     self._name,
                     codec_options=CodecOptions(tz_aware=True),
@@ -111,10 +112,8 @@ class Connected:
 
 def _told(client: Any) -> dict[str, Any]:
     """How a client connects: what it was made with, but for what it makes of documents."""
-    kwargs: dict[str, Any] = dict(client._init_kwargs)
-    for name in ("document_class", "tz_aware", "type_registry", "connect"):
-        kwargs.pop(name, None)
-    return kwargs
+    given: dict[str, Any] = dict(client._init_kwargs)  # with passwords and TLS, which are nowhere else to be had
+    return {name: one for name, one in given.items() if name not in ("document_class", "tz_aware", "type_registry", "connect")}
 
 
 def _refused(error: OperationFailure, name: str) -> str:
