@@ -12,6 +12,7 @@ from clew.checkpoint.base import Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.foreign import ForeignSaver
 from clew.checkpoint.memory import InMemorySaver
+from clew.checkpoint.mongodb import MongoDBSaver
 from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
@@ -21,6 +22,7 @@ pytest_plugins = [
     "support.langgraph_env",
     "support.servers",
     "support.postgres_server",
+    "support.mongo_server",
     "support.migrated",
 ]
 
@@ -38,6 +40,7 @@ SAVERS = [
     pytest.param("sqlite-encrypted", marks=pytest.mark.slow),
     pytest.param("postgres", marks=SERVER),
     pytest.param("redis", marks=SERVER),
+    pytest.param("mongodb", marks=SERVER),
     "classic",
 ]
 
@@ -54,6 +57,9 @@ def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Saver]:
 
 def _made(request: pytest.FixtureRequest, tmp_path: Path) -> Saver:
     match request.param:
+        case "mongodb":
+            server = request.getfixturevalue("mongodb_server")
+            return MongoDBSaver(server.url, request.getfixturevalue("mongodb_name"))
         case "redis":
             return RedisSaver(request.getfixturevalue("redis_client"))
         case "sqlite-encrypted":

@@ -5,10 +5,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.mongo_server import MongoServer
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.memory import MemoryStorage
+from clew.checkpoint.mongodb import MongoDBSaver
 from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Batch, Found, Storage
@@ -48,6 +50,13 @@ def test_sqlite_encrypted(one: Clause, face: str, tmp_path: Path) -> None:
     if one.name not in ("a_thread_can_be_weighed", "pruning_deletes_what_is_named"):  # they weigh bytes: sealed, there are more
         file = str(tmp_path / "threads.db")
         one.check(partial(SqliteSaver, file, synchronous="normal", encryption=Encryption(bytes(32))), face)
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.parametrize(("one", "face"), CASES)
+def test_mongodb(one: Clause, face: str, mongodb_server: MongoServer, mongodb_name: str) -> None:
+    one.check(partial(MongoDBSaver, mongodb_server.url, mongodb_name), face)
 
 
 @pytest.mark.slow

@@ -53,11 +53,12 @@ def _redis(stack: ExitStack, folder: Path) -> Backend:
 
 
 def _mongodb(stack: ExitStack, folder: Path) -> Backend:
+    from support.mongo_server import MongoServer
+
     from clew.checkpoint.mongodb import MongoDBSaver
-    from support.mongodb_server import MongoServer
 
     server = MongoServer(folder)
-    stack.callback(server.stop)
+    stack.callback(server.kill)
     server.start()
     return Backend("mongodb", partial(MongoDBSaver, server.url), server.url)
 
