@@ -9,7 +9,7 @@ from support.langgraph_env import made
 from support.langgraph_env import run as run_theirs
 from support.pages import ROOT, blocks, of_langgraph, run
 
-SERVERS = {"redis://localhost:6379": "redis_url"}
+SERVERS = {"redis://localhost:6379": "redis_url", "mongodb://localhost:27017": "mongodb_url"}
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/how-to/*.md")])
 THEIRS = [ROOT / "docs" / "how-to" / "use-clews-savers-in-langgraph.md"]  # their examples run LangGraph
 OURS = [page for page in PAGES if page not in THEIRS]

@@ -26,6 +26,7 @@ from clew.testing.crash import Crash
 pytestmark = pytest.mark.server
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}
 LEASE = Lease(b"run", "owner", None, 30.0)
+NEXT = Lease(b"next", "owner", None, 30.0)
 
 
 @pytest.fixture
@@ -110,13 +111,13 @@ def drops(storage: Storage, epoch: int) -> None:
 
 def commits(storage: Storage, epoch: int) -> None:
     batch = Batch("t", "", 0, 2, epoch, new_epoch(epoch), b"l3", [(0, 10, b"ten")], [Kept(2, "task", b"done")])
-    batch.row, batch.lease = row_of(3, parent=2), LEASE
+    batch.row, batch.lease = row_of(3, parent=2), NEXT
     storage.commit(batch)
 
 
 def commits_much(storage: Storage, epoch: int) -> None:
     items = [(0, 10 + n, bytes(3 << 20)) for n in range(6)]
-    storage.commit(Batch("t", "", 0, 2, epoch, new_epoch(epoch), b"l3", items, row=row_of(3, parent=2), lease=LEASE))
+    storage.commit(Batch("t", "", 0, 2, epoch, new_epoch(epoch), b"l3", items, row=row_of(3, parent=2), lease=NEXT))
 
 
 def crashes(make: Callable[[], MongoDBSaver], act: Callable[[Storage, int], None]) -> Generator[tuple[Any, Any, int]]:
@@ -151,7 +152,9 @@ def test_a_commit_that_crashes_is_there_whole_or_not_at_all(act: Any, make: Call
         if after != before:
             assert (after[1], after[2], after[3]) == (3, 3, b"l3")
             assert len(after[5]) == (6 if act is commits else 11), "all items of it"
-            assert storage.load("t", "", None).lease is not None, "whoever comes by waits"
+            lease = storage.load("t", "", None).lease
+            assert lease is not None
+            assert lease.run == b"next", "whoever comes by waits"
             with pytest.raises(ThreadConflict):
                 act(storage, epoch)
         else:
@@ -248,7 +251,8 @@ def test_a_pruning_that_is_overtaken_leaves_the_newest_commit(make: Callable[[],
                     happens()
                 return operation(*args, **options)
 
-        asleep = Overtaken(lambda: bool(other.rows.commit(Batch("t", "", 0, None, epoch, claimed, lease=LEASE))) or None)
+        claim, told = Batch("t", "", 0, None, epoch, claimed, lease=LEASE), list[bool]()
+        asleep = Overtaken(lambda: told.append(other.rows.commit(claim)))
         sleeper.rows.connected.collection = lambda name: asleep.before(collection(name))
         with pytest.raises(ThreadConflict):
             sleeper.rows.prune(Pruning("t", epoch, [1], ranges=[(0, 0, 4)]))

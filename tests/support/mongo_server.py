@@ -78,6 +78,14 @@ def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[MongoS
 
 
 @pytest.fixture
+def mongodb_url(mongodb_server: MongoServer) -> Generator[str]:
+    """Of a server on which the database of the documentation is empty; it is dropped afterwards."""
+    yield mongodb_server.url
+    with mongodb_server.client() as client:
+        client.drop_database("clew_example")
+
+
+@pytest.fixture
 def mongodb_name(mongodb_server: MongoServer) -> Generator[str]:
     """The name of a database that is empty, and is dropped afterwards."""
     name = f"clew_test_{os.getpid()}_{os.urandom(4).hex()}"

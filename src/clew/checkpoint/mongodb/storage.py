@@ -248,7 +248,7 @@ class MongoStorage(Reads):
         now = self.connected.now()
         older = {"$gte": key_of(no, 0), "$lt": newest}
         self._commits.delete_many({"_id": older, "z": {"$lt": now - DAY}})
-        empty = {"rows": [], "kept": [], "items": [], "parts": {"$exists": False}}
+        empty: Document = {"rows": [], "kept": [], "items": [], "parts": {"$exists": False}}
         fields = ("c", "rows", "kept", "items", "lease", *HEADER, *SPACE)
         change = {"$set": {"z": now}, "$unset": dict.fromkeys(fields, 1)}
         self._commits.update_many({"_id": {**older, "$nin": list(heads.values())}, **empty}, change)
