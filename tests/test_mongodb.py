@@ -205,9 +205,9 @@ def test_a_pruning_that_crashes_is_made_good_by_the_next(make: Callable[[], Mong
 class Sleeping(Dying):
     """Sleeps before its commit's insert, while something else happens."""
 
-    def __init__(self, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, meanwhile: Callable[[], Any]) -> None:
         super().__init__(None, done=False)
-        self.meanwhile: Callable[[], None] | None = meanwhile
+        self.meanwhile: Callable[[], Any] | None = meanwhile
 
     def call(self, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
         if operation.__name__ == "insert_one" and self.meanwhile is not None:
