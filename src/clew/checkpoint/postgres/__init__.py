@@ -7,7 +7,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from clew.checkpoint.base import LEASE, Saver
+from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.postgres.connections import Connection, Connections, Lost, Taken, rows
+from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.errors import DatabaseError
@@ -277,7 +279,7 @@ class PostgresSaver(Saver):
             psycopg 3, which is left open. Those of the asyncio kind say where to connect to, and are not used themselves.
         schema: where the tables are, or are made. pool_size: how many connections there may be.
         timeout: seconds to wait for a free connection, and for a server that says nothing.
-        patience: seconds for which a database that is away is tried again. lease: see `Saver`.
+        patience: seconds for which a database that is away is tried again. lease, encryption, retention: see `Saver`.
 
     Raises:
         DatabaseError: on use: the server cannot be reached, lets nobody in, or has no tables and the role may make none.
@@ -292,12 +294,14 @@ class PostgresSaver(Saver):
         timeout: float = 30.0,
         patience: float = 30.0,
         lease: float = LEASE,
+        encryption: Encryption | None = None,
+        retention: Retention | None = None,
     ) -> None:
         if pool_size < 1:
             raise ValueError(f"pool_size is {pool_size!r}: expected how many connections there may be, 1 at least.")
         self.rows = PostgresStorage(Connections(conn, size=pool_size, timeout=timeout), schema)
         self._patient = Reconnecting(self.rows, (Lost,), patience)
-        super().__init__(self._patient, lease=lease)
+        super().__init__(self._patient, lease=lease, encryption=encryption, retention=retention)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, *, pipeline: bool = False, **options: Any) -> Self:

@@ -18,7 +18,9 @@ from typing import Any, Final, Self, TypeVar
 import ormsgpack
 
 from clew.checkpoint.base import LEASE, Saver
+from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.redis.client import DENIED, LOST, NoScriptError, RedisError, client_of, explained
+from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.errors import CheckpointGone, DatabaseError
@@ -291,7 +293,8 @@ class RedisSaver(Saver):
         prefix: what every key begins with: letters, digits, `_ . : -`.
         ttl: seconds (or a timedelta) after its last commit that a thread is kept, None for ever. It goes as a whole.
         refresh_on_read: reading a thread renews that as well.
-        patience: seconds for which a call is made again while the server cannot be reached. lease: see `Saver`.
+        patience: seconds for which a call is made again while the server cannot be reached. lease, encryption, retention:
+            see `Saver`.
 
     Raises:
         TypeError, ValueError: an argument that is none of these. DatabaseError: on use, where the server refuses, with what
@@ -307,11 +310,13 @@ class RedisSaver(Saver):
         refresh_on_read: bool = True,
         patience: float = PATIENCE,
         lease: float = LEASE,
+        encryption: Encryption | None = None,
+        retention: Retention | None = None,
     ) -> None:
         if not PREFIX.fullmatch(prefix):
             raise ValueError(f"prefix is {prefix!r}: expected letters, digits, '_', '.', ':' or '-', such as 'clew'.")
         storage = RedisStorage(redis, prefix=prefix, ttl=_milliseconds(ttl), refresh=refresh_on_read)
-        super().__init__(Reconnecting(storage, LOST, patience), lease=lease)
+        super().__init__(Reconnecting(storage, LOST, patience), lease=lease, encryption=encryption, retention=retention)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
