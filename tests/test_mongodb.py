@@ -277,6 +277,26 @@ def test_no_state_is_too_large(face: Face, make: Callable[[], MongoDBSaver]) -> 
 
 
 @pytest.mark.slow
+def test_no_history_is_too_long(make: Callable[[], MongoDBSaver]) -> None:
+    """Of which nothing is read before all of it is there."""
+    rows = [row_of(seq, bytes(1 << 20)) for seq in range(1, 31)]
+    kept = [Kept(seq, "task", bytes(1 << 20)) for seq in range(1, 31)]
+    batch = Batch("t", "", 0, None, 0, new_epoch(0), b"l", [], kept, rows[-1], rows[:-1])
+    with make() as saver, make() as other:
+        saver.setup()
+        with dying(saver, 8), pytest.raises(Crash):
+            saver.rows.commit(batch)
+        assert other.rows._commits.count_documents({}) > 0  # pyright: ignore
+        assert other.rows.scan("t", "", None, 100) == []
+        assert other.rows.load("t", "", rows[0].id).row is None
+        other.rows.drop("t")
+        saver.rows.commit(batch)
+        found = other.rows.scan("t", "", None, 100)
+        assert [one.row for one in found] == rows[::-1]
+        assert [one.kept for one in found] == [[one] for one in kept[::-1]]
+
+
+@pytest.mark.slow
 def test_parts_that_no_commit_names_are_never_read(make: Callable[[], MongoDBSaver]) -> None:
     with make() as saver, make() as other:
         epoch = begun(saver.rows, large=True)

@@ -13,7 +13,7 @@ from clew.errors import DatabaseError, MissingDependency
 try:
     from bson.codec_options import CodecOptions
     from pymongo import AsyncMongoClient, MongoClient, ReadPreference, WriteConcern
-    from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
+    from pymongo.errors import AutoReconnect, DocumentTooLarge, OperationFailure, PyMongoError
     from pymongo.errors import DuplicateKeyError as DuplicateKeyError
     from pymongo.read_concern import ReadConcern
 except ImportError as error:
@@ -88,6 +88,10 @@ class Connected:
             raise
         except OperationFailure as error:
             raise DatabaseError(_refused(error, self._name)) from error
+        except DocumentTooLarge as error:
+            raise DatabaseError(
+                f"Outcomes of tasks are too large for MongoDB ({error}): keep what is large in the state."
+            ) from error
         except PyMongoError as error:
             raise DatabaseError(f"MongoDB cannot be used ({error}): expected {HOW}.") from error
 

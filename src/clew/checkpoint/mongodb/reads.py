@@ -64,7 +64,7 @@ class Reads:
                 return found
             found.head, found.number, found.logs = space["h"], space["k"], space["l"]
             seq = found.head if checkpoint_id is None else stamp_of(checkpoint_id)
-            if seq is None:
+            if seq is None or found.head is None or seq > found.head:
                 return found
             for row in self._rows(known["no"], [seq]):
                 if row["n"] == found.number and checkpoint_id in (None, row["i"]):
@@ -158,9 +158,9 @@ class Reads:
         with self.connected.asked():
             known = self._threads.find_one({"_id": thread}, {"no": 1})
             space = self._space(known["no"], ns) if known and limit else None
-            if known is None or space is None:
+            if known is None or space is None or space["h"] is None:
                 return []
-            below = key_of(known["no"], LAST if before is None else before)
+            below = key_of(known["no"], space["h"] + 1 if before is None else min(before, space["h"] + 1))
             span = {"k": {"$gte": key_of(known["no"], 0), "$lt": below}, "n": space["k"]}
             rows: list[Document] = []
             for document in self._commits.find({"rows": {"$elemMatch": span}}, {"rows": 1}).sort("rows.k", -1).limit(limit):

@@ -9,11 +9,14 @@ names; a part that no commit names is a leftover, and is not read.
 
 A number that was taken stays taken, or whoever slept could still have it: of a commit that is pruned empty its number is left,
 for a day (`DAY`). The lease is written beside the commit that claims, and in it: where the first was cut short, the second
-counts. Pruning is several writes, each of which leaves what can be read, and each made only while the epoch is the pruner's.
+counts. A history that does not fit comes in commits before the one that moves the head: of a namespace nothing is read that is
+above its head. Pruning is several writes, each of which leaves what can be read, and each made only while the epoch is the
+pruner's.
 """
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from clew.checkpoint.mongodb.client import DuplicateKeyError
@@ -27,11 +30,18 @@ from clew.checkpoint.mongodb.documents import (
     within,
 )
 from clew.checkpoint.mongodb.reads import HEADER, MANY, SPACE, Reads
-from clew.checkpoint.storage import Batch, Lease, Pruning, conflict
+from clew.checkpoint.storage import Batch, Kept, Lease, Pruning, Row, conflict
 
 ROOM: Final = 8 << 20  # bytes of items in one document, whose most is 16 MB; a single item has no more than this
+OVERHEAD: Final = 200  # bytes of a row, or an outcome, beside its body
 DAY: Final = 86_400.0  # seconds after which no write can still be on its way
 NOTHING: Final[Document] = {"e": 0, "s": 0, "sp": 0, "i": b"", "cn": 0, "by": 0}
+
+
+def _piece(batch: Batch, rows: list[Row], kept: dict[int, list[Kept]]) -> Batch:
+    """Some of a batch's history, with the outcomes beside it, which it takes out of `kept`."""
+    beside = [outcome for row in rows for outcome in kept.pop(row.seq, ())]
+    return Batch(batch.thread, batch.ns, batch.number, None, batch.epoch, kept=beside, history=rows[:-1], row=rows[-1])
 
 
 class MongoStorage(Reads):
@@ -51,7 +61,8 @@ class MongoStorage(Reads):
             known = self._known(batch)
             leased = self._leased(batch.lease)
             if batch.claim or batch.kept or batch.items or batch.logs is not None:
-                self._insert(batch, known["no"], leased)
+                for one in self._in_pieces(batch, known["no"]):
+                    self._insert(one, known["no"], leased)
             elif self._at(known["no"])[1]["e"] != batch.epoch:
                 raise conflict(batch.thread)
             if batch.claim or batch.release or batch.lease:
@@ -75,6 +86,26 @@ class MongoStorage(Reads):
         """The number of the thread's newest commit, 0 where there is none, and its header."""
         newest = self._newest(no)
         return (number_of(newest["_id"]), newest) if newest else (0, NOTHING)
+
+    def _in_pieces(self, batch: Batch, no: bytes) -> list[Batch]:
+        """A batch whose history does not fit into one document, as several; the last one has all else, and the head."""
+        if sum(len(row.body) + OVERHEAD for row in batch.history) + sum(len(one.body) + OVERHEAD for one in batch.kept) < ROOM:
+            return [batch]
+        self._check(batch, no)
+        kept: dict[int, list[Kept]] = {}
+        for outcome in batch.kept:
+            kept.setdefault(outcome.seq, []).append(outcome)
+        pieces, rows, left = list[Batch](), list[Row](), ROOM
+        for row in batch.history:
+            size = sum(len(one.body) + OVERHEAD for one in (row, *kept.get(row.seq, ())))
+            if rows and size > left:
+                pieces.append(_piece(batch, rows, kept))
+                rows, left = [], ROOM
+            rows.append(row)
+            left -= size
+        if rows:
+            pieces.append(_piece(batch, rows, kept))
+        return [*pieces, replace(batch, history=[], kept=[outcome for some in kept.values() for outcome in some])]
 
     def _insert(self, batch: Batch, no: bytes, leased: Document) -> None:
         document = self._document(batch, no)
