@@ -19,6 +19,7 @@ from support.tales import line
 from clew.checkpoint.base import Saver
 from clew.checkpoint.lease import LEASES, is_gone, started_at, this_process
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
+from clew.checkpoint.mongodb import MongoDBSaver
 from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
@@ -75,6 +76,8 @@ def waiting(saver: Saver) -> list[Any]:
         return saver.storage.storage.redis.eval(unpacked, 1, "clew:{1}")  # pyright: ignore
     if isinstance(saver, PostgresSaver):
         return saver.rows.ask("select run from {}clew_waiting")
+    if isinstance(saver, MongoDBSaver):
+        return saver.rows.connected.collection("clew_threads").find_one({"_id": "1"})["waiting"]
     return list(saver.storage._threads["1"].waiting)  # pyright: ignore
 
 

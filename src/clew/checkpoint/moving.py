@@ -200,7 +200,11 @@ def _made(storage: Storage, name: str, lease: float) -> Hold:
     hold.run = mending()
     batch = Batch(name, "", 0, None, 0)
     hold.dress(batch, leasing=True, release=False)
-    hold.written(batch, stop=storage.commit(batch))
+    try:
+        hold.written(batch, stop=storage.commit(batch))
+    except BaseException:
+        hold.let_go()
+        raise
     return hold
 
 
