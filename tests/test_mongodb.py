@@ -203,14 +203,15 @@ def test_a_pruning_that_crashes_is_made_good_by_the_next(make: Callable[[], Mong
 
 
 class Sleeping(Dying):
-    """Sleeps before its commit's insert, while something else happens."""
+    """Sleeps before the first of some operations, while something else happens."""
 
-    def __init__(self, meanwhile: Callable[[], Any]) -> None:
+    def __init__(self, operation: str, meanwhile: Callable[[], None]) -> None:
         super().__init__(None, done=False)
-        self.meanwhile: Callable[[], Any] | None = meanwhile
+        self.operation = operation
+        self.meanwhile: Callable[[], None] | None = meanwhile
 
     def call(self, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        if operation.__name__ == "insert_one" and self.meanwhile is not None:
+        if operation.__name__ == self.operation and self.meanwhile is not None:
             happens, self.meanwhile = self.meanwhile, None
             happens()
         return operation(*args, **options)
@@ -228,7 +229,7 @@ def test_whoever_sleeps_between_looking_and_writing_writes_nothing(make: Callabl
             other.rows.prune(Pruning("t", claimed, ranges=[(0, 0, 2)]))
 
         collection = sleeper.rows.connected.collection
-        asleep = Sleeping(meanwhile)
+        asleep = Sleeping("insert_one", meanwhile)
         sleeper.rows.connected.collection = lambda name: asleep.before(collection(name))
         with pytest.raises(ThreadConflict):
             sleeper.rows.commit(Batch("t", "", 0, 2, epoch, 0, b"z", [(0, 10, b"zombie")], [Kept(2, "x", b"z")], row_of(4)))
@@ -244,15 +245,8 @@ def test_a_pruning_that_is_overtaken_leaves_the_newest_commit(make: Callable[[],
         claimed = new_epoch(epoch)
         collection = sleeper.rows.connected.collection
 
-        class Overtaken(Sleeping):
-            def call(self, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
-                if operation.__name__ == "update_many" and self.meanwhile is not None:
-                    happens, self.meanwhile = self.meanwhile, None
-                    happens()
-                return operation(*args, **options)
-
         claim, told = Batch("t", "", 0, None, epoch, claimed, lease=LEASE), list[bool]()
-        asleep = Overtaken(lambda: told.append(other.rows.commit(claim)))
+        asleep = Sleeping("update_many", lambda: told.append(other.rows.commit(claim)))
         sleeper.rows.connected.collection = lambda name: asleep.before(collection(name))
         with pytest.raises(ThreadConflict):
             sleeper.rows.prune(Pruning("t", epoch, [1], ranges=[(0, 0, 4)]))
