@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.langgraph_env import run
+from support.mongo_server import MongoServer
 
 from clew.checkpoint.base import BaseCheckpointSaver, Saver
 from clew.checkpoint.codec import encode
@@ -20,8 +21,13 @@ BASE = ["put", "put_writes", "get_tuple", "list", "delete_thread"]
 MORE = ["copy_thread", "prune", "delete_for_runs"]
 ASKED = BASE + [verb for verb in MORE if getattr(Saver, verb) is not getattr(BaseCheckpointSaver, verb)]
 """Capabilities: whatever savers of Clew's have themselves has to do as LangGraph's kit says."""
-PLACES = {"memory": None, "sqlite": None, "postgres": "postgres_url", "redis": "redis_url"}
+PLACES = {"memory": None, "sqlite": None, "postgres": "postgres_url", "redis": "redis_url", "mongodb": "mongodb_place"}
 """By the savers' names the fixtures that say where they keep threads; None where a file will do."""
+
+
+@pytest.fixture
+def mongodb_place(mongodb_server: MongoServer, mongodb_name: str) -> str:
+    return f"{mongodb_server.url}#{mongodb_name}"
 
 
 @pytest.fixture(params=PLACES)

@@ -8,9 +8,11 @@ SAVERS: Final = {
     "sqlite": ("clew.checkpoint.sqlite", "SqliteSaver"),
     "postgres": ("clew.checkpoint.postgres", "PostgresSaver"),
     "redis": ("clew.checkpoint.redis", "RedisSaver"),
+    "mongodb": ("clew.checkpoint.mongodb", "MongoDBSaver"),
 }
 
 
 def opened(kind: str, place: str = "") -> Any:
     module, name = SAVERS[kind]
-    return getattr(import_module(module), name)(*[place] if place and kind != "memory" else [])
+    places = place.split("#") if kind == "mongodb" else [place]  # there, a database's name comes after the server's URL
+    return getattr(import_module(module), name)(*places if place and kind != "memory" else [])

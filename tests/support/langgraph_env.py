@@ -32,6 +32,7 @@ PACKAGES: Final = (
     "psycopg[binary,pool]>=3.2",
     "aiosqlite>=0.20",
     "redis>=5.2",
+    "pymongo>=4.10",
     "numpy>=2.0",
 )
 
