@@ -41,7 +41,7 @@ SAVERS = [
     pytest.param("postgres", marks=SERVER),
     pytest.param("redis", marks=SERVER),
     pytest.param("mongodb", marks=SERVER),
-    "classic",
+    pytest.param("classic", marks=pytest.mark.slow),
 ]
 
 

@@ -20,7 +20,9 @@ def servers_of(page: Path) -> dict[str, str]:
     return {url: fixture for url, fixture in SERVERS.items() if url in page.read_text()}
 
 
-RUN = [pytest.param(page, id=page.name, marks=[pytest.mark.server] if servers_of(page) else []) for page in OURS]
+RUN = [
+    pytest.param(page, id=page.name, marks=[pytest.mark.slow, pytest.mark.server] if servers_of(page) else []) for page in OURS
+]
 
 
 @pytest.mark.parametrize("page", RUN)
@@ -38,6 +40,7 @@ def test_a_page_runs(
     run(page, {url: request.getfixturevalue(fixture) for url, fixture in servers_of(page).items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", THEIRS, ids=lambda page: page.name)
 def test_a_page_about_langgraph_runs(page: Path, langgraph_env: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -22,6 +22,8 @@ from clew.errors import MissingKey, TamperedRow
 from clew.runtime.drive import drive
 from clew.testing.crash import Crash, crash_everywhere
 
+pytestmark = pytest.mark.slow  # it is crashed at every call
+
 T = TypeVar("T")
 KEY, NEW = bytes(range(32)), bytes(range(1, 33))
 

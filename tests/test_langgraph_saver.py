@@ -17,6 +17,8 @@ from clew.errors import UnstorableValue
 from clew.interop.langgraph import as_langgraph_saver
 from clew.interop.langgraph.values import Foreign, long, long_time, next_version, restored, short, short_time, storable
 
+pytestmark = pytest.mark.slow  # it runs LangGraph
+
 BASE = ["put", "put_writes", "get_tuple", "list", "delete_thread"]
 MORE = ["copy_thread", "prune", "delete_for_runs"]
 ASKED = BASE + [verb for verb in MORE if getattr(Saver, verb) is not getattr(BaseCheckpointSaver, verb)]

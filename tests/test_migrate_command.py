@@ -22,6 +22,8 @@ from clew.interop.langgraph.moving import in_growth, is_there
 from clew.interop.langgraph.tables import Entry, opened
 from clew.testing.crash import Crash, CrashingStorage
 
+pytestmark = pytest.mark.slow  # it runs LangGraph
+
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     typed = [sys.executable, "-m", "clew.cli", "migrate", *arguments]

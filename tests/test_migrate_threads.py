@@ -16,6 +16,8 @@ from clew.checkpoint.base import Saver
 from clew.interop.langgraph.outcomes import question
 from clew.types import UNKNOWN, Command, Interrupt, StateSnapshot
 
+pytestmark = pytest.mark.slow  # it runs LangGraph
+
 graphs: Any = load_graphs()
 WORKFLOW = "work"
 ALL = ("ended", "paused", "half", "half_sent", "again", "several", "stopped", "forked", "edited", "sent", "talk", "family",

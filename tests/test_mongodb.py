@@ -23,7 +23,7 @@ from clew.errors import DatabaseError, ThreadConflict
 from clew.ids import new_checkpoint_id, new_epoch, stamped
 from clew.testing.crash import Crash
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.slow, pytest.mark.server]
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}
 LEASE = Lease(b"run", "owner", None, 30.0)
 NEXT = Lease(b"next", "owner", None, 30.0)

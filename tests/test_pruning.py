@@ -94,6 +94,7 @@ def test_whatever_ran_before_is_gone_and_the_rest_reads_as_before(name: str, sav
     swept(saver.storage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_pruning_is_crashed_at_every_call(name: str) -> None:
     build, inputs = SAMPLES[name]
@@ -183,6 +184,7 @@ def remembering(saver: Saver) -> CompiledStateGraph:
     return line("first", ("memory", memory), ("within", within), "end", checkpointer=saver)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(MOVES, min_size=4, max_size=16))
 def test_any_story_with_pruning(moves: list[tuple[int, str, int]]) -> None:

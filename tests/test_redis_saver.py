@@ -23,7 +23,7 @@ from clew.errors import CheckpointGone, DatabaseError
 from clew.ids import new_checkpoint_id, new_epoch, stamped
 from clew.testing.savers import FACES, Clause, clauses
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.slow, pytest.mark.server]
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}
 ODD = ["", "a}b{c", "{}", "{x}:items", "\0", "ü 💥", "#", "x" * 65, "y" * 1_000_000]
 

@@ -22,7 +22,7 @@ from clew.checkpoint.storage import Batch, Row
 from clew.errors import DatabaseError
 from clew.ids import new_checkpoint_id, new_epoch, stamped
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.slow, pytest.mark.server]
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}
 
 
