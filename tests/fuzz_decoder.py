@@ -19,7 +19,7 @@ from clew.checkpoint.manifest import read_answers, read_body
 from clew.checkpoint.memory import InMemorySaver
 from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Waiting, at_once
-from clew.errors import CheckpointGone, DamagedData
+from clew.errors import CheckpointGone, DamagedData, MissingKey
 from clew.graph import START, StateGraph
 from clew.runtime.drive import drive, iterate
 from clew.runtime.threads import Threads
@@ -124,7 +124,7 @@ def read_damaged(chance: random.Random, saver: InMemorySaver, others: list[bytes
 
 
 def tried(job: Any) -> None:
-    with contextlib.suppress(DamagedData, CheckpointGone):
+    with contextlib.suppress(DamagedData, CheckpointGone, MissingKey):
         job()
 
 

@@ -23,7 +23,7 @@ from clew.checkpoint.manifest import read_body
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
 from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Batch, Waiting, at_once
-from clew.errors import CheckpointGone, DamagedData, UnstorableValue
+from clew.errors import CheckpointGone, DamagedData, MissingKey, UnstorableValue
 from clew.graph import START, MessagesState, StateGraph
 from clew.runtime.drive import drive
 from clew.testing.values import same
@@ -238,6 +238,19 @@ def talk() -> tuple[Any, InMemorySaver]:
     for _ in range(3):
         graph.invoke({"messages": [("user", "question " * 20)]}, CONFIG)
     return graph, saver
+
+
+def test_a_row_that_looks_sealed_leaves_the_others_readable() -> None:
+    graph, saver = talk()
+    storage: Any = saver.storage
+    kept = storage._threads["t"]
+    ns, row = kept.rows[4]
+    kept.rows[4] = ns, row._replace(body=b"\xc1\x01" + bytes(40))
+    listed = list(graph.get_state_history(CONFIG))
+    assert len(listed) == 9
+    assert [len(state.values["messages"]) for state in listed[:3]] == [6, 5, 4]
+    with pytest.raises(MissingKey, match="is sealed"):
+        dict(listed[-4].values)
 
 
 def damage(saver: InMemorySaver, seq: int) -> None:

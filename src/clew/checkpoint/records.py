@@ -12,7 +12,7 @@ from clew.checkpoint.manifest import PAUSED, Body, read_answers, read_body, unpa
 from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Found, Row, Waiting, at_once
 from clew.engine.apply import task_key
-from clew.errors import DamagedData
+from clew.errors import DamagedData, MissingKey
 from clew.ids import stamp_of
 from clew.types import Answer, Checkpoint, Link, Outcome, Paused, Result, Saved, Task
 
@@ -34,15 +34,17 @@ class Record:
         assert found.row is not None
         self._reader = reader
         self._naming = Naming(thread, found.row.id)
-        self._damage: DamagedData | None = None
+        self._damage: DamagedData | MissingKey | None = None
         self._entries: Mapping[str, Entry] = {}
         self._frontier: list[Any] = []
         self._fields: dict[str, Any] = {}
         self.outcomes: dict[str, Outcome | None] = {}
         try:
             self._listed(reader, found, found.row)
-        except DamagedData as error:  # the others can be listed, and this one says so where it is opened
-            self._damage = self._naming.named(error)
+        except (DamagedData, MissingKey) as error:  # the others can be listed, and this one says so where it is opened
+            if isinstance(error, MissingKey) and found.head == found.row.seq:  # it is no damage: the thread is sealed
+                raise
+            self._damage = error if isinstance(error, MissingKey) else self._naming.named(error)
             lost = Checkpoint({}, source=DAMAGED)
             said = {DAMAGED: str(error)}
             self._entries, self._frontier, self._fields, self.outcomes = {}, [], {}, {}
