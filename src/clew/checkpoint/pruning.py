@@ -257,9 +257,8 @@ def all_of(weight: Weight) -> Pruned:
 
 def _difference(before: Weight, after: Weight) -> Pruned:
     items = [sum(count for count, _ in weight.items.values()) for weight in (before, after)]
-    sizes = [sum(size for _, size in w.items.values()) + w.checkpoints[1] + w.kept[1] for w in (before, after)]
     rows, gone = before.checkpoints[0] - after.checkpoints[0], items[0] - items[1]
-    return Pruned(int(rows + gone > 0), rows, gone, sizes[0] - sizes[1])
+    return Pruned(int(rows + gone > 0), rows, gone, before.bytes - after.bytes)
 
 
 # -- rows that are written anew -----------------------------------------------------------------------------------------

@@ -151,6 +151,11 @@ class Weight(NamedTuple):
     checkpoints: tuple[int, int]
     kept: tuple[int, int]
 
+    @property
+    def bytes(self) -> int:
+        """All of it together."""
+        return sum(size for _, size in self.items.values()) + self.checkpoints[1] + self.kept[1]
+
 
 class ThreadRow(NamedTuple):
     """A thread as `clew threads` lists it: its name, how many checkpoints it has, and the newest one's id."""

@@ -198,7 +198,7 @@ class Reads:
                 return []
             no, found = known["no"], dict[bytes, bytes]()
             start = place_of(no, after[0], after[1] + 1) if after[0] >= 0 else place_of(no, 0, 0)
-            span = {"$gte": start, "$lte": place_of(no, (1 << 64) - 1, (1 << 40) - 1)}
+            span = {**every_place(no), "$gte": start}
             for document in self._commits.find({"items": {"$elemMatch": {"k": span}}}, {"items.k": 1}):
                 found.update((item["k"], b"") for item in document["items"] if item["k"] >= start)
             if known.get("big"):

@@ -248,8 +248,8 @@ class MongoStorage(Reads):
                 collection.update_many(which, change)
             self._tidy(no, newest["_id"])
             after = self.weigh(pruning.thread)
-            size = sum(size for _, size in after.items.values()) + after.checkpoints[1]
-            self._commits.update_one({"_id": newest["_id"]}, {"$set": {"cn": after.checkpoints[0], "by": size}})
+            counts = {"cn": after.checkpoints[0], "by": after.bytes - after.kept[1]}
+            self._commits.update_one({"_id": newest["_id"]}, {"$set": counts})
 
     def _changes(self, no: bytes, pruning: Pruning) -> Iterator[tuple[Any, Document, Document]]:
         """The writes of a pruning: what is replaced first, heads before their rows, and rows before their items."""

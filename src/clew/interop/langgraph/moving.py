@@ -16,12 +16,13 @@ from clew.checkpoint.base import Saver
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.memory import InMemorySaver
-from clew.checkpoint.storage import Batch, Storage, Waiting, at_once
+from clew.checkpoint.moving import arrive, frames_of
+from clew.checkpoint.storage import Storage, Waiting, at_once
 from clew.constants import START
 from clew.engine.apply import task_key
 from clew.graph.compiled import CompiledStateGraph
 from clew.graph.inside import graph_at
-from clew.ids import checkpoint_id_at, new_epoch, stamped, task_id
+from clew.ids import checkpoint_id_at, stamped, task_id
 from clew.interop.langgraph.payload import Decoder
 from clew.interop.langgraph.reading import Read, Seen, read, workflow_of
 from clew.interop.langgraph.settling import keys_of, settled
@@ -89,14 +90,9 @@ async def move(
                 tell(number, len(entries))
         await building.leave_open()
         saver.delete_thread(thread)
-        try:
-            carry(apart.storage, saver.storage, thread)
-        except BaseException:
-            saver.delete_thread(thread)
-            raise
+        arrive(saver.storage, frames_of(apart.storage, thread), thread, saver.lease)
         weight, left_out = apart.storage.weigh(thread), +building.left_out
-    after = sum(size for _, size in weight.items.values()) + weight.checkpoints[1] + weight.kept[1]
-    return Moved(len(entries), weight.checkpoints[0], tables.weight(thread), after, left_out, building.decoder.unknown)
+    return Moved(len(entries), weight.checkpoints[0], tables.weight(thread), weight.bytes, left_out, building.decoder.unknown)
 
 
 def is_there(saver: Saver, thread: str) -> bool:
@@ -381,19 +377,3 @@ def _acted(found: Read, before: Made | None) -> tuple[str, ...]:
     if checkpoint.source == "loop" and before and before.read and checkpoint.step == before.step + 1:
         return tuple(sorted({task.node for task in before.read.checkpoint.frontier}))
     return found.acted
-
-
-def carry(source: Storage, target: Storage, thread: str) -> None:
-    """Writes a thread that the target does not have, the outermost namespace last: until that is there, the thread is not."""
-    spaces = sorted([space for space in source.spaces(thread) if space.head is not None], key=lambda space: space.ns == "")
-    items = source.walk(thread, (-1, -1), 1 << 62)
-    epoch = 0
-    for space in spaces:
-        found = source.scan(thread, space.ns, None, 1 << 30)
-        rows = [one.row for one in reversed(found) if one.row is not None]
-        own = [item for item in items if item[0] >> 16 == space.number]
-        kept = [kept for one in found for kept in one.kept]
-        batch = Batch(thread, space.ns, space.number, None, epoch, logs=space.logs, items=own, kept=kept, row=rows[-1])
-        batch.history, batch.claim = rows[:-1], 0 if epoch else new_epoch(0)
-        target.commit(batch)
-        epoch = epoch or batch.claim
