@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, Self, TypeVar
 
 from clew.checkpoint.classic import EXCLUDED_METADATA_KEYS as EXCLUDED_METADATA_KEYS
 from clew.checkpoint.classic import WRITES_IDX_MAP as WRITES_IDX_MAP
@@ -28,16 +28,15 @@ from clew.checkpoint.classic import writes_sort_key as writes_sort_key
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
-from clew.checkpoint.moving import arrive, frames_of, read, write
-from clew.checkpoint.pruning import Duration, Keep, Pruned, Rule, all_of, delete_runs, prune_thread
 from clew.checkpoint.reads import Reads
 from clew.checkpoint.records import Record, listed
-from clew.checkpoint.retention import SWEEPER, Retention
-from clew.checkpoint.rotation import reseal
-from clew.checkpoint.sealed import SealedStorage
-from clew.checkpoint.stats import Stats, stats_of
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
 from clew.errors import MissingKey, TamperedRow
+
+if TYPE_CHECKING:  # moving, mending and sealing are imported where they are asked for: a run needs none of them
+    from clew.checkpoint.pruning import Duration, Keep, Pruned
+    from clew.checkpoint.retention import Retention
+    from clew.checkpoint.stats import Stats
 
 T = TypeVar("T")
 HOT: Final = 32
@@ -80,7 +79,11 @@ class Saver(Reads):
     ) -> None:
         if not lease > 0:
             raise ValueError(f"The lease is {lease!r}: expected seconds above 0, for how long a run has its thread to itself.")
-        self.storage = SealedStorage(storage, encryption) if encryption else storage
+        self.storage = storage
+        if encryption:
+            from clew.checkpoint.sealed import SealedStorage
+
+            self.storage = SealedStorage(storage, encryption)
         self.lease = lease
         self.retention = retention
         self._closed = False
@@ -106,6 +109,8 @@ class Saver(Reads):
     def release(self, journal: Journal) -> None:
         """Takes a journal back, to be used again where it can be."""
         if self.retention is not None and journal.hold.claimed:
+            from clew.checkpoint.retention import SWEEPER
+
             SWEEPER.ran(self)
         if not journal.sound or journal.saved is None:
             return
@@ -164,6 +169,8 @@ class Saver(Reads):
         Raises:
             ValueError: nothing says what goes, or an argument that cannot be meant.
         """
+        from clew.checkpoint.pruning import Pruned, Rule, prune_thread
+
         names = None if thread_ids is None else [str(thread) for thread in thread_ids]
         if strategy is None and keep_last is None and older_than is None:
             if names is None or keep is not None:
@@ -185,6 +192,8 @@ class Saver(Reads):
         return done
 
     def _deleted(self, names: list[str] | None) -> Pruned:
+        from clew.checkpoint.pruning import Pruned, all_of
+
         if names is None:
             raise ValueError('strategy="delete" deletes whole threads: name them, as in prune(["1", "2"], strategy="delete").')
         done = Pruned()
@@ -199,6 +208,8 @@ class Saver(Reads):
 
     def sweep(self) -> Pruned:
         """Sees to the retention at once, thread by thread. Raises ValueError where none is declared."""
+        from clew.checkpoint.pruning import Pruned
+
         if self.retention is None:
             raise ValueError(
                 "The saver has no retention: declare one, as in `SqliteSaver(path, retention=Retention(keep_last=20))`."
@@ -219,6 +230,8 @@ class Saver(Reads):
         """Deletes the checkpoints that these runs made, in whatever thread: those whose config had this `run_id`, at its top or
         in its metadata. A thread goes back to the newest checkpoint that is left, as a fork of it; where none is, it goes.
         """
+        from clew.checkpoint.pruning import Pruned, delete_runs
+
         runs, done = frozenset(map(str, run_ids)), Pruned()
         for row in self.threads():
             done += delete_runs(self.storage, row.thread, runs, self.lease)
@@ -235,6 +248,8 @@ class Saver(Reads):
             ThreadNotFound: there is no such source. ThreadExists: there is such a target. ThreadConflict: the source was taken
             by a run meanwhile.
         """
+        from clew.checkpoint.moving import arrive, frames_of
+
         arrive(self.storage, frames_of(self.storage, str(source_thread_id)), str(target_thread_id), self.lease)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -250,6 +265,8 @@ class Saver(Reads):
         Raises:
             ThreadNotFound: there is none. ThreadConflict: it was taken by a run meanwhile; what was written is no whole file.
         """
+        from clew.checkpoint.moving import frames_of, write
+
         frames = frames_of(self.storage, str(thread_id))
         if not isinstance(file, str | os.PathLike):
             write(frames, file)
@@ -277,6 +294,8 @@ class Saver(Reads):
         Raises:
             ThreadExists: there is one of this name. DatabaseError: the file is none of Clew's, or not whole.
         """
+        from clew.checkpoint.moving import arrive, read
+
         if isinstance(file, str | os.PathLike):
             with open(file, "rb") as opened:
                 return self.import_thread(opened, thread)
@@ -288,6 +307,8 @@ class Saver(Reads):
 
     def stats(self, thread_id: str | None = None) -> Stats:
         """What is kept: bytes and counts by thread and channel, and what the whole database takes; of one thread or of all."""
+        from clew.checkpoint.stats import Stats, stats_of
+
         names = [row.thread for row in self.threads()] if thread_id is None else [str(thread_id)]
         found = sorted([stats_of(self.storage, name) for name in names], key=lambda one: -one.bytes)
         return Stats(tuple(found), self.storage.occupies())
@@ -320,6 +341,9 @@ class Saver(Reads):
         Raises:
             ValueError: the saver has no `encryption`. TamperedRow, MissingKey: the thread that is named is refused.
         """
+        from clew.checkpoint.rotation import reseal
+        from clew.checkpoint.sealed import SealedStorage
+
         storage = self.storage if isinstance(self.storage, SealedStorage) else None
         if storage is None:
             raise ValueError("This saver encrypts nothing: make it with `encryption=Encryption(key)`.")

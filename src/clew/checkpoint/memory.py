@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from clew.checkpoint.base import LEASE, Saver, Waiter
 from clew.checkpoint.crypt import Encryption
-from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import (
     Batch,
     Found,
@@ -25,6 +25,9 @@ from clew.checkpoint.storage import (
     conflict,
 )
 from clew.ids import stamp_of
+
+if TYPE_CHECKING:
+    from clew.checkpoint.retention import Retention
 
 
 @dataclass(slots=True)
@@ -211,8 +214,7 @@ class MemoryStorage:
             return Weight(items, (len(kept.rows), _rows(kept)), (len(outcomes), sum(outcomes)))
 
     def occupies(self) -> int:
-        weights = [self.weigh(thread) for thread in list(self._threads)]
-        return sum(sum(size for _, size in w.items.values()) + w.checkpoints[1] + w.kept[1] for w in weights)
+        return sum(self.weigh(thread).bytes for thread in list(self._threads))
 
     def reclaim(self) -> None:
         pass  # Python has done so already

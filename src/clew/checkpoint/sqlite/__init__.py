@@ -7,14 +7,16 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
-from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.ids import stamp_of
 from clew.sqlite_file import Kind, SqliteFile, transaction
+
+if TYPE_CHECKING:
+    from clew.checkpoint.retention import Retention
 
 ROW: Final = "c.seq, c.id, c.parent, c.base, c.body"
 KIND: Final = Kind(
