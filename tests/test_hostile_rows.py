@@ -18,7 +18,8 @@ from pydantic import BaseModel
 import clew
 from clew.checkpoint import registry
 from clew.checkpoint.codec import Opaque, Split, decode, encode
-from clew.checkpoint.ledger import DICT, LIST, place_of
+from clew.checkpoint.entries import place_of
+from clew.checkpoint.kept import DICT, LIST
 from clew.checkpoint.manifest import read_body
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
 from clew.checkpoint.reader import Reader

@@ -13,16 +13,9 @@ import ormsgpack
 from clew.checkpoint.checked import Naming
 from clew.checkpoint.entries import Base, Entry, size
 from clew.checkpoint.hold import Hold
-from clew.checkpoint.ledger import KeptValue, Ledger
-from clew.checkpoint.manifest import (
-    over,
-    read_answers,
-    read_body,
-    unpacked,
-    write_answers,
-    write_body,
-    write_outcome,
-)
+from clew.checkpoint.kept import KeptValue
+from clew.checkpoint.ledger import Ledger
+from clew.checkpoint.manifest import over, read_answers, read_body, unpacked, write_answers, write_body, write_outcome
 from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Batch, Flight, Found, Kept, Row, Waiting
 from clew.constants import START
@@ -206,15 +199,22 @@ class Journal:
 
     # -- taking: what the next write keeps --------------------------------------------------------------------------
 
-    def take(self, key: str, task: Task, result: Result) -> None:
+    def borrow(self) -> None:
+        """What the run is given is what `around` has kept: nothing but the engine has had it in hand since."""
+        if self.around is not None and not self.around.late:
+            self._ledger.lender = self.around._ledger
+
+    def take(self, key: str, task: Task, result: Result, inside: "Journal | None" = None) -> None:
         """Encodes what a task wrote; kept by the next `keep` or `commit`.
+
+        `inside` is of the graph that the task is, where what that came to is what the task wrote.
 
         Raises:
             UnstorableValue: a value that cannot be stored; nothing of this result is taken.
         """
         mark = len(self._ledger.pending)
         try:
-            fields = write_outcome(self._ledger, task, result)
+            fields = write_outcome(self._ledger, task, result, inside._ledger if inside and not inside.late else None)
         except UnstorableValue as error:
             self._ledger.undo(mark)
             name = "the input" if task.node == START else f"node {task.node!r}"

@@ -6,7 +6,6 @@ again. Nothing here waits or reads: new items pile up in `pending` until the jou
 What an entry, a place and a range are stands in `entries`.
 """
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from operator import is_
@@ -17,10 +16,9 @@ import ormsgpack
 from clew.checkpoint.checked import Reading, name_of
 from clew.checkpoint.codec import Split, encode
 from clew.checkpoint.entries import PAGE, PAGES, Entry, place_of, ranges_of
+from clew.checkpoint.kept import AHEAD, DEQUE, DICT, FROZENSET, ITEM, KINDS, PARTS, SET, KeptValue
 from clew.errors import UnstorableValue
 
-ITEM, LIST, TUPLE, DICT, SET, FROZENSET, DEQUE, PARTS = range(8)
-KINDS: Final[dict[type, int]] = {list: LIST, tuple: TUPLE, dict: DICT, set: SET, frozenset: FROZENSET, deque: DEQUE}
 ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 
 INLINE: Final = 48  # bytes up to which a value stands in the manifest itself: an item costs about as much to find
@@ -28,50 +26,6 @@ SMALL: Final = 64  # bytes below which an element is rather stored again than so
 SPLIT: Final = 1024  # bytes above which a container inside an element is split into items of its own
 PART: Final = 8 << 20  # bytes above which an item is stored in parts
 PAGED: Final = "\0pages"
-AHEAD: Final = 8  # how far a shifted sequence is looked for before the index is asked
-
-
-class KeptValue:
-    """What was last kept of one channel: the elements (a list of our own, never the live container) and their places.
-
-    `pages` has the places of the pages that its first ranges are in.
-    """
-
-    __slots__ = ("elements", "index", "keys", "pages", "places", "ranges")
-
-    def __init__(self, elements: list[Any], places: list[int], keys: list[Any] | None = None) -> None:
-        self.elements = elements
-        self.places = places
-        self.keys = keys
-        self.ranges = ranges_of(places)
-        self.pages: list[int] = []
-        self.index = {id(element): i for i, element in enumerate(elements)}
-
-    @classmethod
-    def read(cls, value: Any, places: list[int]) -> "KeptValue":
-        """What is remembered of a value that was read."""
-        kind = cast("Any", type(value))
-        if kind not in KINDS or len(value) != len(places):
-            return cls([value], places)
-        keys = list(cast("Iterable[Any]", value))
-        return cls(list(value.values()), places, keys) if kind is dict else cls(keys, places)
-
-    def append(self, element: Any, place: int) -> None:
-        self.index[id(element)] = len(self.elements)
-        self.elements.append(element)
-        self.places.append(place)
-        if self.ranges and self.ranges[-3] == place >> 40 and self.ranges[-1] == place & 0xFF_FFFF_FFFF:
-            self.ranges[-1] += 1
-        else:
-            self.ranges += ranges_of([place])
-
-    def find(self, element: Any, start: int) -> int:
-        """Where `element` stood, looking on from `start` first; -1 where it did not."""
-        elements = self.elements
-        for i in range(start, min(start + AHEAD, len(elements))):
-            if elements[i] is element:
-                return i
-        return self.index.get(id(element), -1)
 
 
 class Ledger:
@@ -81,19 +35,23 @@ class Ledger:
         kept: per key of the state, what its last commit kept; values that stand in the manifest have none.
         pending: items not yet stored, `(place, digest, bytes)`.
         written: identities of everything mutable among this superstep's writes; these are never passed over unseen.
+        lender: of the graph around, where nothing but the engine has had its values in hand since, which are this one's input.
 
     `known` has the places of what is stored, by digest, over all namespaces of the run.
     """
 
-    __slots__ = ("_digests", "_ends", "_fresh", "_known", "_number", "_packed", "_placed", "kept", "pending", "written")
+    __slots__ = ("_digests", "_ends", "_fresh", "_known", "_lent", "_number", "_packed", "_placed", "kept", "lender",
+                 "pending", "written")  # fmt: skip
 
     def __init__(self, number: int = 0, logs: bytes = b"", known: dict[bytes, int] | None = None) -> None:
         self.kept: dict[str, KeptValue] = {}
         self.pending: list[tuple[int, bytes, bytes]] = []
         self.written: set[int] = set()
+        self.lender: Ledger | None = None
         self._number = number
         self._ends = _unpacked(logs)
         self._packed: bytes | None = None
+        self._lent: dict[str, KeptValue] = {}
         self._known = known if known is not None else {}
         self._fresh: dict[bytes, int] = {}
         self._digests: dict[int, bytes] = {}
@@ -141,11 +99,13 @@ class Ledger:
         """What is pending will never be written; its elements count as written by this superstep all the same."""
         self.undo(0)
         self._placed.clear()
+        self._lent.clear()
 
     def closed(self) -> None:
         """The superstep is over: its writes are an element like any other from now on."""
         self.written.clear()
         self._placed.clear()
+        self._lent.clear()
 
     # -- writes: encoded as their task ends -------------------------------------------------------------------------
 
@@ -163,11 +123,37 @@ class Ledger:
                 for element, place in zip(inner, places, strict=True):
                     self._placed.setdefault(id(element), []).append(place)
 
-    def write(self, log: str, value: Any) -> Entry:
-        """Encodes one write, before it is folded."""
+    def write(self, log: str, value: Any, lender: "Ledger | None" = None) -> Entry:
+        """Encodes one write, before it is folded. What a `lender` has kept, and only the engine has had since, is not."""
+        lent = lender and lender.lends(log, value)
+        if lent:
+            self._borrow(log, lent)
+            return self._entry(KINDS[type(value)], value, lent.ranges, [*lent.pages])
         entry, places = self._encoded(log, value)
         self.note(value, places)
         return entry
+
+    def lends(self, key: str, value: Any) -> KeptValue | None:
+        """What is kept under `key`, where `value` is just that, and none of it among this superstep's writes."""
+        kept, kind = self.kept.get(key), KINDS.get(cast("Any", type(value)), ITEM)
+        if kept is None or kind in (ITEM, SET, FROZENSET) or (kept.keys is not None) != (kind == DICT):
+            return None
+        return kept if self._untouched(kept) and kept.is_whole(value) else None
+
+    def _untouched(self, kept: KeptValue) -> bool:
+        return not self.written or self.written.isdisjoint(map(id, kept.elements))
+
+    def _borrow(self, log: str, lent: KeptValue) -> None:
+        """Counts what is lent among the writes, as far as it does not stand here in the same places."""
+        self._lent[log] = lent
+        if not self.kept:
+            return
+        own = self.kept.get(log)
+        for index in range(own.common(lent) if own else 0, len(lent.elements)):
+            element = lent.elements[index]
+            self.note(element)
+            if lent.keys is None:
+                self._placed.setdefault(id(element), []).append(lent.places[index])
 
     def _encoded(self, log: str, value: Any) -> tuple[Entry, list[int]]:
         """A value by what it is made of, each element looked up by its digest."""
@@ -200,6 +186,10 @@ class Ledger:
         """
         kind = KINDS.get(cast("Any", type(value)), ITEM)
         kept = self.kept.get(key)
+        lent = self._lent.get(key) if kept is None and keeps_elements else None
+        if lent and self._untouched(lent) and lent.is_whole(value):
+            kept = self.kept[key] = lent.copy()
+            return self._entry(kind, value, kept.ranges, kept.pages)
         if kept is None or (kept.keys is not None) != (kind == DICT):  # a pair's place is no element's
             kept = KeptValue([], [])
         if (data := _whole(kind, value)) is not None:

@@ -14,7 +14,8 @@ from clew.checkpoint.checked import Reading, entry_of, origin_of, triples
 from clew.checkpoint.codec import Split
 from clew.checkpoint.entries import PAGES, Entry, is_page
 from clew.checkpoint.journal import ANSWERS, NOTE, STOP
-from clew.checkpoint.ledger import PAGED, PARTS
+from clew.checkpoint.kept import PARTS
+from clew.checkpoint.ledger import PAGED
 from clew.checkpoint.manifest import FAILED, PAUSED, read_body, unpacked
 from clew.checkpoint.registry import SPLIT
 from clew.checkpoint.storage import Found, Kept, Space, Storage

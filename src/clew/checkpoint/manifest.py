@@ -189,13 +189,17 @@ def unpacked(data: bytes) -> Any:
         raise damaged(f"A row holds {data[:20]!r}… ({error})") from error
 
 
-def write_outcome(ledger: Ledger, task: Task, outcome: Outcome) -> list[Any]:
-    """An outcome as plain lists. START writes what its task in the frontier already holds, so only its targets are."""
+def write_outcome(ledger: Ledger, task: Task, outcome: Outcome, lender: Ledger | None = None) -> list[Any]:
+    """An outcome as plain lists. START writes what its task in the frontier already holds, so only its targets are.
+
+    `lender` kept what a graph inside the task has come to, where that is what the task wrote.
+    """
     if isinstance(outcome, Failed):
         return [FAILED, encode([outcome.type, outcome.message, outcome.traceback])]
     if isinstance(outcome, Paused):
         return [PAUSED, encode([[q.slot, q.value, q.asked, q.code, q.schema] for q in outcome.questions])]
-    entries = [[key, _write_value(ledger, key, key, value)] for key, value in outcome.writes]
+    lender = ledger.lender if task.node == START else lender
+    entries = [[key, _write_value(ledger, key, key, value, lender)] for key, value in outcome.writes]
     written = [] if task.node == START else entries
     fields = [0, written, [_write_target(ledger, target) for target in outcome.targets]]
     return [*fields, dict(outcome.children)] if outcome.children else fields
@@ -223,9 +227,9 @@ def over(fields: list[Any]) -> list[Any]:
     return fields if fields[0] == FAILED else fields[:2]
 
 
-def _write_value(ledger: Ledger, log: str, name: str, value: Any) -> Entry:
+def _write_value(ledger: Ledger, log: str, name: str, value: Any, lender: Ledger | None = None) -> Entry:
     try:
-        return ledger.write(log, value)
+        return ledger.write(log, value, lender)
     except UnstorableValue as error:
         raise UnstorableValue(error.reason, f"{name}{error.path}") from None
 
@@ -244,7 +248,7 @@ def _write_task(ledger: Ledger, task: Task) -> Any:
     if task.node == START:
         writes = cast("tuple[Write, ...]", task.arg)
         try:
-            return [None, [[key, _write_value(ledger, key, key, value)] for key, value in writes]]
+            return [None, [[key, _write_value(ledger, key, key, value, ledger.lender)] for key, value in writes]]
         except UnstorableValue as error:
             raise UnstorableValue(f"the input has {error.reason}", error.path) from None
     if not task.sent and task.origin is None:

@@ -24,7 +24,8 @@ from clew.checkpoint.checked import (
 )  # fmt: skip
 from clew.checkpoint.codec import Split, decode
 from clew.checkpoint.entries import Entry, is_page, places_of
-from clew.checkpoint.ledger import ATOMS, DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE, Ledger
+from clew.checkpoint.kept import DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE
+from clew.checkpoint.ledger import ATOMS, Ledger
 from clew.checkpoint.manifest import FAILED, PAUSED, made, unpacked
 from clew.checkpoint.registry import uncrowded
 from clew.checkpoint.storage import Waiting

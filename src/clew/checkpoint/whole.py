@@ -51,7 +51,7 @@ class WholeLedger(Ledger):
 
     __slots__ = ()
 
-    def write(self, log: str, value: Any) -> Entry:
+    def write(self, log: str, value: Any, lender: Ledger | None = None) -> Entry:
         return encode(value)
 
     def value(self, key: str, value: Any, keeps_elements: bool) -> Entry:

@@ -48,6 +48,7 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration |
             spec.metadata,
             (f"branch:to:{name}", *sorted(waits.get(name, ()))),
             TAG_HIDDEN in _tags(spec.given),
+            spec.graph is not None,
         )
         for alias in spec.aliases:
             aliases[alias], stations[alias], nodes[alias] = name, stations[name], nodes[name]

@@ -3,11 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from operator import is_
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypedDict
 
 from clew.channels import reducer
 from clew.errors import UnknownMessage
-from clew.interop.langchain import as_messages, in_openai_format, is_removal
+from clew.interop.langchain import as_messages, has_removals, in_openai_format, is_removal
 
 if TYPE_CHECKING:
     from clew.interop.langchain import AnyMessage
@@ -48,14 +49,17 @@ def prepare_messages(update: Any) -> list[Any]:
 def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
     """`add_messages` for two lists that are prepared, of which `left` is the graph's own."""
     seen = _lately.pop(id(left), None)
+    if left and len(right) >= len(left) and all(map(is_, left, right)):  # a graph inside a node gives back what it was given
+        right, seen = right[len(left) :], None
     if seen is None or seen.messages is not left or len(seen.ids) != len(left):
         seen = Seen(left, {message.id for message in left}, set(map(id, left)))
     # a message that is given back with another id is still the one that is there
-    if not _only_new(seen.ids, right) or not seen.objects.isdisjoint(map(id, right)):
+    ids, objects = {message.id for message in right}, set(map(id, right))
+    if not _only_new(seen.ids, right, ids) or not seen.objects.isdisjoint(objects):
         return _replaced(left, right)
     merged = left + right
-    seen.ids.update(message.id for message in right)
-    seen.objects.update(map(id, right))
+    seen.ids.update(ids)
+    seen.objects.update(objects)
     _lately[id(merged)] = seen._replace(messages=merged)
     if len(_lately) > REMEMBERED:
         with suppress(KeyError):  # emptied by others meanwhile
@@ -63,9 +67,8 @@ def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
     return merged
 
 
-def _only_new(known: set[str], right: list[Any]) -> bool:
-    new = {message.id for message in right}
-    return len(new) == len(right) and known.isdisjoint(new) and not any(map(is_removal, right))
+def _only_new(known: set[str], right: list[Any], new: set[str]) -> bool:
+    return len(new) == len(right) and known.isdisjoint(new) and not has_removals(right)
 
 
 def _replaced(left: list[Any], right: list[Any]) -> list[Any]:
@@ -118,7 +121,7 @@ def add_messages(left: Any = None, right: Any = None, *, format: Format | None =
     if left is None or right is None:
         raise ValueError("add_messages needs both sides, or neither: add_messages(left, right).")
     left, right = prepare_messages(left), prepare_messages(right)
-    merged = left + right if _only_new({message.id for message in left}, right) else _replaced(left, right)
+    merged = left + right if _only_new({m.id for m in left}, right, {m.id for m in right}) else _replaced(left, right)
     return prepare_messages(in_openai_format(merged)) if format else merged
 
 

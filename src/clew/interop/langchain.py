@@ -233,6 +233,11 @@ def is_removal(message: Any) -> bool:
     return message.type == "remove"
 
 
+def has_removals(found: list[Any]) -> bool:
+    """Whether a `RemoveMessage` is among these messages; it looks at their classes, of which there are few."""
+    return any(issubclass(kind, _module().RemoveMessage) for kind in set(map(type, found)))
+
+
 def in_openai_format(found: list[Any]) -> list[Any]:
     """The messages with their contents as OpenAI's blocks, new objects with the same ids; what is split off has none."""
     messages = _module()

@@ -40,7 +40,7 @@ class Policies(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node as it runs. START has no action. A `hidden` one is left out of streams (`TAG_HIDDEN`)."""
+    """A node as it runs. START has no action. A `hidden` one is left out of streams (`TAG_HIDDEN`); a `whole` is a graph."""
 
     name: str
     action: Action | None
@@ -50,6 +50,7 @@ class Node:
     metadata: Mapping[str, Any] | None = None
     triggers: tuple[str, ...] = ()
     hidden: bool = False
+    whole: bool = False
 
 
 class Stops(NamedTuple):

@@ -134,12 +134,15 @@ class TaskContext:
         left: how many supersteps the run may still take. over: nobody listens to it any more. beat, spoke: its last heartbeat
         and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot. heads: the
         newest checkpoints of the graphs with a memory of their own that it ran, by their namespaces. ended: of the graphs that
-        it ran to their end, those not written yet, as they need not be once the task has a result. spawned: the calls of
-        `@task`s that it has made. held: where events go that nobody can read meanwhile, as it runs in the reader's own thread.
+        it ran to their end, those not written yet, as they need not be once the task has a result. whole: the task is a graph:
+        no code of a user's stands between its state and that of the graph around. inside: that graph's journal, once it has
+        come to its end. spawned: the calls of `@task`s that it has made. held: where events go that nobody can read meanwhile,
+        as it runs in the reader's own thread.
     """
 
-    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "ended", "error", "heads", "held", "key", "left",
-                 "metadata", "node", "origin", "over", "scope", "since", "spawned", "spoke", "triggers")  # fmt: skip
+    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "ended", "error", "heads", "held", "inside", "key",
+                 "left", "metadata", "node", "origin", "over", "scope", "since", "spawned", "spoke", "triggers",
+                 "whole")  # fmt: skip
 
     def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -153,6 +156,8 @@ class TaskContext:
         self.answers: Mapping[str, Answer] = {}
         self.heads: dict[str, bytes] = {}
         self.ended: dict[str, Journal] = {}
+        self.whole = False
+        self.inside: Journal | None = None
         self.origin: tuple[bytes, str] | None = None
         self.spawned: Spawned | None = None
         self.held: list[Event] | None = None
@@ -168,6 +173,7 @@ class TaskContext:
         self.over = True
         other = self.twin()
         other.triggers, other.since, other.attempt, other.answers = self.triggers, self.since, self.attempt + 1, self.answers
+        other.whole = self.whole
         other.heads, other.ended, other.origin, other.held = self.heads, self.ended, self.origin, self.held
         return other
 

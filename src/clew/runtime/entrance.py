@@ -118,6 +118,8 @@ class Entrance:
             base = scope.around.heads.get(journal.ns) or scope.around.scope.children.get(journal.ns)
             saved = await (journal.open(base) if base else journal.leave())
         journal.begun = begun
+        if self._scope.around is not None and self._scope.around.whole:
+            journal.borrow()
         return await self._enter(given, saved and replace(saved, records={}))
 
     async def _enter(self, given: Any, saved: Saved | None) -> Entered:

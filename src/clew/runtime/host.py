@@ -14,6 +14,7 @@ from clew.runtime.events import Event
 from clew.types import Result, Timeout, TimeoutPolicy
 
 if TYPE_CHECKING:
+    from clew.checkpoint.journal import Journal
     from clew.checkpoint.storage import Waits
     from clew.runtime.context import TaskContext
 
@@ -33,12 +34,14 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A task has ended: the message it posts. `shown` is what it returned before `prepare`, for streams."""
+    """A task has ended: the message it posts. `shown` is what it returned before `prepare`, for streams; `inside` is the
+    journal of the graph that it is."""
 
     index: int
     result: Result | None
     shown: Returned | None
     error: BaseException | None
+    inside: "Journal | None" = None
 
 
 class Limit(NamedTuple):

@@ -202,6 +202,7 @@ class Run:
         # the step that runs now has been counted already
         context = TaskContext(self.scope, task_key(frontier, index), node.name, self._left + 1, node.metadata)
         context.origin = task.origin
+        context.whole = node.whole and not task.sent
         context.triggers = node.triggers if not task.sent or node.triggers == ENTERED else ("__pregel_push",)
         if self._answers:
             context.answers = {answer.slot: answer for answer in self._answers.get(context.key, ())}
@@ -214,7 +215,7 @@ class Run:
         try:
             task, result, shown = await self._ran(index, context)
             if self._journal:
-                self._journal.take(context.key, task, stored_result(self._program.plan, result))
+                self._journal.take(context.key, task, stored_result(self._program.plan, result), context.inside)
         except GraphInterrupt as pause:
             self._asked[index] = pause.questions
             return None
@@ -330,7 +331,8 @@ class Run:
         if message.result and self._journal:
             try:
                 result = stored_result(self._program.plan, message.result)
-                self._journal.take(task_key(frontier, message.index), frontier[message.index], result)
+                key, task = task_key(frontier, message.index), frontier[message.index]
+                self._journal.take(key, task, result, message.inside)
             except UnstorableValue as unstorable:
                 return unstorable
         return None
@@ -350,7 +352,7 @@ class Run:
                 _, result, shown = await self._ran(index, context)
             except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
                 return Finished(index, None, None, error)
-            return Finished(index, result, shown, None)
+            return Finished(index, result, shown, None, context.inside)
 
         self._host.start(body)
 
@@ -363,6 +365,8 @@ class Run:
                 last = not after.frontier and not self.scope.nested
                 await committed(self._program, self._settings, self._journal, after, last=last, aside=True)
             self.checkpoint = after
+            if self.scope.around is not None and self.scope.around.whole and not after.frontier:
+                self.scope.around.inside = self._journal
         except Exception as error:
             if not isinstance(error, PersistenceError) or isinstance(error, UnstorableValue):
                 await self._failed(range(len(checkpoint.frontier)), error)
