@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, ClassVar, TypedDict
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -119,6 +120,20 @@ def test_a_long_conversation_is_not_read_again_for_each_message() -> None:
     assert len(merged) == 502
 
 
+def test_nor_where_a_router_sees_the_merge_before_it_is_made() -> None:
+    merged = merge_messages([], [Watched(content=str(i), id=str(i)) for i in range(500)])
+    before, added = Watched.reads, [AIMessage("once", id="once")]
+    seen_by_router = merge_messages(merged, added)
+    again = merge_messages(merged, added)
+    assert seen_by_router == again
+    assert seen_by_router is not again
+    assert len(merge_messages(again, [AIMessage("twice", id="twice")])) == 502
+    assert Watched.reads == before
+    assert len(merge_messages(seen_by_router, [AIMessage("other", id="once")])) == 501
+    assert len(merge_messages(merged, [AIMessage("other", id="once")])) == 501
+    assert texts(merge_messages(merged, [AIMessage("other", id="0")]))[0] == "other"
+
+
 def test_a_message_given_back_with_another_id_is_not_there_twice(face: Face) -> None:
     def rename(state: MessagesState) -> dict[str, Any]:
         said = state["messages"][-1]
@@ -194,6 +209,22 @@ def test_each_class_is_packed_and_made_again(short: str) -> None:
 def test_a_plain_message_is_packed_into_three() -> None:
     assert pack(HumanMessage("hi", id="1")) == ["human", "1", "hi"]
     assert pack(Document(page_content="page")) == ["document", None, "page"]
+
+
+@pytest.mark.parametrize("id_", [None, "", "x", str(UUID(int=7)), str(UUID(int=7)).upper(), f"{{{UUID(int=7)}}}", "f" * 32,
+                                 "ab " * 12, " " * 36, "-" * 36, "0" * 36, "é" * 36])  # fmt: skip
+def test_an_id_that_is_a_uuid_takes_its_bytes_and_any_other_stays_as_it_is(id_: str | None) -> None:
+    packed = pack(HumanMessage("hi", id=id_)) or []
+    assert (type(packed[1]) is bytes) == (id_ == str(UUID(int=7)))
+    assert unpack(packed).id == id_
+
+
+def test_an_id_of_bytes_is_none_that_is_packed() -> None:
+    message = HumanMessage("hi", id="1")
+    message.__dict__["id"] = bytes(16)
+    assert pack(message) is None
+    with pytest.raises(ValueError, match="an id of 3 bytes"):
+        unpack(["human", b"abc", "hi"])
 
 
 def test_defaults_are_made_afresh_for_each() -> None:

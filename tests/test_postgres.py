@@ -60,7 +60,7 @@ def test_ten_processes_set_up_at_once(postgres_server: PostgresServer) -> None:
         process.stdin.write("\n")
         process.stdin.flush()
     assert [process.communicate()[1] for process in many] == [""] * 10
-    assert len(tables(url)) == 6
+    assert len(tables(url)) == 7
 
 
 def test_the_printed_sql_makes_the_same(postgres_server: PostgresServer) -> None:
@@ -71,7 +71,7 @@ def test_the_printed_sql_makes_the_same(postgres_server: PostgresServer) -> None
     for schema in ("public", 'my "threads"'):
         with PostgresSaver(url, schema=schema) as saver:
             assert talking(saver).invoke({"log": ["in"]}, THREAD)["log"] == ["in", "x"]
-    assert len(tables(url)) == 12
+    assert len(tables(url)) == 14
 
 
 def test_schemas_are_apart(face: Face, postgres_server: PostgresServer) -> None:
@@ -112,14 +112,14 @@ def test_commits_overlap(postgres_url: str, postgres_server: PostgresServer) -> 
         for n in range(4):
             graph.invoke({"log": []}, {"configurable": {"thread_id": str(n)}})
         with psycopg.connect(postgres_url) as db:
-            db.execute("lock table clew_row in share mode")  # whoever inserts waits
+            db.execute("lock table clew_checkpoint in share mode")  # whoever inserts waits
             runs = [
                 threading.Thread(target=graph.invoke, args=({"log": []}, {"configurable": {"thread_id": str(n)}}))
                 for n in range(4)
             ]
             for run in runs:
                 run.start()
-            waits = "select count(*) from pg_locks where not granted and relation = 'clew_row'::regclass"
+            waits = "select count(*) from pg_locks where not granted and relation = 'clew_checkpoint'::regclass"
             with postgres_server.connect(postgres_url.rpartition("/")[2]) as other:
                 while other.execute(waits).fetchone() != (4,):
                     assert all(run.is_alive() for run in runs)
@@ -208,7 +208,7 @@ def test_what_is_missing_is_said_at_once(postgres_server: PostgresServer) -> Non
             talking(lesser).invoke({"log": ["in"]}, THREAD)
         db.execute("insert into clew_migration (no) values (99)")
         assert "of a newer Clew (format 99" in told(url)
-        db.execute("drop table clew_row")
+        db.execute("drop table clew_checkpoint")
         with pytest.raises(DatabaseError, match=r"call `saver.setup\(\)` once"):
             saver.threads()
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 Entry: TypeAlias = bytes | list[Any]
 
-PAGE: Final = 64  # ranges above which they go into pages
+PAGE: Final = 16  # ranges above which they go into pages
 PAGES: Final = 0xFFFF  # which of a namespace's logs has its pages
 
 

@@ -22,11 +22,15 @@ Format = Literal["langchain-openai"]
 
 
 class Seen(NamedTuple):
-    """A list that was merged lately: the ids of its messages, and the addresses of their objects, which it keeps alive."""
+    """A list that was merged lately: the ids of its messages, and the addresses of their objects, which it keeps alive.
+
+    `added` has been appended to it since, and is in the sets too: routers see a merge before it is made for good.
+    """
 
     messages: list[Any]
     ids: set[str]
     objects: set[int]
+    added: list[Any] | None = None
 
 
 # By the address of the list, so that appending to a long conversation need not read all of it again. Runs in many threads share
@@ -51,17 +55,24 @@ def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
     seen = _lately.pop(id(left), None)
     if left and len(right) >= len(left) and all(map(is_, left, right)):  # a graph inside a node gives back what it was given
         right, seen = right[len(left) :], None
+    if seen is not None and seen.messages is left and seen.added is right:
+        return _remembered(seen, left, right)
     if seen is None or seen.messages is not left or len(seen.ids) != len(left):
         seen = Seen(left, {message.id for message in left}, set(map(id, left)))
     # a message that is given back with another id is still the one that is there
     ids, objects = {message.id for message in right}, set(map(id, right))
     if not _only_new(seen.ids, right, ids) or not seen.objects.isdisjoint(objects):
         return _replaced(left, right)
-    merged = left + right
     seen.ids.update(ids)
     seen.objects.update(objects)
-    _lately[id(merged)] = seen._replace(messages=merged)
-    if len(_lately) > REMEMBERED:
+    return _remembered(seen, left, right)
+
+
+def _remembered(seen: Seen, left: list[Any], right: list[Any]) -> list[Any]:
+    merged = left + right
+    _lately[id(left)] = Seen(left, seen.ids, seen.objects, right)
+    _lately[id(merged)] = Seen(merged, seen.ids, seen.objects)
+    while len(_lately) > REMEMBERED:
         with suppress(KeyError):  # emptied by others meanwhile
             _lately.popitem(last=False)
     return merged

@@ -96,6 +96,8 @@ def _shape(name: str, kind: Any) -> Shape:
 def pack(value: Any) -> list[Any] | None:
     """`[type, id, content, fields that differ from their defaults, ...]` of a message or document, trailing Nones left out.
 
+    An id that is a UUID as Python writes it, as those are that `add_messages` gives, takes its 16 bytes.
+
     None for an object of any other class, a subclass of these too, and for one that lacks fields of its class.
     """
     shape = _shapes()[0].get(type(value))
@@ -111,8 +113,10 @@ def pack(value: Any) -> list[Any] | None:
         if field is not default and (type(field) is not type(default) or field != default):
             other[name] = field
     id_, was_set, extra = fields["id"], value.__pydantic_fields_set__, value.__pydantic_extra__
+    if type(id_) is bytes:  # it would come back as text
+        return None
     supposed = _supposed(shape, id_, other)
-    packed = [shape.name, id_, fields[shape.content]]
+    packed = [shape.name, _short(id_), fields[shape.content]]
     if extra:
         packed += (other or None, sorted(was_set ^ supposed) or None, extra)
     elif was_set != supposed:
@@ -164,6 +168,7 @@ def _made(name: str, id_: Any, content: Any, other: Any = None, changed: Any = N
     for field, factory in shape.made:
         fields[field] = factory()
     fields[shape.content] = content
+    id_ = _long(id_) if type(id_) is bytes else id_
     fields["id"] = id_
     was_set = _supposed(shape, id_, other or ())
     more: dict[str, Any] = {**extra} if extra else {}
@@ -183,6 +188,24 @@ def _made(name: str, id_: Any, content: Any, other: Any = None, changed: Any = N
     _set(made, "__pydantic_extra__", more if shape.open else None)
     _set(made, "__pydantic_private__", None)
     return made
+
+
+def _short(id_: Any) -> Any:
+    if type(id_) is str and len(id_) == 36:
+        try:
+            short = bytes.fromhex(id_.replace("-", ""))
+        except ValueError:
+            return id_
+        if len(short) == 16 and _long(short) == id_:
+            return short
+    return id_
+
+
+def _long(short: bytes) -> str:
+    if len(short) != 16:
+        raise ValueError(f"an id of {len(short)} bytes")
+    digits = short.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _supposed(shape: Shape, id_: Any, other: Iterable[str]) -> set[str]:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 MIGRATIONS: Final = tuple(
     file.read_text() for file in sorted((files("clew.checkpoint.postgres") / "sql").iterdir(), key=lambda file: file.name)
 )
-TABLES: Final = ("thread", "waiting", "head", "row", "kept")
+TABLES: Final = ("thread", "waiting", "head", "checkpoint", "item", "kept")
 SETUP: Final = 0x436C6577  # the lock that setting up takes: "Clew" in ASCII
 
-CHECKPOINT: Final = -1  # stands for the space of rows that are checkpoints
+GROUPED: Final = " group by space, log"
 
 
 def _call(function: str, kinds: str) -> str:
@@ -45,7 +45,7 @@ PRUNE: Final = "select " + _call(
 COMMIT: Final = "select " + _call(
     "commit",
     "bytea bytea integer bigint bigint bigint bigint bytea bytea bytea bytea float8 boolean "
-    "bigint[] bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bytea[] bytea[]",
+    "bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bytea[] bigint[] bytea[] bytea[]",
 )
 NO: Final = "(select no from {0}clew_thread where name = %b::bytea)"
 
@@ -120,12 +120,11 @@ class PostgresStorage:
         leased = (lease.run, _name(lease.owner), lease.base, lease.seconds) if lease else (None,) * 4
         kept = {(outcome.seq, outcome.task): outcome for outcome in batch.kept}
         outcomes = [(seq, _name(task), body) for seq, task, body in kept.values()]
-        lines = [(*_log(log), n, None, None, data) for log, n, data in batch.items]
-        if row is not None:
-            lines += [(CHECKPOINT, seq, batch.number, *rest) for seq, *rest in map(_packed, (*batch.history, row))]
+        checkpoints = [] if row is None else [_packed(one) for one in (*batch.history, row)]
+        items = [(*_log(log), n, data) for log, n, data in batch.items]
         values = (
             *(_name(batch.thread), _name(batch.ns), batch.number, batch.head, batch.epoch, batch.claim, row and row.seq),
-            *(batch.logs, *leased, batch.release, *_columns(lines, 6), *_columns(outcomes, 3)),
+            *(batch.logs, *leased, batch.release, *_columns(checkpoints, 4), *_columns(items, 4), *_columns(outcomes, 3)),
         )
         return self._written(batch.thread, COMMIT, *values)
 
@@ -148,11 +147,10 @@ class PostgresStorage:
 
     def threads(self) -> list[ThreadRow]:
         sql = (
-            "select t.name, r.count, r.newest, r.id, r.size from {0}clew_thread t join (select thread, "
-            "count(*) filter (where space = -1), max(log) filter (where space = -1) newest, "
-            "(array_agg(substring(data for 12) order by log desc) filter (where space = -1))[1] id, "
-            "sum(octet_length(data) - case when space = -1 then 12 else 0 end)::bigint size "
-            "from {0}clew_row group by thread) r on r.thread = t.no where r.count > 0"
+            "select t.name, c.count, c.newest, c.id, (c.size + coalesce(i.size, 0))::bigint from {0}clew_thread t join ("
+            "select thread, count(*), max(seq) newest, (array_agg(substring(data for 12) order by seq desc))[1] id, "
+            "sum(octet_length(data) - 12) size from {0}clew_checkpoint group by thread) c on c.thread = t.no left join ("
+            "select thread, sum(octet_length(data)) size from {0}clew_item group by thread) i on i.thread = t.no"
         )
         found = [ThreadRow(_text(name), count, _id(id_, seq), size) for name, count, seq, id_, size in self.ask(sql)]
         return sorted(found, key=lambda row: row.newest, reverse=True)
@@ -168,7 +166,7 @@ class PostgresStorage:
 
     def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
         sql = (
-            f"select space, log, n, data from {{0}}clew_row where thread = {NO} and space >= 0 "
+            f"select space, log, n, data from {{0}}clew_item where thread = {NO} "
             "and (space, log, n) > (%b::bigint, %b::bigint, %b::bigint) order by space, log, n limit %b::integer"
         )
         lines = self.ask(sql, _name(thread), *_log(after[0]), after[1], limit)
@@ -185,18 +183,13 @@ class PostgresStorage:
         self._written(pruning.thread, PRUNE, *values)
 
     def weigh(self, thread: str) -> Weight:
-        lines = self.ask(
-            "select space, case when space >= 0 then log end, count(*), sum(octet_length(data))::bigint "
-            f"from {{0}}clew_row where thread = {NO} group by 1, 2",
-            _name(thread),
-        )
-        ((outcomes, size),) = self.ask(
-            f"select count(*), coalesce(sum(octet_length(body)), 0)::bigint from {{0}}clew_kept where thread = {NO}",
-            _name(thread),
-        )
-        items = {space << 16 | log: (count, size) for space, log, count, size in lines if space != CHECKPOINT}
-        rows = [(count, size - 12 * count) for space, _, count, size in lines if space == CHECKPOINT]
-        return Weight(items, (sum(count for count, _ in rows), sum(size for _, size in rows)), (outcomes, size))
+        def sizes(table: str, what: str, by: str = "") -> Any:
+            sum_ = f"count(*), coalesce(sum(octet_length({what})), 0)::bigint"
+            return self.ask(f"select {by}{sum_} from {{0}}clew_{table} where thread = {NO}{GROUPED * bool(by)}", _name(thread))
+
+        items = {space << 16 | log: (count, size) for space, log, count, size in sizes("item", "data", "space, log, ")}
+        ((rows, size),), ((outcomes, kept),) = sizes("checkpoint", "data"), sizes("kept", "body")
+        return Weight(items, (rows, size - 12 * rows), (outcomes, kept))
 
     def occupies(self) -> int:
         sql = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%b::text[]) name"

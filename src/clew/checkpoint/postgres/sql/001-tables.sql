@@ -32,7 +32,8 @@ create table public.clew_waiting (
 );
 alter table public.clew_waiting alter run set storage plain;
 
--- The newest checkpoint of each namespace, and how far its logs are written; changed by every commit as well.
+-- The newest checkpoint of each namespace, and how far its logs are written. Most are of graphs inside a task, and soon never
+-- change again: no room is left for changes.
 create table public.clew_head (
     thread integer not null,
     seq integer,
@@ -40,18 +41,26 @@ create table public.clew_head (
     ns bytea not null,
     logs bytea not null,
     primary key (thread, ns)
-) with (fillfactor = 50);
+);
 
--- Checkpoints and elements of values, which are never changed. Of an element, `space` * 65536 + `log` is the number of its log,
--- and `n` its own. Of a checkpoint, `space` is -1, `log` its seq, `n` its namespace's number, and `data` the first twelve bytes
--- of its id, which ends in the seq, and its body. In one table, with one index and little waste.
-create table public.clew_row (
+-- Checkpoints, which are never changed. `space` is the namespace's number; `data` is the first twelve bytes of the id, which ends
+-- in the seq, and the body.
+create table public.clew_checkpoint (
+    thread integer not null,
+    seq integer not null,
+    space integer not null,
+    base integer,
+    parent integer, -- 0: it has none; null: it is the one before, as it is mostly
+    data bytea not null,
+    primary key (thread, seq) with (fillfactor = 100)
+);
+
+-- Elements of values, which are never changed either. `space` * 65536 + `log` is the number of its log, and `n` its own.
+create table public.clew_item (
     thread integer not null,
     space integer not null,
     log integer not null,
     n integer not null,
-    base integer,
-    parent integer, -- of a checkpoint; 0: it has none; null: it is the one before, as it is mostly
     data bytea not null,
     primary key (thread, space, log, n) with (fillfactor = 100)
 );

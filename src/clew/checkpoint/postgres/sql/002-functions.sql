@@ -24,34 +24,34 @@ begin
         t.epoch, t.seq, t.spaces, h.seq, h.space, h.logs,
         t.lease_run, t.lease_owner, t.lease_base,
         extract(epoch from t.lease_until - clock_timestamp())::double precision,
-        c.log, c.parent, c.base, c.data,
+        c.seq, c.parent, c.base, c.data,
         b.parent, b.base, b.data,
-        p.log, p.id,
-        a.log, a.parent, a.base, a.data,
+        p.seq, p.id,
+        a.seq, a.parent, a.base, a.data,
         k.tasks, k.outcomes
     from public.clew_thread t
     left join public.clew_head h on h.thread = t.no and h.ns = _ns
     left join lateral (
-        select * from public.clew_row c where c.thread = t.no and c.space = -1 and c.n = h.space
-        and c.log >= coalesce(_first, h.seq) and c.log <= coalesce(_last, h.seq) order by c.log desc limit _limit
+        select * from public.clew_checkpoint c where c.thread = t.no and c.space = h.space
+        and c.seq >= coalesce(_first, h.seq) and c.seq <= coalesce(_last, h.seq) order by c.seq desc limit _limit
     ) c on true
     left join lateral (
-        select * from public.clew_row b where b.thread = t.no and b.space = -1 and b.log = c.base limit 1
+        select * from public.clew_checkpoint b where b.thread = t.no and b.seq = c.base
     ) b on true
     left join lateral (
-        select p.log, substring(p.data for 12) id from public.clew_row p
-        where p.thread = t.no and p.space = -1 and p.log = coalesce(c.parent, c.log - 1) limit 1
+        select p.seq, substring(p.data for 12) id from public.clew_checkpoint p
+        where p.thread = t.no and p.seq = coalesce(c.parent, c.seq - 1)
     ) p on true
     left join lateral (
-        select * from public.clew_row a where _followed and a.thread = t.no and a.space = -1
-        and a.n = h.space and a.log > c.log and coalesce(a.parent, a.log - 1) = c.log order by a.log limit 1
+        select * from public.clew_checkpoint a where _followed and a.thread = t.no and a.space = h.space
+        and a.seq > c.seq and coalesce(a.parent, a.seq - 1) = c.seq order by a.seq limit 1
     ) a on true
     left join lateral (
         select array_agg(k.task) tasks, array_agg(k.body) outcomes from public.clew_kept k
-        where k.thread = t.no and k.seq = c.log
+        where k.thread = t.no and k.seq = c.seq
     ) k on true
     where t.name = _thread
-    order by c.log desc;
+    order by c.seq desc;
 end $$;
 
 -- The items of ranges, in that order.
@@ -63,7 +63,7 @@ begin
     select no into _no from public.clew_thread where name = _thread;
     for i in 1 .. cardinality(_logs) loop
         return query
-        select data from public.clew_row
+        select data from public.clew_item
         where thread = _no and space = _spaces[i] and log = _logs[i] and n >= _from[i] and n < _to[i] order by n;
     end loop;
 end $$;
@@ -73,7 +73,8 @@ end $$;
 create function public.clew_commit(
     _thread bytea, _ns bytea, _space integer, _head bigint, _epoch bigint, _claim bigint, _seq bigint, _logs bytea,
     _lease_run bytea, _lease_owner bytea, _lease_base bytea, _lease_seconds double precision, _release boolean,
-    _row_spaces bigint[], _row_logs bigint[], _numbers bigint[], _parents bigint[], _bases bigint[], _rows bytea[],
+    _seqs bigint[], _parents bigint[], _bases bigint[], _rows bytea[],
+    _item_spaces bigint[], _item_logs bigint[], _item_ns bigint[], _items bytea[],
     _kept_seqs bigint[], _tasks bytea[], _outcomes bytea[]
 ) returns boolean language plpgsql set enable_seqscan = off as $$
 declare
@@ -115,8 +116,12 @@ begin
         end if;
     end if;
     if _rows is not null then
-        insert into public.clew_row (thread, space, log, n, parent, base, data)
-        select _no, * from unnest(_row_spaces, _row_logs, _numbers, _parents, _bases, _rows);
+        insert into public.clew_checkpoint (thread, space, seq, parent, base, data)
+        select _no, _space, * from unnest(_seqs, _parents, _bases, _rows);
+    end if;
+    if _items is not null then
+        insert into public.clew_item (thread, space, log, n, data)
+        select _no, * from unnest(_item_spaces, _item_logs, _item_ns, _items);
     end if;
     if _tasks is not null then
         insert into public.clew_kept (thread, seq, task, body) select _no, * from unnest(_kept_seqs, _tasks, _outcomes)
@@ -153,7 +158,8 @@ begin
     delete from public.clew_thread where name = _thread returning no into _no;
     delete from public.clew_waiting where thread = _no;
     delete from public.clew_head where thread = _no;
-    delete from public.clew_row where thread = _no;
+    delete from public.clew_checkpoint where thread = _no;
+    delete from public.clew_item where thread = _no;
     delete from public.clew_kept where thread = _no;
 end $$;
 
@@ -172,14 +178,14 @@ begin
     if _no is null then
         raise unique_violation using message = 'another run has the thread';
     end if;
-    delete from public.clew_row where thread = _no and space = -1 and log = any (_rows);
+    delete from public.clew_checkpoint where thread = _no and seq = any (_rows);
     delete from public.clew_kept where thread = _no and seq = any (_rows);
-    update public.clew_row r set parent = s.parent, base = s.base, data = s.data
+    update public.clew_checkpoint r set parent = s.parent, base = s.base, data = s.data
     from unnest(_seqs, _parents, _bases, _bodies) s (seq, parent, base, data)
-    where r.thread = _no and r.space = -1 and r.log = s.seq;
+    where r.thread = _no and r.seq = s.seq;
     delete from public.clew_head where thread = _no and space = any (_spaces);
-    delete from public.clew_row r using unnest(_row_spaces, _logs, _from, _to) s (space, log, first, last)
+    delete from public.clew_item r using unnest(_row_spaces, _logs, _from, _to) s (space, log, first, last)
     where r.thread = _no and r.space = s.space and r.log = s.log and r.n >= s.first and r.n < s.last;
-    update public.clew_row r set data = s.data from unnest(_item_spaces, _item_logs, _item_ns, _items) s (space, log, n, data)
+    update public.clew_item r set data = s.data from unnest(_item_spaces, _item_logs, _item_ns, _items) s (space, log, n, data)
     where r.thread = _no and r.space = s.space and r.log = s.log and r.n = s.n;
 end $$;
