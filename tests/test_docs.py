@@ -20,9 +20,12 @@ def servers_of(page: Path) -> dict[str, str]:
     return {url: fixture for url, fixture in SERVERS.items() if url in page.read_text()}
 
 
-RUN = [
-    pytest.param(page, id=page.name, marks=[pytest.mark.slow, pytest.mark.server] if servers_of(page) else []) for page in OURS
-]
+def slow(page: Path) -> bool:
+    """Whether a page needs a server."""
+    return bool(servers_of(page)) or "CLEW_POSTGRES_URL" in page.read_text()
+
+
+RUN = [pytest.param(page, id=page.name, marks=[pytest.mark.slow, pytest.mark.server] if slow(page) else []) for page in OURS]
 
 
 @pytest.mark.parametrize("page", RUN)
