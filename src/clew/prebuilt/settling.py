@@ -16,7 +16,7 @@ UNKNOWN_TEXT: Final = (
     "The outcome of this call is unknown: it was begun, and interrupted before its result was kept. It may have been done. "
     "Find out before you call it again."
 )
-CANCELLED_TEXT: Final = "This call was cancelled before it was begun: nothing was done."
+CANCELLED_TEXT: Final = "This call was cancelled: it was not done."
 UNTOLD_TEXT: Final = (
     "This call was cancelled, or its outcome is unknown: no result of it was kept. It may have been done. Find out before you "
     "call it again."
@@ -29,8 +29,8 @@ def settled(
     """The messages such that every call of a tool has one result, right behind the message that asked.
 
     Results that stand elsewhere after the asking are moved there. A call without one is given a `ToolMessage` with
-    `status="error"` whose `additional_kwargs["outcome"]` says what is known: `"cancelled"` (it was certainly never begun) or
-    `"unknown"` (it may have been done). Results that answer no call are left out. Arguments of a call that are no JSON
+    `status="error"` whose `additional_kwargs["outcome"]` says what is known: `"cancelled"` (it was certainly not done) or
+    `"unknown"` (it may have been). Results that answer no call are left out. Arguments of a call that are no JSON
     (`invalid_tool_calls`) count as cancelled.
 
     Args:

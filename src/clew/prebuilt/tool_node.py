@@ -94,6 +94,11 @@ class ToolNode(Runnable[Any, Any]):
         handling = read_handling(handle_tool_errors)
         self._box = Toolbox(self.tools_by_name, injected, handling, policies, usual, wrap_tool_call, awrap_tool_call)
 
+    @property
+    def may_run_twice(self) -> frozenset[str]:
+        """The tools that `on_unknown` lets run twice: nothing is noted of their calls."""
+        return frozenset(name for name, tool in self.tools_by_name.items() if self._box.policy(tool) == "retry")
+
     def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
         """Calls the tools.
 

@@ -110,7 +110,11 @@ class Scope:
     @property
     def previous(self) -> Any:
         """What an `@entrypoint` has kept for its next run."""
-        return own(self._values.get(PREVIOUS))
+        return self.value(PREVIOUS)
+
+    def value(self, key: str) -> Any:
+        """One key of the state that the superstep's tasks began from, None where it has no value."""
+        return own(self._values.get(key))
 
     @property
     def state(self) -> dict[str, Any]:
