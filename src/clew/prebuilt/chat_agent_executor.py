@@ -115,9 +115,9 @@ def create_react_agent(
     if post_model_hook is not None:
         builder.add_node(AFTER, post_model_hook)
     if response_format is not None:
-        if isinstance(response_format, type):
-            register_schema(response_format)
-        builder.add_node(STRUCTURED, Structured(chooser, response_format))
+        answers = Structured(chooser, response_format)
+        register_schema(answers.schema)
+        builder.add_node(STRUCTURED, answers)
     routes.draw(builder)
     return builder.compile(
         checkpointer,

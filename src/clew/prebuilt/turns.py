@@ -148,22 +148,26 @@ class Before:
 
 
 class Structured:
-    """The answer as a schema, by one more call of the model."""
+    """The answer as a schema, by one more call of the model.
+
+    Attributes:
+        schema: a class, or a JSON Schema.
+    """
 
     def __init__(self, chooser: Chooser, response_format: Any) -> None:
         self._chooser = chooser
-        self._schema: Any = response_format
+        self.schema: Any = response_format
         self._first: list[Any] = []
         if isinstance(response_format, tuple):
-            prompt, self._schema = cast("tuple[str, Any]", response_format)
+            prompt, self.schema = cast("tuple[str, Any]", response_format)
             self._first = [SystemMessage(prompt)]
 
     def invoke(self, state: Any, config: Any = None) -> Any:
-        model = bare(self._chooser.choose(state)).with_structured_output(self._schema)
+        model = bare(self._chooser.choose(state)).with_structured_output(self.schema)
         return {"structured_response": model.invoke([*self._first, *key_of(state, "messages")], config)}
 
     async def ainvoke(self, state: Any, config: Any = None) -> Any:
-        model = bare(await self._chooser.achoose(state)).with_structured_output(self._schema)
+        model = bare(await self._chooser.achoose(state)).with_structured_output(self.schema)
         return {"structured_response": await model.ainvoke([*self._first, *key_of(state, "messages")], config)}
 
 
