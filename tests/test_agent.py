@@ -1,7 +1,6 @@
 """`create_react_agent`: what the model is given, where the turns lead, what hooks may do. Whatever it needs to survive a crash
 is in test_agent_crashes.py."""
 
-from collections import Counter
 from typing import Annotated, Any, Literal, TypedDict, cast
 
 import pytest
@@ -10,18 +9,16 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from pydantic import BaseModel
-from support.agents import Thinker, shop
+from support.agents import Thinker
 from support.faces import ASYNC, SYNC, Face
 from support.tools import asks, call, texts
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import InMemorySaver
 from clew.errors import GraphError, WrongFace
-from clew.graph import START, MessagesState, StateGraph
 from clew.graph.message import REMOVE_ALL_MESSAGES
 from clew.prebuilt import InjectedState, ToolNode, create_react_agent
 from clew.prebuilt.chat_agent_executor import AgentState, AgentStateWithStructuredResponse
-from clew.types import Command, interrupt
 
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 Version = Literal["v1", "v2"]
@@ -344,45 +341,7 @@ def test_a_hook_after_the_turn_may_answer_calls(face: Face, version: Version) ->
     assert run(face, agent, "hi")["messages"][-1].text == "hello"
 
 
-# -- humans, threads and other graphs -------------------------------------------------------------------------------
-
-
-@VERSIONS
-def test_it_stops_before_its_tools_and_goes_on(face: Face, saver: Saver, thread: dict[str, Any], version: Version) -> None:
-    agent = create_react_agent(Thinker(), [buy], checkpointer=saver, interrupt_before=["tools"], version=version)
-    assert run(face, agent, "buy tea", thread)["messages"][-1].type == "ai"
-    assert set(face.get_state(agent, thread).next) == {"tools"}
-    assert face.invoke(agent, None, thread)["messages"][-1].text == "bought tea"
-
-
-@VERSIONS
-def test_a_message_instead_cancels_the_calls(face: Face, saver: Saver, thread: dict[str, Any], version: Version) -> None:
-    done: Counter[str] = Counter()
-    agent = create_react_agent(Thinker(), shop(done), checkpointer=saver, interrupt_before=["tools"], version=version)
-    run(face, agent, "buy tea, buy cup", thread)
-    messages = run(face, agent, "never mind", thread)["messages"]
-    assert [m.type for m in messages] == ["human", "ai", "tool", "tool", "human", "ai"]
-    assert [m.additional_kwargs for m in messages[2:4]] == [{"outcome": "cancelled"}] * 2
-    assert not done
-    assert face.get_state(agent, thread).values["messages"] == messages
-
-
-def test_tools_ask_a_human(face: Face, saver: Saver, thread: dict[str, Any]) -> None:
-    @tool
-    def book(what: str) -> str:
-        """Asks first."""
-        return f"{what}: {interrupt(f'{what}?')}"
-
-    agent = create_react_agent(Thinker(), [book], checkpointer=saver)
-    asked = run(face, agent, "book hotel, book train", thread)["__interrupt__"]
-    answers = {one.id: "yes" if one.value == "hotel?" else "no" for one in asked}
-    assert face.invoke(agent, Command(resume=answers), thread)["messages"][-1].text == "hotel: yes and train: no"
-
-
-def test_an_agent_within_a_graph(face: Face, saver: Saver, thread: dict[str, Any]) -> None:
-    clerk = create_react_agent(Thinker(), [buy], name="clerk")
-    graph = StateGraph(MessagesState).add_node(clerk).add_edge(START, "clerk").compile(checkpointer=saver)
-    assert texts(run(face, graph, "buy tea", thread)["messages"]) == ["buy tea", "", "bought tea", "bought tea"]
+# -- what cannot be meant ----------------------------------------------------------------------------------------------
 
 
 def test_arguments_that_cannot_be_meant() -> None:

@@ -16,7 +16,8 @@ from clew.interop.tools import Runnable
 from clew.managed import RemainingSteps
 from clew.prebuilt.calling import OnUnknown
 from clew.prebuilt.injection import key_of
-from clew.prebuilt.tool_node import WITH_CONTEXT, ToolNode
+from clew.prebuilt.payload import payload
+from clew.prebuilt.tool_node import ToolNode
 from clew.prebuilt.turns import Before, Chooser, Structured, Turn
 from clew.types import Send
 
@@ -180,7 +181,7 @@ class Routes:
             return self.entry if messages[-1].type == "tool" else self._last
         if self._version == "v1":
             return Send(TOOLS, asked) if self._after else TOOLS
-        return [Send(TOOLS, {"__type": WITH_CONTEXT, "tool_call": call, "state": state}) for call in asked]
+        return [Send(TOOLS, payload(call, state)) for call in asked]
 
     def after_tools(self, state: Any) -> str:
         """To the end where one of the calls was of a tool that answers directly."""

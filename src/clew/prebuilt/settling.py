@@ -62,7 +62,7 @@ def settled(
 
 def calls_of(message: Any) -> list[Any]:
     """The calls that a message asks for, those with broken arguments included: providers want results of both."""
-    if message.type != "ai":
+    if message.type != "ai" or not (message.tool_calls or message.invalid_tool_calls):
         return []
     return [call for call in (*message.tool_calls, *message.invalid_tool_calls) if call.get("id")]
 
@@ -98,7 +98,8 @@ def _slots(messages: Sequence[Any]) -> dict[int, dict[str, Any]] | None:
     missing: dict[str, int] = {}
     in_place, right_behind = True, False
     for index, message in enumerate(messages):
-        if message.type == "tool":
+        kind = message.type
+        if kind == "tool":
             asker = asked_by.get(message.tool_call_id)
             if asker is None or message.tool_call_id not in missing:
                 in_place = False  # answers no call, or one that has an answer
@@ -110,7 +111,7 @@ def _slots(messages: Sequence[Any]) -> dict[int, dict[str, Any]] | None:
             continue
         if missing:
             right_behind = False
-        if calls := calls_of(message):
+        if kind == "ai" and (calls := calls_of(message)):
             in_place = in_place and not missing
             slots[index] = {call["id"]: None for call in calls}
             asked_by.update(dict.fromkeys(slots[index], index))

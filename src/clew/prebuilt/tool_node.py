@@ -3,7 +3,7 @@ becomes of their results."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from clew.constants import END
 from clew.errors import GraphError, InvalidUpdateError, WrongFace
@@ -17,6 +17,7 @@ from clew.prebuilt.injection import InjectedState as InjectedState
 from clew.prebuilt.injection import InjectedStore as InjectedStore
 from clew.prebuilt.injection import ToolRuntime as ToolRuntime
 from clew.prebuilt.injection import key_of, read_injected
+from clew.prebuilt.payload import WITH_CONTEXT, state_in
 from clew.prebuilt.tool_errors import HandleErrors, only_wrong_arguments, read_handling
 from clew.prebuilt.tool_errors import ToolInvocationError as ToolInvocationError
 from clew.schema import fields_of
@@ -24,8 +25,6 @@ from clew.types import RUNNING, Command
 
 if TYPE_CHECKING:
     from clew.runtime.context import TaskContext
-
-WITH_CONTEXT: Final = "tool_call_with_context"
 
 
 class Asked(NamedTuple):
@@ -132,7 +131,8 @@ class ToolNode(Runnable[Any, Any]):
 
     def _asked(self, given: Any) -> Asked:
         if isinstance(given, Mapping) and cast("Any", given).get("__type") == WITH_CONTEXT:
-            return Asked([given["tool_call"]], given["state"], alone=True)
+            sent = cast("Mapping[str, Any]", given)
+            return Asked([sent["tool_call"]], state_in(sent, _task()), alone=True)
         if isinstance(given, list) and given and _is_call(given[-1]):
             task = _task()
             return Asked(cast("list[Any]", given), task.scope.state if task else None)
