@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, cast
 
+from typing_extensions import TypeVar  # with defaults, which Python has from 3.13 on; langchain-core brings it
+
 from clew.errors import GraphError
 from clew.interop.tools import (
     BaseTool,
@@ -20,18 +22,11 @@ from clew.interop.tools import (
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
     from clew.runtime.once import OnUnknown
     from clew.runtime.runtime import ExecutionInfo, Runtime
 
-    ContextT = TypeVar("ContextT", default=Any)
-    StateT = TypeVar("StateT", default=Any)
-else:
-    from typing import TypeVar
-
-    ContextT = TypeVar("ContextT")
-    StateT = TypeVar("StateT")
+ContextT = TypeVar("ContextT", default=Any)
+StateT = TypeVar("StateT", default=Any)
 
 
 NOTHING: Any = object()
