@@ -175,7 +175,7 @@ class ToolNode(Runnable[Any, Any]):
             for message in found:
                 if isinstance(message, ToolMessage) and message.tool_call_id == id:
                     answers += 1
-                    message.name = message.name or name
+                    message.name = name if part is not message else message.name or name
         if answers > 1 or (answers == 0 and not may_lack):
             raise InvalidUpdateError(
                 f"Tool {name!r} returned {told!r}, which has {answers} results for its call {id!r}: expected one, such as "
