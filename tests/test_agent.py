@@ -250,9 +250,9 @@ def test_a_state_of_ones_own(face: Face) -> None:
         user: str
 
     @tool
-    def greet(what: str, user: Annotated[str, InjectedState("user")]) -> str:
+    def greet(what: str, user: Annotated[str, InjectedState("user")], state: Annotated[State, InjectedState]) -> str:
         """Greets."""
-        return f"{what}, {user}"
+        return f"{what}, {user}" if state["user"] == user else "who?"
 
     agent = create_react_agent(Thinker(), [greet], state_schema=State)
     found = face.invoke(agent, {"messages": ["greet hello"], "user": "Ada"})

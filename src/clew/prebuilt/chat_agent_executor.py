@@ -2,7 +2,9 @@
 `turns`, how tools are called in `tool_node`."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired, TypedDict, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired, cast, get_type_hints
+
+from typing_extensions import TypedDict  # before Python 3.12 a tool's schema takes no other as the type of `InjectedState`
 
 from clew.channels import EphemeralValue
 from clew.checkpoint.codec import register_schema
