@@ -351,5 +351,7 @@ def test_arguments_that_cannot_be_meant() -> None:
         create_react_agent(7, [])
     with pytest.raises(GraphError, match="on_unknown='often'"):
         create_react_agent(Thinker(), [buy], on_unknown=cast("Any", "often"))
+    with pytest.raises(GraphError, match="on_unknown is for tools"):
+        create_react_agent(Thinker(), ToolNode([buy]), on_unknown="retry")
     with pytest.raises(GraphError, match=r"on_unknown names \['sell'\]"):
         create_react_agent(Thinker(), [buy], on_unknown={"sell": "retry"})

@@ -29,9 +29,10 @@ class Job(NamedTuple):
 
 
 def beside(task: "TaskContext | None", jobs: Sequence[Job], limit: int | None) -> list[Any]:
-    """Does plain jobs, `limit` at once outside of a run. Returns what each returned; raises what the first of them raised."""
+    """Does plain jobs, `limit` at once. Returns what each returned; raises what the first of them raised."""
     if task is not None:
-        return [future.result() for future in [_spawned(task, job) for job in jobs]]
+        started = _Started(task, jobs, limit)
+        return [started.next(future.result()) for future in started.futures]
     found = in_parallel([job.plain for job in jobs if job.plain], limit)
     for one in found:
         if isinstance(one, BaseException):
@@ -42,7 +43,8 @@ def beside(task: "TaskContext | None", jobs: Sequence[Job], limit: int | None) -
 async def abeside(task: "TaskContext | None", jobs: Sequence[Job], limit: int | None) -> list[Any]:
     """`beside`, awaited, for jobs of both kinds."""
     if task is not None:
-        return [await future for future in [_spawned(task, job) for job in jobs]]
+        started = _Started(task, jobs, limit)
+        return [started.next(await future) for future in started.futures]
     room = asyncio.Semaphore(limit or len(jobs) or 1)
 
     async def one(job: Job) -> Any:
@@ -64,6 +66,20 @@ async def adone(job: Job) -> Any:
         return await job.awaited()
     assert job.plain is not None
     return await in_thread(job.plain)
+
+
+class _Started:
+    """The futures of jobs that have been started, in their order: `limit` at first, one more for each that has ended."""
+
+    def __init__(self, task: "TaskContext", jobs: Sequence[Job], limit: int | None) -> None:
+        self._task = task
+        self._left = list(jobs[limit:])[::-1] if limit else []
+        self.futures = [_spawned(task, job) for job in jobs[: limit or None]]
+
+    def next(self, result: Any) -> Any:
+        if self._left:
+            self.futures.append(_spawned(self._task, self._left.pop()))
+        return result
 
 
 def _spawned(task: "TaskContext", job: Job) -> Any:

@@ -115,7 +115,7 @@ class Calling:
         return self._box.tools.get(self.call["name"])
 
     def serves(self, *, awaited: bool) -> bool:
-        """Whether it is to be called by `acall` on the async face; on the sync face, whether it can be called at all."""
+        """Whether it is to be called by `awaited` on the async face; on the sync face, whether it can be called at all."""
         box, tool = self._box, self.tool
         own = tool is None or speaks(tool, awaited=awaited)
         if awaited:
@@ -196,7 +196,7 @@ class Calling:
         """What the tool is called with: injected values count, whatever a model or a wrapper said."""
         call, injected = request.tool_call, self._box.injected_in(tool)
         args = call["args"] if tool is self.tool else injected.without(call["args"])
-        laid_over = injected.laid_over(args, tool.name, replace_state(request.runtime, request.state))
+        laid_over = injected.laid_over(args, tool.name, _with_state(request.runtime, request.state))
         return {**call, "args": laid_over, "id": call["id"] or "", "type": "tool_call"}
 
     def _on_record(self, tool: BaseTool) -> Told:
@@ -258,7 +258,7 @@ class Calling:
         return ToolMessage(content, name=self.call["name"], tool_call_id=self.call["id"] or "", status="error")
 
 
-def replace_state(runtime: ToolRuntime, state: Any) -> ToolRuntime:
+def _with_state(runtime: ToolRuntime, state: Any) -> ToolRuntime:
     """A wrapper may have given the request another state."""
     if runtime.state is state:
         return runtime

@@ -210,6 +210,8 @@ def _answered(messages: list[Any], call: Any) -> bool:
 def _tools(given: Sequence[Any] | ToolNode, on_unknown: Any) -> tuple[ToolNode | None, list[Any]]:
     """The node that calls tools, None where there are none for it to call, and all that the model is told of."""
     if isinstance(given, ToolNode):
+        if on_unknown != "tell":
+            raise GraphError("on_unknown is for tools: hand it to your own node instead, `ToolNode(…, on_unknown=…)`.")
         return given, list(given.tools_by_name.values())
     node = ToolNode([tool for tool in given if not isinstance(tool, dict)], on_unknown=on_unknown)
     theirs: list[Any] = [tool for tool in given if isinstance(tool, dict)]
