@@ -13,6 +13,7 @@
     ├── GraphDrained                         the run was asked to stop between two supersteps; the thread can go on
     ├── WrongFace (TypeError)                async code was reached from the sync face
     ├── MissingDependency (ImportError)      an optional package is not installed
+    ├── ToolInvocationError (ToolException)  in clew.prebuilt: a model's arguments do not fit the tool
     └── PersistenceError
         ├── MissingCheckpointer (ValueError) state was asked of a graph that keeps none
         ├── MissingThreadId (ValueError)     a saver, and no thread to keep it under

@@ -30,6 +30,7 @@ FILES: Final = (
     "pauses",
     "within",
     "functional",
+    "prebuilt",
 )
 WRITTEN_FOR: Final = "clew"
 

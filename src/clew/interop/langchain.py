@@ -4,11 +4,13 @@ Messages and documents are packed into short arrays and made again from a closed
 what is stored is what was once valid.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from clew.errors import InvalidUpdateError, MissingDependency
+from clew.tool_output import derive_from
 
 if TYPE_CHECKING:
     from langchain_core.messages import AnyMessage as AnyMessage
@@ -64,7 +66,15 @@ def _module() -> Any:
         raise MissingDependency(
             'Messages are those of langchain-core, which is not installed: type `pip install "clew[langchain]"`.'
         ) from error
+    meet()
     return messages
+
+
+def meet() -> None:
+    """Lets tools of langchain-core return our `Command`s, which they would turn into text otherwise, where it is in use."""
+    known = sys.modules.get("langchain_core.messages.tool")
+    if known is not None:
+        derive_from(known.ToolOutputMixin)
 
 
 @cache
