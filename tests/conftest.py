@@ -19,6 +19,7 @@ from clew.checkpoint.sqlite import SqliteSaver
 
 pytest_plugins = [
     "support.anthropic_standin",
+    "support.openai_standin",
     "support.langgraph_env",
     "support.servers",
     "support.postgres_server",
