@@ -144,8 +144,10 @@ def _value(field: dict[str, Any], whole: dict[str, Any], text: str) -> Any:
 def _small_talk(heard: Heard, asked: str) -> str:
     told = [turn.text for turn in heard.turns if turn.role == "user"]
     name = next((found[1].capitalize() for text in [heard.system, *told] if (found := NAMED.search(text))), None)
-    if "summar" in asked.lower():
-        return f"The user is called {name or 'nothing that I know of'} and has said: {' / '.join(told[:-1])}"
+    if "summar" in f"{heard.system} {asked}".lower():
+        lines = "\n".join(told[:-1] if "summar" in asked.lower() else told).splitlines()
+        said = [line.removeprefix("Human: ").rpartition("has said: ")[2] for line in lines if not line.startswith("AI: ")]
+        return f"The user is called {name or 'nothing that I know of'} and has said: {' / '.join(said)}"
     if "my name" in asked:
         if name is None:
             return "I apologize, but I don't have access to your personal information, including your name."
