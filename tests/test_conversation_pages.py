@@ -1,6 +1,7 @@
-"""What the pages about conversations do to them: whatever the conversation, providers take what comes out."""
+"""What the pages about conversations and agents do to them: whatever the conversation, providers take what comes out."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,13 @@ from support.standin import StandIn
 
 from clew.graph import add_messages
 
-PAGES = ["manage-history", "delete-messages", "summarise"]
-REFUSED = {"manage-history": 1, "delete-messages": 1, "summarise": 0}  # on purpose, to show it
+HOW_TO = ROOT / "docs" / "how-to"
+# Pages, each with how often it is refused on purpose, to show it.
+REFUSED = {"manage-history": 1, "delete-messages": 1, "summarise": 0, "agent-by-hand": 0, "functional-agents": 0}
 Names = dict[str, Any]
 
 
-@pytest.fixture(params=PAGES)
+@pytest.fixture(params=REFUSED)
 def page(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -26,7 +28,7 @@ def page(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def names(page: str, anthropic_server: StandIn, openai_server: StandIn) -> Names:
     """All that the page has made, after it has run."""
-    return run(ROOT / "docs" / "how-to" / f"{page}.md")
+    return run(HOW_TO / f"{page}.md")
 
 
 @st.composite
@@ -106,8 +108,32 @@ def test_what_stands_beside_a_summary_is_valid(names: Names, anthropic_server: S
     assert anthropic_server.refused == []
 
 
+@pytest.mark.parametrize("page", ["agent-by-hand"], indirect=True)
+def test_what_the_agents_have_said_is_valid(names: Names) -> None:
+    conversations = [names[graph].get_state(names["config"]).values["messages"] for graph in ("agent", "careful")]
+    conversations.append(names["loop"].checkpointer.get(names["config"])["channel_values"]["__previous__"])
+    for messages in conversations:
+        assert any(message.type == "tool" for message in messages)
+        assert valid(messages)
+
+
 def test_the_provider_refused_only_what_was_to_be_refused(
     page: str, names: Names, anthropic_server: StandIn, openai_server: StandIn
 ) -> None:
     assert len(anthropic_server.requests) > 3
     assert len(anthropic_server.refused + openai_server.refused) == REFUSED[page]
+
+
+@pytest.mark.parametrize("page", ["agent-by-hand", "functional-agents", "summarise"])
+def test_the_page_is_the_same_with_another_provider(
+    page: str, anthropic_server: StandIn, openai_server: StandIn, tmp_path: Path
+) -> None:
+    text = (HOW_TO / f"{page}.md").read_text()
+    other = tmp_path / "page.md"
+    other.write_text(
+        text.replace("langchain_anthropic import ChatAnthropic", "langchain_openai import ChatOpenAI as ChatAnthropic")
+    )
+    run(other)
+    assert anthropic_server.requests == []
+    assert len(openai_server.requests) > 3
+    assert openai_server.refused == []
