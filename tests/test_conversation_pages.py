@@ -12,7 +12,12 @@ from support.histories import problems_for_anthropic, problems_for_openai
 from support.pages import ROOT, run
 from support.standin import StandIn
 
-from clew.graph import add_messages
+from clew.checkpoint.base import Saver
+from clew.checkpoint.memory import MemoryStorage
+from clew.graph import END, START, StateGraph, add_messages
+from clew.graph.compiled import CompiledStateGraph
+from clew.testing import crash_everywhere
+from clew.types import Durability
 
 HOW_TO = ROOT / "docs" / "how-to"
 # Pages, each with how often it is refused on purpose, to show it.
@@ -106,6 +111,28 @@ def test_what_stands_beside_a_summary_is_valid(names: Names, anthropic_server: S
     holds(names, summed_up)
     assert len(anthropic_server.requests) > 30  # there was something to sum up
     assert anthropic_server.refused == []
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("page", ["summarise"], indirect=True)
+def test_a_crash_leaves_the_summary_and_what_it_stands_for_or_neither(names: Names, durability: Durability) -> None:
+    def call_model(state: Names) -> Names:
+        said = names["call_model"](state)["messages"].text
+        return {"messages": AIMessage(said, id=f"re {state['messages'][-1].id}")}  # the same each time it is run
+
+    def build(saver: Saver) -> CompiledStateGraph:
+        builder = StateGraph(names["Talk"]).add_node(call_model).add_node("summarise", names["summarise"])
+        builder.add_conditional_edges("call_model", names["long_enough"], ["summarise", END])
+        return builder.add_edge(START, "call_model").compile(saver)
+
+    given = [{"messages": [HumanMessage(text, id=text)]} for text in ("I'm bob", "a", "b", "c", "what's my name?")]
+    assert crash_everywhere(build, *given, durability=durability) >= 12
+    graph = build(Saver(MemoryStorage()))
+    for said in given:
+        graph.invoke(said, {"configurable": {"thread_id": "1"}}, durability=durability)
+    state = graph.get_state({"configurable": {"thread_id": "1"}}).values
+    assert state["summary"] == "The user is called Bob and has said: I'm bob / a / b / c"
+    assert state["messages"][-1].text.startswith("Your name is Bob")
 
 
 @pytest.mark.parametrize("page", ["agent-by-hand"], indirect=True)
