@@ -25,9 +25,12 @@ def find_model(name: str, rule: Rule, pace: float = 0.0) -> BaseChatModel:
     """
     if name == "offline":
         return Offline(rule=rule, pace=pace)
-    from langchain.chat_models import init_chat_model
+    try:
+        from langchain.chat_models import init_chat_model
 
-    return init_chat_model(name)
+        return init_chat_model(name)
+    except (ImportError, ValueError) as error:
+        raise SystemExit(f"The model {name!r} cannot be had: {error}") from error
 
 
 class Offline(BaseChatModel):

@@ -19,6 +19,8 @@ from clew.graph.compiled import CompiledStateGraph
 from clew.testing import crash_everywhere
 from clew.types import Durability
 
+pytestmark = pytest.mark.slow  # each runs its page, and then much besides
+
 HOW_TO = ROOT / "docs" / "how-to"
 # Pages, each with how often it is refused on purpose, to show it.
 REFUSED = {"manage-history": 1, "delete-messages": 1, "summarise": 0, "agent-by-hand": 0, "functional-agents": 0}

@@ -221,6 +221,15 @@ def test_research_with_a_real_client(tmp_path: Path, model: tuple[str, StandIn])
     assert server.refused == []
 
 
+def test_a_model_that_is_not_there_is_told_in_a_line(tmp_path: Path) -> None:
+    made = subprocess.run(
+        command("support_agent", "--model", "nobody:nothing"), capture_output=True, text=True, cwd=tmp_path, env=environment()
+    )
+    assert made.returncode == 1
+    assert made.stderr.startswith("The model 'nobody:nothing' cannot be had: ")
+    assert "Traceback" not in made.stderr
+
+
 # -- README ---------------------------------------------------------------------------------------------------------
 
 
