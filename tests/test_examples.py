@@ -118,6 +118,31 @@ def test_killed_in_the_middle_of_an_approval(tmp_path: Path) -> None:
     assert_valid(conversation(tmp_path, "support.db"))
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_killed_while_the_model_thinks(tmp_path: Path, anthropic_server: StandIn, number: int) -> None:
+    reached, never = threading.Event(), threading.Event()
+
+    def mind(heard: Heard) -> Said:
+        if len(anthropic_server.requests) == number + 1 and not reached.is_set():
+            reached.set()
+            never.wait()
+        return think(heard)
+
+    anthropic_server.mind = mind
+    said = "find_order('1001') and find_order('1002') then refund('1001', 40.0) and refund('1002', 120.0)"
+    model = ["--model", "anthropic:claude-sonnet-5-5"]
+    with started(tmp_path, "support_agent", said, *model) as process:
+        assert process.stdin
+        process.stdin.write("yes\nyes\n")
+        process.stdin.flush()
+        assert reached.wait(60)
+    never.set()
+    assert "agent: I looked it up: Order 1001" in run(tmp_path, "support_agent", *model, typed="yes\nyes\n")
+    assert paid(tmp_path) == ["1001 40.00 EUR", "1002 120.00 EUR"]
+    assert_valid(conversation(tmp_path, "support.db"))
+    assert anthropic_server.refused == []
+
+
 def test_each_thread_is_another_conversation(tmp_path: Path) -> None:
     assert "Customer: what about 1003?" in run(tmp_path, "support_agent", "what about 1003?")
     assert "Customer: I want my money back" in run(tmp_path, "support_agent", "--thread", "2")
