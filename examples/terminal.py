@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from clew.errors import GraphRecursionError
 from clew.graph.compiled import CompiledStateGraph
 from clew.types import Command
 
@@ -20,7 +21,7 @@ def arguments(description: str, keep: str) -> argparse.Namespace:
 
 def converse(graph: CompiledStateGraph, options: argparse.Namespace, first: str) -> None:
     """Until nobody is there to say anything. `first` is said where the thread is new and nothing else is to be said."""
-    config = {"configurable": {"thread_id": options.thread}}
+    config = {"configurable": {"thread_id": options.thread}, "recursion_limit": 50}  # a model that goes round costs money
     say: str | None = options.say
     if say is None and not graph.get_state(config).values:
         say = first
@@ -38,6 +39,8 @@ def converse(graph: CompiledStateGraph, options: argparse.Namespace, first: str)
                 given, say = {"messages": say or heard("\nCustomer: ")}, None
             for update in graph.stream(given, config, stream_mode="updates"):
                 tell(update)
+    except GraphRecursionError as error:
+        print(f"\n{error}")
     except (EOFError, KeyboardInterrupt):
         print(f"\n(Kept in {options.keep}: the same command goes on from here.)")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.histories import problems_for_anthropic, problems_for_openai
-from support.mind import Heard, Said, think
+from support.mind import Call, Heard, Said, think
 from support.pages import ROOT
 from support.standin import StandIn
 
@@ -239,6 +239,12 @@ def test_a_hand_over_with_a_real_client(tmp_path: Path, model: tuple[str, StandI
     assert server.refused == []
 
 
+def test_agents_that_hand_over_for_ever_are_stopped(tmp_path: Path, anthropic_server: StandIn) -> None:
+    anthropic_server.mind = lambda heard: Said("", (Call(heard.tools[2].name, {}),))
+    assert "The run took 50 supersteps" in run(tmp_path, "handoff", "hello", "--model", "anthropic:claude-sonnet-5-5")
+    assert len(anthropic_server.requests) == 17
+
+
 def test_research_with_a_real_client(tmp_path: Path, model: tuple[str, StandIn]) -> None:
     name, server = model
     server.mind = lambda heard: Said("A report.") if heard.turns[-1].text.startswith("Write") else think(heard)
@@ -270,7 +276,8 @@ def test_the_readme_shows_what_happens(tmp_path: Path) -> None:
     first, second = told.split(
         "^C\n(Kept in support.db: the same command goes on from here.)\n$ python examples/support_agent.py\n"
     )
-    assert run(tmp_path, "support_agent").startswith(first)
+    said = run(tmp_path, "support_agent").partition("\n(Kept")[0]
+    assert sorted(said.splitlines()) == sorted(first.splitlines())  # tools end in any order
     answers = re.findall(r"why not\] (.+)", second)
     seen = run(tmp_path, "support_agent", typed="\n".join([*answers, ""]))
     shown = re.sub(r"(why not\] ).+\n", r"\1", second)  # what is typed on a terminal is not in what is printed
