@@ -135,7 +135,7 @@ def test_killed_while_the_model_thinks(tmp_path: Path, anthropic_server: StandIn
         assert process.stdin
         process.stdin.write("yes\nyes\n")
         process.stdin.flush()
-        assert reached.wait(60)
+        assert reached.wait(120)
     never.set()
     assert "agent: I looked it up: Order 1001" in run(tmp_path, "support_agent", *model, typed="yes\nyes\n")
     assert paid(tmp_path) == ["1001 40.00 EUR", "1002 120.00 EUR"]
@@ -195,7 +195,7 @@ def test_what_was_read_before_a_crash_is_not_read_again(tmp_path: Path, anthropi
     anthropic_server.mind = mind
     options = ["one, two, three?", "--model", "anthropic:claude-sonnet-5-5", "--at-once", "1"]
     with started(tmp_path, "research", *options):
-        assert reached.wait(60)
+        assert reached.wait(120)
     never.set()
     again = run(tmp_path, "research", *options)
     assert again.startswith("Going on at read.")
