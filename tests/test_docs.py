@@ -33,6 +33,8 @@ def test_a_page_runs(
     page: Path, anthropic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if "ChatOpenAI" in page.read_text():
+        request.getfixturevalue("openai_server")
     if "CLEW_POSTGRES_URL" in page.read_text():
         monkeypatch.setenv("CLEW_POSTGRES_URL", request.getfixturevalue("postgres_server").database())
     if "REDIS_PORT" in page.read_text():

@@ -109,7 +109,7 @@ def answered(model: "BaseChatModel", messages: list[BaseMessage]) -> str | None:
 def test_the_real_client_of_anthropic_is_refused_the_same(anthropic_server: StandIn, messages: list[BaseMessage]) -> None:
     from langchain_anthropic import ChatAnthropic
 
-    told = answered(ChatAnthropic(model="claude-3-5-sonnet-20240620"), messages)  # pyright: ignore[reportCallIssue]  (its own stubs want more)
+    told = answered(ChatAnthropic(model="claude-sonnet-5-5"), messages)  # pyright: ignore[reportCallIssue]  (its own stubs want more)
     problems = problems_for_anthropic(messages)
     assert (told is None) == (problems == []), (told, problems)
     if told and "400" in told:  # some the client refuses by itself

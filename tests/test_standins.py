@@ -46,7 +46,7 @@ def model(request: pytest.FixtureRequest, standin: StandIn) -> "BaseChatModel":
     from langchain_openai import ChatOpenAI
 
     if "anthropic" in request.node.callspec.params.values():
-        return ChatAnthropic(model="claude-3-5-sonnet-20240620")  # pyright: ignore[reportCallIssue]  (its own stubs want more)
+        return ChatAnthropic(model="claude-haiku-4-5")  # pyright: ignore[reportCallIssue]  (its own stubs want more)
     return ChatOpenAI(model="gpt-4o", base_url=f"{standin.url}/v1", stream_usage=True)
 
 
@@ -115,8 +115,10 @@ def test_it_takes_a_tool_by_its_words(model: "BaseChatModel") -> None:
     assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("get_weather", {"city": "San Francisco"})]
 
 
-def test_it_answers_in_a_shape(model: "BaseChatModel") -> None:
-    assert model.with_structured_output(Trip).invoke("3 nights in Rome") == Trip(city="Rome", nights=3)
+@pytest.mark.parametrize("method", ["function_calling", "json_schema"])
+def test_it_answers_in_a_shape(model: "BaseChatModel", method: str) -> None:
+    shaped = model.with_structured_output(Trip, method=method)
+    assert shaped.invoke("3 nights in Rome") == Trip(city="Rome", nights=3)
 
 
 def test_it_must_call_a_tool(model: "BaseChatModel") -> None:

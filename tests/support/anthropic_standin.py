@@ -1,4 +1,4 @@
-"""A stand-in of Anthropic's Messages API on loopback, for the real client: text and tool calls, whole or streamed.
+"""A stand-in of Anthropic's Messages API on loopback, for the real client: text, tool calls, shaped answers, streams.
 
 It refuses what the real one refuses: no key, no model, and the histories of `support.histories`.
 """
@@ -32,7 +32,8 @@ class AnthropicApi(Api):
         choice: Body = request.get("tool_choice") or {}
         tools = tuple(Tool(tool["name"], tool["input_schema"]) for tool in request.get("tools", ()) if "input_schema" in tool)
         must: str | None = tools[0].name if choice.get("type") == "any" else choice.get("name")
-        return Heard(text_of(request.get("system")), tuple(turns(request["messages"])), tools, must)
+        shape: Body = request.get("output_config", {}).get("format", {})
+        return Heard(text_of(request.get("system")), tuple(turns(request["messages"])), tools, must, shape.get("schema"))
 
     def answer(self, request: Body, said: Said) -> Body:
         text: list[Body] = [{"type": "text", "text": said.text}] if said.text else []

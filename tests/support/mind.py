@@ -3,7 +3,8 @@
 It remembers names as far as it is told them, calls the tools it is asked for, and tells what they returned:
 
 - `add(a=1, b=2) and weather(city="SF")` in what the user says is two calls at once; `add(a=1) then mul(b=2)` one by one.
-- A tool whose words all stand in what the user says is called too: `get_weather` by "What is the weather in San Francisco?".
+- A tool whose words all stand in what the user says is called too: `get_weather` by "What is the weather in San Francisco?",
+  and one after the other by "what is the weather in Rome, then find hotels in Rome".
 - A tool it must call, and a shape it must answer in, are filled from what was said last.
 - Asked for a summary, it tells who the user is and what they said.
 """
@@ -93,11 +94,11 @@ def _wanted(asked: str, tools: tuple[Tool, ...], before: int) -> Iterator[Call]:
     ]
     if any(spelled):
         yield from spelled[before] if before < len(spelled) else ()
-    elif not before:
-        said = set(re.findall(r"\w+", asked.lower()))
+    elif before < len(groups):
+        said = set(re.findall(r"\w+", groups[before].lower()))
         for name, schema in known.items():
             if set(name.lower().split("_")) - COMMON <= said:
-                yield Call(name, filled(schema, asked))
+                yield Call(name, filled(schema, groups[before]))
 
 
 def _arguments(schema: dict[str, Any], inner: str) -> dict[str, Any]:
@@ -144,8 +145,10 @@ def _value(field: dict[str, Any], whole: dict[str, Any], text: str) -> Any:
 def _small_talk(heard: Heard, asked: str) -> str:
     told = [turn.text for turn in heard.turns if turn.role == "user"]
     name = next((found[1].capitalize() for text in [heard.system, *told] if (found := NAMED.search(text))), None)
-    if "summar" in asked.lower():
-        return f"The user is called {name or 'nothing that I know of'} and has said: {' / '.join(told[:-1])}"
+    if "summar" in f"{heard.system} {asked}".lower():
+        lines = "\n".join(told[:-1] if "summar" in asked.lower() else told).splitlines()
+        said = [line.removeprefix("Human: ").rpartition("has said: ")[2] for line in lines if not line.startswith("AI: ")]
+        return f"The user is called {name or 'nothing that I know of'} and has said: {' / '.join(said)}"
     if "my name" in asked:
         if name is None:
             return "I apologize, but I don't have access to your personal information, including your name."

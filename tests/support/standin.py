@@ -25,7 +25,8 @@ class StandIn(ThreadingHTTPServer):
 
     Attributes:
         mind: what the model says; `think` unless a test puts something else in its place.
-        requests: every request that was not refused, oldest first.
+        requests: every request that was answered, oldest first.
+        refused: why each of the others was refused (400), oldest first.
         failing: HTTP statuses that the next requests are answered with, one each (529, 429, 500 …).
         breaking: for each of the next streams, after how many events it ends before its time, and how: the connection is
             `"cut"`, or the API says this error.
@@ -34,6 +35,7 @@ class StandIn(ThreadingHTTPServer):
 
     mind: Callable[[Heard], Said]
     requests: list[Body]
+    refused: list[str]
     failing: deque[int]
     breaking: deque[tuple[int, str]]
     before_event: Callable[[int], None]
@@ -49,7 +51,8 @@ class StandIn(ThreadingHTTPServer):
 
     def reset(self) -> None:
         """As if it had just been started."""
-        self.mind, self.requests, self.failing, self.breaking = think, [], deque(), deque()
+        self.mind, self.requests, self.refused = think, [], []
+        self.failing, self.breaking = deque(), deque()
         self.before_event = lambda number: None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -109,6 +112,7 @@ class Api(BaseHTTPRequestHandler):
             status = self.server.failing.popleft()
             return self.reply(status, self.error(status, "try again"))
         if (refused := self.refusal(request)) is not None:
+            self.server.refused.append(refused)
             return self.reply(400, self.error(400, refused))
         self.server.requests.append(request)
         answer = self.answer(request, self.server.mind(self.heard(request)))

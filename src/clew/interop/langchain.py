@@ -136,6 +136,11 @@ def pack(value: Any) -> list[Any] | None:
     return packed
 
 
+def as_text(value: Any) -> str | None:
+    """`message.text` as a plain string: it is one of a class of its own, which can be called too. None for anything else."""
+    return str.__str__(value) if type(value).__name__ == "TextAccessor" and isinstance(value, str) else None
+
+
 def unpack(packed: Sequence[Any]) -> Any:
     """The message or document that `pack` packed. What its fields hold is not looked at.
 
