@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from support.classic_savers import PlainSaver, serves
 from support.faces import ASYNC, SYNC, Face
 
@@ -16,6 +17,9 @@ from clew.checkpoint.mongodb import MongoDBSaver
 from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
+
+settings.register_profile("clew", deadline=None)  # no test asserts a time
+settings.load_profile("clew")
 
 pytest_plugins = [
     "support.anthropic_standin",
