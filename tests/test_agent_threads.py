@@ -1,21 +1,30 @@
 """An agent on its thread: it stops and goes on, is spoken to instead, asks, is restarted, and is part of another graph."""
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from support.agents import Thinker, shop
-from support.faces import Face
+from support.faces import SYNC, Face
 from support.tools import texts
 
 from clew.checkpoint.base import Saver
+from clew.checkpoint.memory import InMemorySaver
 from clew.checkpoint.sqlite import SqliteSaver
+from clew.func import entrypoint
 from clew.graph import START, MessagesState, StateGraph
-from clew.prebuilt import InjectedState, create_react_agent
+from clew.prebuilt import InjectedState, ToolNode, create_react_agent, outcome_of
 from clew.prebuilt.chat_agent_executor import AgentState
 from clew.types import Command, interrupt
+
+
+class Gone(BaseException):
+    """The process is."""
+
 
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 Version = Literal["v1", "v2"]
@@ -84,3 +93,73 @@ def test_an_agent_within_a_graph(face: Face, saver: Saver, thread: dict[str, Any
     clerk = create_react_agent(Thinker(), [buy], name="clerk")
     graph = StateGraph(MessagesState).add_node(clerk).add_edge(START, "clerk").compile(checkpointer=saver)
     assert texts(run(face, graph, "buy tea", thread)["messages"]) == ["buy tea", "", "bought tea", "bought tea"]
+
+
+@pytest.mark.filterwarnings("ignore::clew.errors.DroppedWorkWarning")  # the result of the call is found again
+def test_a_call_that_was_cancelled_and_a_new_message(saver: Saver, thread: dict[str, Any]) -> None:
+    begun = asyncio.Event()
+
+    @tool
+    async def wait(what: str) -> str:
+        """Never ends."""
+        begun.set()
+        await asyncio.Event().wait()
+        return what
+
+    @tool
+    async def look(what: str) -> str:
+        """Ends at once."""
+        return f"here is {what}"
+
+    agent = create_react_agent(Thinker(), [look, wait], checkpointer=saver)
+
+    async def story() -> Any:
+        given: Any = {"messages": ["look tea, wait cup"]}
+        chunks: Any = agent.astream(given, thread, stream_mode="updates")
+        async for chunk in chunks:
+            if "tools" in chunk:  # the first of the two has its result on record
+                break
+        await begun.wait()
+        await chunks.aclose()
+        thanks: Any = {"messages": ["thanks"]}
+        return (await agent.ainvoke(thanks, thread))["messages"]
+
+    messages = asyncio.run(story())
+    assert [m.type for m in messages] == ["human", "ai", "tool", "tool", "human", "ai"]
+    assert [(m.tool_call_id, outcome_of(m)) for m in messages[2:4]] == [("tea-0", None), ("cup-0", "unknown")]
+    assert messages[2].text == "here is tea"
+
+
+def test_a_tool_node_in_a_function(face: Face, thread: dict[str, Any]) -> None:
+    done: Counter[str] = Counter()
+    node = ToolNode(shop(done))
+    die = [True]
+
+    def ask(messages: list[Any]) -> Any:
+        return Thinker().bind_tools(list(node.tools_by_name.values())).invoke(messages)
+
+    if face is SYNC:
+
+        @entrypoint(checkpointer=InMemorySaver())
+        def agent(messages: list[Any]) -> Any:
+            asked = ask(messages)
+            results = node.invoke([*messages, asked])
+            if die.pop():
+                raise Gone
+            return [*messages, asked, *results]
+    else:
+
+        @entrypoint(checkpointer=InMemorySaver())
+        async def agent(messages: list[Any]) -> Any:
+            asked = ask(messages)
+            results = await node.ainvoke([*messages, asked])
+            if die.pop():
+                raise Gone
+            return [*messages, asked, *results]
+
+    with pytest.raises(Gone):
+        face.invoke(agent, [HumanMessage("buy tea, buy cup", id="h")], thread)
+    die.append(False)
+    found = face.invoke(agent, None, thread)
+    assert texts(found) == ["buy tea, buy cup", "", "bought tea", "bought cup"]
+    assert done == {"tea-0": 1, "cup-0": 1}
