@@ -89,4 +89,5 @@ def test_histories_are_whole_after_every_crash(face: Face, version: Version, dur
     assert became["done"], "some crashes came after the tools"
     if durability != "exit":  # which keeps nothing of a turn that did not come to its end
         assert became["unknown"], "some came between a call's begin and its end"
-        assert bool(became["cancelled"]) == (then == "a new message"), became
+        # of calls of a v1 task, which it is sent without, nobody knows whether they were noted
+        assert bool(became["cancelled"]) == (then == "a new message" and version == "v2"), became

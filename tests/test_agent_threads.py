@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from support.agents import Thinker, shop
 from support.faces import SYNC, Face
-from support.tools import texts
+from support.tools import asks, call, texts
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import InMemorySaver
@@ -55,7 +55,8 @@ def test_a_message_instead_cancels_the_calls(face: Face, saver: Saver, thread: d
     run(face, agent, "buy tea, buy cup", thread)
     messages = run(face, agent, "never mind", thread)["messages"]
     assert [m.type for m in messages] == ["human", "ai", "tool", "tool", "human", "ai"]
-    assert [m.additional_kwargs for m in messages[2:4]] == [{"outcome": "cancelled"}] * 2
+    known = "cancelled" if version == "v2" else "unknown"  # in v1 nothing says that they would have been noted
+    assert [m.additional_kwargs for m in messages[2:4]] == [{"outcome": known}] * 2
     assert not done
     assert face.get_state(agent, thread).values["messages"] == messages
 
@@ -163,3 +164,15 @@ def test_a_tool_node_in_a_function(face: Face, thread: dict[str, Any]) -> None:
     found = face.invoke(agent, None, thread)
     assert texts(found) == ["buy tea, buy cup", "", "bought tea", "bought cup"]
     assert done == {"tea-0": 1, "cup-0": 1}
+
+
+def test_of_calls_that_came_in_nothing_is_known(face: Face, saver: Saver, thread: dict[str, Any]) -> None:
+    agent = create_react_agent(Thinker(), [buy], checkpointer=saver)
+    given = [HumanMessage("buy tea"), asks(call("buy", "1", what="tea")), HumanMessage("and?")]
+    assert outcome_of(face.invoke(agent, {"messages": given}, thread)["messages"][2]) == "unknown"
+
+
+def test_of_tools_that_note_nothing_nothing_is_known(face: Face, saver: Saver, thread: dict[str, Any]) -> None:
+    agent = create_react_agent(Thinker(), [buy], checkpointer=saver, interrupt_before=["tools"], on_unknown="retry")
+    run(face, agent, "buy tea", thread)
+    assert outcome_of(run(face, agent, "never mind", thread)["messages"][2]) == "unknown"

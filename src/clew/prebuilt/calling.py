@@ -205,7 +205,7 @@ class Calling:
         if policy == "retry" or task is None or self._claim is not None:  # a wrapper calls it again: that is its decision
             return None
         try:
-            self._claim = claim = Claim(
+            self._claim = claim = Claim(  # its key is read again in `recalling`
                 task, f"tool {self.call['id'] or self.call['name']}", "ask" if policy == "ask" else "fail"
             )
         except OutcomeUnknown:

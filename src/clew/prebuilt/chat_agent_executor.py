@@ -108,13 +108,12 @@ def create_react_agent(
     last = END if response_format is None else STRUCTURED
     routes = Routes(node, version, pre_model_hook is not None, post_model_hook is not None, last)
     chooser = Chooser(_model(model, all_tools))
-    again = node.may_run_twice if node else frozenset[str]()
-    builder.add_node(AGENT, Turn(chooser, prompt, name, routes.needed, again))
+    builder.add_node(AGENT, Turn(chooser, prompt, name, routes.needed))
     if node:
         builder.add_node(TOOLS, node)
     if pre_model_hook is not None:
         graph = isinstance(pre_model_hook, CompiledStateGraph)
-        builder.add_node(BEFORE, pre_model_hook if graph else Before(pre_model_hook, again))
+        builder.add_node(BEFORE, pre_model_hook if graph else Before(pre_model_hook))
     if post_model_hook is not None:
         builder.add_node(AFTER, post_model_hook)
     if response_format is not None:
@@ -146,6 +145,7 @@ class Routes:
         self._last = last
         tools = node.tools_by_name.values() if node else ()
         self._direct = {tool.name for tool in tools if tool.return_direct}
+        self._noted = {tool.name for tool in tools} - (node.may_run_twice if node else set())
 
     @property
     def entry(self) -> str:
@@ -183,7 +183,7 @@ class Routes:
             return self.entry if messages[-1].type == "tool" else self._last
         if self._version == "v1":
             return Send(TOOLS, asked) if self._after else TOOLS
-        return [Send(TOOLS, payload(call, state)) for call in asked]
+        return [Send(TOOLS, payload(call, state, noted=call["name"] in self._noted)) for call in asked]
 
     def after_tools(self, state: Any) -> str:
         """To the end where one of the calls was of a tool that answers directly."""

@@ -2,7 +2,7 @@
 it is not stored with each call: as long as the conversation is, it would be compared with what is kept for each of them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.channels import own
@@ -16,21 +16,21 @@ WITH_CONTEXT: Final = "tool_call_with_context"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CommittedState(Mapping[str, Any]):
-    """The state as it was committed, to be looked at. Once it has been stored it is empty: it stands in its checkpoint."""
+    """The state as it was committed, to be looked at. Once it has been stored it is empty: it stands in its checkpoint.
 
-    # no field of the dataclass, and so not stored
-    def __new__(cls, values: Mapping[str, Any] | None = None) -> "CommittedState":
-        made = super().__new__(cls)
-        object.__setattr__(made, "_values", values)
-        return made
+    `noted` says that the call it goes with is noted as it begins, so that one without a note has not begun.
+    """
 
-    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
-        """As `__new__` has made it."""
+    noted: bool = False
+    values_here: InitVar[Mapping[str, Any] | None] = None
+
+    def __post_init__(self, values_here: Mapping[str, Any] | None) -> None:
+        object.__setattr__(self, "_here", values_here)  # no field of the dataclass, and so not stored
 
     @property
     def here(self) -> Mapping[str, Any] | None:
         """The values, None where they stand in the checkpoint only."""
-        return cast("Any", self.__dict__.get("_values"))
+        return cast("Any", self.__dict__.get("_here"))
 
     def __getitem__(self, key: str) -> Any:
         return (self.here or {})[key]
@@ -48,10 +48,15 @@ class CommittedState(Mapping[str, Any]):
 register(CommittedState, name="clew.CommittedState")
 
 
-def payload(call: Any, state: Any) -> dict[str, Any]:
-    """What a tool task of its own is sent."""
-    whole = CommittedState(cast("dict[str, Any]", state)) if type(state) is dict else state
+def payload(call: Any, state: Any, *, noted: bool) -> dict[str, Any]:
+    """What a tool task of its own is sent. A state that is no dict is sent as it is."""
+    whole = CommittedState(noted, cast("dict[str, Any]", state)) if type(state) is dict else state
     return {"__type": WITH_CONTEXT, "tool_call": call, "state": whole}
+
+
+def is_payload(given: Any) -> bool:
+    """Whether this is what `payload` has made."""
+    return isinstance(given, dict) and isinstance(cast("dict[str, Any]", given).get("state"), CommittedState)
 
 
 def state_in(sent: Mapping[str, Any], task: "TaskContext | None") -> Any:

@@ -1,13 +1,13 @@
 """What a thread knows of calls that have no result among its messages: results that were kept and dropped with their superstep,
 and which calls were begun. It reads the thread's older checkpoints, and blocks; only asked where something is missing."""
 
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.checkpoint.codec import decode
-from clew.constants import START
 from clew.interop.tools import ToolMessage
-from clew.prebuilt.settling import settled, unanswered
+from clew.prebuilt.payload import is_payload
+from clew.prebuilt.settling import calls_of, settled, unanswered
 from clew.runtime.drive import drive
 from clew.runtime.once import FAILED
 from clew.runtime.past import grown_from
@@ -17,66 +17,65 @@ if TYPE_CHECKING:
     from clew.checkpoint.records import Record
     from clew.runtime.context import TaskContext
 
+CLAIMED: Final = "once/tool "  # in a note's key, before the id of the call: see `calling`
+
 
 def is_settled(messages: list[Any]) -> bool:
     return settled(messages) is messages
 
 
-def settled_here(messages: list[Any], again: Collection[str] = ()) -> list[Any]:
-    """`settled`, by what the thread of the task now running knows of its calls. `again`: tools of which nothing is noted."""
+def settled_here(messages: list[Any]) -> list[Any]:
+    """`settled`, by what the thread of the task now running knows of its calls."""
     if is_settled(messages):
         return messages
-    results, begun = _known(messages, again)
+    results, begun = _known(messages)
     return settled(messages, results, begun)
 
 
-def _known(messages: list[Any], again: Collection[str]) -> tuple[dict[str, Any], set[str] | None]:
-    """Results by the ids of their calls, and the ids of those that may have been begun; None where nothing is kept."""
+def _known(messages: list[Any]) -> tuple[dict[str, Any], set[str] | None]:
+    """Results by the ids of their calls, and the ids of those that may have been done; None where nothing is kept.
+
+    Only of a call that the agent has sent, and whose tool notes that it begins, can it be known that it did not. Others may
+    have come in with an input, or from a process that noted nothing.
+    """
     task = cast("TaskContext | None", RUNNING.get())
     left = _askers(messages)
     if task is None or task.scope.journal is None or not left:
         return {}, None
     results: dict[str, Any] = {}
-    begun = {call["id"] for call in unanswered(messages) if call["name"] in again}
-    after: Record | None = None
+    begun = set(left)
+    source = "loop"  # of the checkpoint that grew from this one: the superstep of any other's parent never ended
     for record in grown_from(task):
-        there = {message.id for message in drive(record.values()).get("messages", ())}
-        for id in [id for id, asker in left.items() if asker not in there]:
-            del left[id]
-            if after is None or not _made_by_a_node(after):  # it came from elsewhere, where it may have been begun
-                begun.add(id)
+        if source != "loop":
+            results |= {message.tool_call_id: message for message in _kept(record) if message.tool_call_id in left}
+            sent = _sent(record) & left.keys()
+            begun -= sent - _noted(record)
+            left = {id: asker for id, asker in left.items() if id not in sent and id not in results}
+        there = {message.id for message in drive(record.values()).get("messages", ())} if left else ()
+        left = {id: asker for id, asker in left.items() if asker in there}
         if not left:
             break
-        begun |= _begun(record, left)
-        if after is not None and after.saved.checkpoint.source != "loop":  # its superstep never ended
-            for message in _kept(record):
-                if message.tool_call_id in left:
-                    results.setdefault(message.tool_call_id, message)
-        after = record
-    return results, begun | left.keys()
+        source = record.saved.checkpoint.source
+    return results, begun
 
 
 def _askers(messages: list[Any]) -> dict[str, Any]:
     """The ids of calls without a result, each with that of the message that asked."""
     open_calls = {call["id"] for call in unanswered(messages)}
-    return {
-        call["id"]: message.id
-        for message in messages
-        if message.type == "ai"
-        for call in message.tool_calls
-        if call["id"] in open_calls
-    }
+    return {call["id"]: message.id for message in messages for call in calls_of(message) if call["id"] in open_calls}
 
 
-def _made_by_a_node(record: "Record") -> bool:
-    checkpoint = record.saved.checkpoint
-    return checkpoint.source == "loop" and START not in checkpoint.acted
+def _sent(record: "Record") -> set[str]:
+    """The calls that the agent has sent to be made by tasks of this checkpoint, and that are noted as they begin."""
+    frontier = record.saved.checkpoint.frontier
+    given = [drive(record.given(index)) for index, task in enumerate(frontier) if task.sent]
+    return {one["tool_call"]["id"] for one in given if is_payload(one) and one["state"].noted}
 
 
-def _begun(record: "Record", ids: Collection[str]) -> set[str]:
-    """Of these calls, those that the tasks of a checkpoint have noted, and that did not fail."""
-    notes = {key.rpartition("once/tool ")[2]: body for key, body in record.notes.items() if "once/tool " in key}
-    return {id for id in ids if id in notes and decode(notes[id])[0] != FAILED}
+def _noted(record: "Record") -> set[str]:
+    """The calls that tasks of this checkpoint have begun, and that did not say themselves that they were not done."""
+    notes = {key.rpartition(CLAIMED)[2]: body for key, body in record.notes.items() if CLAIMED in key}
+    return {id for id, body in notes.items() if decode(body)[0] != FAILED}
 
 
 def _kept(record: "Record") -> Iterator[Any]:

@@ -2,7 +2,7 @@
 `invoke` and `ainvoke`, as a graph takes any node that serves both faces."""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -77,17 +77,14 @@ class Turn:
     """One turn of the model, given a history that its provider takes; what had to be settled for that is kept.
 
     Args:
-        needed: how many supersteps a turn needs that asks for these calls. again: the tools that may run twice.
+        needed: how many supersteps a turn needs that asks for these calls.
     """
 
-    def __init__(
-        self, chooser: Chooser, prompt: Any, name: str | None, needed: Callable[[Sequence[Any]], int], again: Collection[str]
-    ) -> None:
+    def __init__(self, chooser: Chooser, prompt: Any, name: str | None, needed: Callable[[Sequence[Any]], int]) -> None:
         self._chooser = chooser
         self._prompt = Prompt(prompt)
         self._name = name
         self._needed = needed
-        self._again = again
 
     def invoke(self, state: Any, config: Any = None) -> Any:
         history, messages = self._given(state)
@@ -104,9 +101,9 @@ class Turn:
 
     def _given(self, state: Any) -> tuple[list[Any], list[Any]]:
         """The state's messages, settled, and those that the model is given."""
-        history = settled_here(key_of(state, "messages"), self._again)
+        history = settled_here(key_of(state, "messages"))
         instead = _task().scope.value(LLM_INPUT)
-        return history, history if instead is None else settled_here(as_messages(instead), self._again)
+        return history, history if instead is None else settled_here(as_messages(instead))
 
     def _answered(self, state: Any, history: list[Any], answer: Any) -> dict[str, Any]:
         calls = getattr(answer, "tool_calls", ())
@@ -120,20 +117,19 @@ class Turn:
 class Before:
     """A hook before the turn, which is shown a settled history as well: it may ask a model itself."""
 
-    def __init__(self, given: Any, again: Collection[str]) -> None:
+    def __init__(self, given: Any) -> None:
         self._action = as_action("pre_model_hook", given)
-        self._again = again
 
     def invoke(self, state: Any, config: Any = None) -> Any:
         if self._action.plain is None:
             raise WrongFace("The pre_model_hook is async: call the agent with `await agent.ainvoke(…)`.")
-        history = settled_here(key_of(state, "messages"), self._again)
+        history = settled_here(key_of(state, "messages"))
         return self._both(state, history, self._action.plain(_with(state, history), **_wanted(self._action, config)))
 
     async def ainvoke(self, state: Any, config: Any = None) -> Any:
         history = key_of(state, "messages")
         if not is_settled(history):
-            history = await in_thread(settled_here, history, self._again)
+            history = await in_thread(settled_here, history)
         given, wanted = _with(state, history), _wanted(self._action, config)
         if self._action.awaited is None:
             return self._both(state, history, await in_thread(cast("Any", self._action.plain), given, **wanted))
