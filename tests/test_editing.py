@@ -11,7 +11,7 @@ from support.graphs import Log, chain, drawn, says
 from clew.checkpoint.base import Saver
 from clew.errors import CheckpointNotFound, DroppedWorkWarning, InvalidUpdateError, MissingCheckpointer, UnstorableValue
 from clew.graph import END, START, StateGraph
-from clew.types import Command, Overwrite, Send, StateUpdate
+from clew.types import Command, Durability, Overwrite, Send, StateUpdate, interrupt
 
 Config = dict[str, Any]
 
@@ -190,3 +190,16 @@ def test_several_edits_of_which_one_is_refused_leave_the_thread_free(face: Face,
         face.bulk_update(graph, thread, [[StateUpdate({"log": ["one"]}, "a")], [StateUpdate({"log": ["two"]}, "nobody")]])
     assert saver.storage.load("1", "", None).lease is None
     assert face.get_state(graph, thread).values == {"log": ["one"]}
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_what_a_command_as_input_writes_is_kept(face: Face, saver: Saver, thread: Config, durability: Durability) -> None:
+    def ask(state: Log) -> Log:
+        return {"log": [interrupt("well?")]}
+
+    graph = StateGraph(Log).add_node(ask).add_edge(START, "ask").compile(saver)
+    face.invoke(graph, {"log": ["in"]}, thread)
+    face.invoke(graph, Command(update={"log": ["beside"]}), thread, durability=durability)
+    assert face.get_state(graph, thread).values["log"] == ["in", "beside"]
+    found = face.invoke(graph, Command(resume="yes", update={"log": ["now"]}), thread, durability=durability)
+    assert found["log"] == face.get_state(graph, thread).values["log"] == ["in", "beside", "now", "yes"]

@@ -20,7 +20,7 @@ from clew.errors import DroppedWorkWarning, EmptyInputError, ThreadConflict, Uns
 from clew.runtime.attempt import Program
 from clew.runtime.context import Scope
 from clew.runtime.settings import Settings
-from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Result, Saved
+from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Result, Saved, Task
 
 if TYPE_CHECKING:
     from clew.checkpoint.journal import Journal
@@ -215,6 +215,8 @@ class Entrance:
         before = taken_over(entered.checkpoint, saved.id) if saved else entered.checkpoint
         done = recorded(before, entered.records)
         after = amend(self._plan, before, done, Result(read.writes, read.targets))
+        if self._journal and read.writes:
+            self._journal.take(START, Task(START), Result(read.writes))
         answers = _moved(before, after, done, entered.answers)
         return Entered(await self._commit(after, answers=answers), {}, answers, entered.stopped)
 
