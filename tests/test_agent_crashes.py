@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any, Literal
 
 import pytest
+from langchain_core.tools import tool
 from support.agents import Thinker, problems, shop
 from support.faces import SYNC, Face
 
@@ -14,7 +15,7 @@ from clew.graph.compiled import CompiledStateGraph
 from clew.prebuilt import create_react_agent, outcome_of
 from clew.testing import crash_everywhere
 from clew.testing.crash import Crash, CrashingStorage
-from clew.types import Durability
+from clew.types import Command, Durability
 
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 LEVELS = pytest.mark.parametrize("durability", ["sync", "async", "exit"])
@@ -91,3 +92,30 @@ def test_histories_are_whole_after_every_crash(face: Face, version: Version, dur
         assert became["unknown"], "some came between a call's begin and its end"
         # of calls of a v1 task, which it is sent without, nobody knows whether they were noted
         assert bool(became["cancelled"]) == (then == "a new message" and version == "v2"), became
+
+
+def test_a_doubt_stays_one_beside_a_command(face: Face, saver: Saver, thread: dict[str, Any]) -> None:
+    """Of two calls the first is done, and the process died in the second; then something is written beside them."""
+    ran: list[str] = []
+
+    @tool
+    def look(what: str) -> str:
+        """Looks."""
+        return f"here is {what}"
+
+    @tool
+    def pay(what: str) -> str:
+        """Pays, and dies."""
+        ran.append(what)
+        raise Crash
+
+    def clerk() -> Any:
+        return create_react_agent(Thinker(), [look, pay], checkpointer=saver)
+
+    given: Any = {"messages": ["look tea, pay Bob"]}
+    with pytest.raises(Crash):
+        face.invoke(clerk(), given, thread | {"max_concurrency": 1})
+    messages = face.invoke(clerk(), Command(update={"messages": ["hurry"]}), thread)["messages"]
+    assert ran == ["Bob"]
+    assert problems(messages) == []
+    assert [outcome_of(m) or m.text for m in messages if m.type == "tool"] == ["here is tea", "unknown"]

@@ -285,3 +285,14 @@ def test_outside_of_a_run() -> None:
     runtime: Any = Runtime(context=None, stream_writer=print, heartbeat=print, execution_info=None)  # pyright: ignore
     with pytest.raises(RuntimeError, match="outside of a run"):
         runtime.once("x", print)
+
+
+def test_what_was_done_stays_done_beside_a_command(face: Face, saver: Saver, thread: Config) -> None:
+    """A Command that writes beside what is pending makes a checkpoint of its own; tasks take along what they have noted."""
+    bank = Bank()
+    graph = paying(saver, bank)
+    face.invoke(graph, {}, thread)
+    face.invoke(graph, Command(update={"log": ["hurry"]}), thread)
+    found = face.invoke(graph, Command(resume="yes", update={"log": ["now"]}), thread)
+    assert sorted(found["log"]) == ["charged 7", "hurry", "now", "yes"]
+    assert bank.charged == [7]

@@ -281,7 +281,7 @@ class Journal:
     async def commit(
         self, checkpoint: Checkpoint, keeps: Mapping[str, bool], metadata: Mapping[str, Any] | None = None, *,
         last: bool = False, aside: bool = False, joined: bool = False, named: tuple[int, bytes] | None = None,
-        answers: Mapping[str, Sequence[Answer]] | None = None,
+        answers: Mapping[str, Sequence[Answer]] | None = None, notes: Mapping[str, bytes] | None = None,
     ) -> Saved:  # fmt: skip
         """Commits a checkpoint that grows from `saved`, with all outcomes taken since. One transaction.
 
@@ -290,15 +290,14 @@ class Journal:
             metadata: what to keep with it beside source and step. last: the lease is given back with it. aside: it may be
                 written while the run goes on, where `self.aside` says so. joined: it is of START, which does nothing but write
                 what it is given, and is written with the one after that. named: the seq and id that it is to have (`new_id`);
-                default: the next. answers: those that its tasks have been given, by their keys.
+                default: the next. answers, notes: what its tasks have been given, and have noted, by their keys.
 
         Raises:
             ThreadConflict: another run has moved the thread on; nothing was written.
             UnstorableValue: a value that cannot be stored; nothing was written.
         """
         seq, id_ = named or self.new_id()
-        stored = self._stored.id if self._stored else None
-        saved = Saved(checkpoint, id_, seq, stored, {}, dict(metadata or {}), begun=self.begun)
+        saved = Saved(checkpoint, id_, seq, self._stored and self._stored.id, {}, dict(metadata or {}), begun=self.begun)
         self._keeps = keeps
         beside = [(ANSWERS + key, write_answers(given)) for key, given in (answers or {}).items()]
         if self.late:
@@ -306,8 +305,9 @@ class Journal:
             self._outcomes = beside
         else:
             kept = [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in beside]
+            kept += [Kept(seq, NOTE + key, body) for key, body in (notes or {}).items()]
             await self._write_row(saved, kept, last=last, aside=aside and self.aside, joined=joined)
-        self.saved, self.notes, self._noted = saved, {}, {}
+        self.saved, self.notes, self._noted = saved, dict(notes or {}), dict(notes or {}) if self.late else {}
         return saved
 
     def new_id(self) -> tuple[int, bytes]:

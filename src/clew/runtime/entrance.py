@@ -210,15 +210,18 @@ class Entrance:
         return entered if more is None else await self._beside(entered, more)
 
     async def _beside(self, entered: Entered, read: Returned) -> Entered:
-        """Commits these writes and targets beside what is pending, whose tasks keep their answers."""
+        """Commits these writes and targets beside what is pending, whose tasks keep their answers and what they have noted."""
         saved = self._journal.saved if self._journal else None
         before = taken_over(entered.checkpoint, saved.id) if saved else entered.checkpoint
         done = recorded(before, entered.records)
         after = amend(self._plan, before, done, Result(read.writes, read.targets))
         if self._journal and read.writes:
             self._journal.take(START, Task(START), Result(read.writes))
-        answers = _moved(before, after, done, entered.answers)
-        return Entered(await self._commit(after, answers=answers), {}, answers, entered.stopped)
+        keys = _moved(before, after, done)
+        answers = {keys[key]: given for key, given in entered.answers.items() if key in keys}
+        noted = [(key.partition("|"), body) for key, body in (self._journal.notes if self._journal else {}).items()]
+        notes = {f"{keys[key]}|{own}": body for (key, _, own), body in noted if key in keys}
+        return Entered(await self._commit(after, answers=answers, notes=notes), {}, answers, entered.stopped)
 
     async def _fork(self, saved: Saved, answers: Answers | None = None) -> Checkpoint:
         """The same frontier again as a branch, along with the graph inside a task that the config named."""
@@ -230,10 +233,14 @@ class Entrance:
         return await self._commit(fork(self._plan, saved.checkpoint, self._settings.thread), named, answers)
 
     async def _commit(
-        self, checkpoint: Checkpoint, named: tuple[int, bytes] | None = None, answers: Answers | None = None
+        self,
+        checkpoint: Checkpoint,
+        named: tuple[int, bytes] | None = None,
+        answers: Answers | None = None,
+        notes: Mapping[str, bytes] | None = None,
     ) -> Checkpoint:
         if self._journal:
-            await committed(self._program, self._settings, self._journal, checkpoint, named=named, answers=answers)
+            await committed(self._program, self._settings, self._journal, checkpoint, named=named, answers=answers, notes=notes)
         return checkpoint
 
 
@@ -248,6 +255,7 @@ async def committed(
     joined: bool = False,
     named: tuple[int, bytes] | None = None,
     answers: Answers | None = None,
+    notes: Mapping[str, bytes] | None = None,
 ) -> Saved:
     """Commits a checkpoint of a run; see `Journal.commit`. Raises ThreadConflict, UnstorableValue."""
     stored, metadata, run = stored_checkpoint(program.plan, checkpoint), settings.metadata, settings.given.get("run_id")
@@ -255,19 +263,19 @@ async def committed(
         metadata = {**(metadata or {}), "run_id": str(run)}
         journal.hold.fresh = journal.late
     return await journal.commit(
-        stored, program.keeps, metadata, last=last, aside=aside, joined=joined, named=named, answers=answers
+        stored, program.keeps, metadata, last=last, aside=aside, joined=joined, named=named, answers=answers, notes=notes
     )
 
 
-def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None], answers: Answers) -> Answers:
-    """The answers by the keys that their tasks have now: a Send's has its number, and those that have run are gone."""
+def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None]) -> dict[str, str]:
+    """The keys that tasks had, and have now: a Send's has its number, and those that have run are gone."""
     left = [index for index, result in enumerate(done) if result is None]
     names = {task.node: index for index, task in enumerate(after.frontier) if not task.sent}
     keys: dict[str, str] = {}
     for number, index in enumerate(left):  # Sends come first, and keep their order
         task = before.frontier[index]
         keys[task_key(before.frontier, index)] = task_key(after.frontier, number if task.sent else names[task.node])
-    return {keys[key]: given for key, given in answers.items() if key in keys}
+    return keys
 
 
 def warn_of_dropped(what: str, settings: Settings, saved: Saved | None) -> None:
