@@ -172,6 +172,20 @@ def test_of_calls_that_came_in_nothing_is_known(face: Face, saver: Saver, thread
     assert outcome_of(face.invoke(agent, {"messages": given}, thread)["messages"][2]) == "unknown"
 
 
+def test_a_message_after_a_tool_has_failed(face: Face, saver: Saver, thread: dict[str, Any]) -> None:
+    @tool
+    def fail(what: str) -> str:
+        """Fails."""
+        raise LookupError(what)
+
+    agent = create_react_agent(Thinker(), [fail], checkpointer=saver)
+    with pytest.raises(LookupError):
+        run(face, agent, "fail tea", thread)
+    found = run(face, agent, "never mind", thread)["messages"][2]
+    assert (outcome_of(found), found.status) == ("failed", "error")
+    assert run(face, agent, "still there?", thread)["messages"][2] == found
+
+
 def test_of_tools_that_note_nothing_nothing_is_known(face: Face, saver: Saver, thread: dict[str, Any]) -> None:
     agent = create_react_agent(Thinker(), [buy], checkpointer=saver, interrupt_before=["tools"], on_unknown="retry")
     run(face, agent, "buy tea", thread)

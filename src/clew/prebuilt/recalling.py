@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.checkpoint.codec import decode
+from clew.engine.apply import task_key
 from clew.interop.tools import ToolMessage
 from clew.prebuilt.payload import is_payload
-from clew.prebuilt.settling import calls_of, settled, unanswered
+from clew.prebuilt.settling import FAILED_TEXT, calls_of, marked, settled, unanswered
 from clew.runtime.drive import drive
 from clew.runtime.once import FAILED
 from clew.runtime.past import grown_from
-from clew.types import RUNNING, Command, Overwrite
+from clew.types import RUNNING, Command, Failed, Overwrite
 
 if TYPE_CHECKING:
     from clew.checkpoint.records import Record
@@ -39,7 +40,7 @@ def _known(messages: list[Any]) -> tuple[dict[str, Any], set[str] | None]:
     have come in with an input, or from a process that noted nothing.
     """
     task = cast("TaskContext | None", RUNNING.get())
-    left = _askers(messages)
+    calls, left = {call["id"]: call for call in unanswered(messages)}, _askers(messages)
     if task is None or task.scope.journal is None or not left:
         return {}, None
     results: dict[str, Any] = {}
@@ -48,8 +49,11 @@ def _known(messages: list[Any]) -> tuple[dict[str, Any], set[str] | None]:
     for record in grown_from(task):
         if source != "loop":
             results |= {message.tool_call_id: message for message in _kept(record) if message.tool_call_id in left}
-            sent = _sent(record) & left.keys()
-            begun -= sent - _noted(record)
+            sent = {id: key for id, key in _sent(record).items() if id in left}
+            begun -= sent.keys() - _noted(record)
+            for id in sent.keys() - begun - results.keys():
+                if isinstance(record.outcomes.get(sent[id]), Failed):
+                    results[id] = marked(calls[id], "failed", FAILED_TEXT, f"{left[id]}:{id}")
             left = {id: asker for id, asker in left.items() if id not in sent and id not in results}
         there = {message.id for message in drive(record.values()).get("messages", ())} if left else ()
         left = {id: asker for id, asker in left.items() if asker in there}
@@ -65,11 +69,12 @@ def _askers(messages: list[Any]) -> dict[str, Any]:
     return {call["id"]: message.id for message in messages for call in calls_of(message) if call["id"] in open_calls}
 
 
-def _sent(record: "Record") -> set[str]:
-    """The calls that the agent has sent to be made by tasks of this checkpoint, and that are noted as they begin."""
+def _sent(record: "Record") -> dict[str, str]:
+    """The calls that the agent has sent to be made by tasks of this checkpoint, and that are noted as they begin; each with the
+    key of its task."""
     frontier = record.saved.checkpoint.frontier
-    given = [drive(record.given(index)) for index, task in enumerate(frontier) if task.sent]
-    return {one["tool_call"]["id"] for one in given if is_payload(one) and one["state"].noted}
+    given = [(drive(record.given(index)), task_key(frontier, index)) for index, task in enumerate(frontier) if task.sent]
+    return {one["tool_call"]["id"]: key for one, key in given if is_payload(one) and one["state"].noted}
 
 
 def _noted(record: "Record") -> set[str]:

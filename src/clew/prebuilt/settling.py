@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from clew.interop.tools import ToolMessage
 
-Outcome = Literal["unknown", "cancelled"]
+Outcome = Literal["unknown", "cancelled", "failed"]
 MARK: Final = "outcome"
 
 UNKNOWN_TEXT: Final = (
@@ -17,6 +17,7 @@ UNKNOWN_TEXT: Final = (
     "Find out before you call it again."
 )
 CANCELLED_TEXT: Final = "This call was cancelled: it was not done."
+FAILED_TEXT: Final = "This call failed: the tool raised an error, and was not called again."
 UNTOLD_TEXT: Final = (
     "This call was cancelled, or its outcome is unknown: no result of it was kept. It may have been done. Find out before you "
     "call it again."
@@ -79,7 +80,8 @@ def unanswered(messages: Sequence[Any]) -> list[Any]:
 
 
 def outcome_of(message: Any) -> Outcome | None:
-    """What a result of `settled` says: `"unknown"` or `"cancelled"`; None for any other message."""
+    """What a result in place of a missing one says: `"unknown"`, `"cancelled"`, or, where the agent knows it, `"failed"`; None
+    for any other message."""
     return message.additional_kwargs.get(MARK) if message.type == "tool" else None
 
 
