@@ -108,7 +108,7 @@ async def follow(
     saver: "Saver", host: "Host", thread: str, run: str | None, after: int, patience: float | None
 ) -> AsyncGenerator[RunEvent]:
     """The events of a run above number `after`, up to its end; see `join_stream`."""
-    storage, pause, lost = saver.on(host).storage, SHORTEST, None
+    storage, pause, lost, gap = saver.on(host).storage, SHORTEST, None, 0
     while True:
         found = await host.blocking(storage.events, thread, run, after, PAGE)
         if found is None:
@@ -123,16 +123,19 @@ async def follow(
                 "resumable=Resumable(keep_last=…, max_bytes=…).",
                 found.floor,
             )
+        if after < found.last and (not found.groups or found.groups[0].first > after + 1):
+            if gap > after:  # looked for twice: no run has dropped them between two looks
+                raise DamagedData(f"Event {after + 1} of run {run!r}, which has told {found.last}, is gone from the database.")
+            gap = after + 1
+            continue
         for group in found.groups:
             if group.first > after + 1:
-                raise DamagedData(f"Events {after + 1} to {group.first - 1} of run {run!r} are gone from the database.")
+                break
             for part in read_parts(run, group):
                 if part.seq > after:
                     after, pause, lost = part.seq, SHORTEST, None
                     yield part
         if after < found.last:
-            if not found.groups:
-                raise DamagedData(f"Events {after + 1} to {found.last} of run {run!r} are gone from the database.")
             continue
         if found.ended:
             return
