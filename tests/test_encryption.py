@@ -16,7 +16,8 @@ from support.graphs import Adding, chain, of
 from clew.checkpoint.base import Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
-from clew.checkpoint.sealed import ItemPlace, KeptPlace, LogsPlace, RowPlace, SealedStorage, Seals, new_mark
+from clew.checkpoint.places import ItemPlace, KeptPlace, LogsPlace, RowPlace
+from clew.checkpoint.sealed import SealedStorage, Seals, new_mark
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.storage import Batch, Found, Kept, Pruning, Row, Storage
 from clew.checkpoint.through import Through

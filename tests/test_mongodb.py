@@ -170,7 +170,7 @@ def test_a_deletion_that_crashes_is_done_or_not_begun(make: Callable[[], MongoDB
         after = everything(storage)
         ends.add(after == before)
         if after != before:
-            assert after == (0, 0, None, b"", [], [], ({}, (0, 0), (0, 0)))
+            assert after == (0, 0, None, b"", [], [], ({}, (0, 0), (0, 0), (0, 0)))
             with pytest.raises(ThreadConflict):
                 storage.commit(Batch("t", "", 0, 2, epoch, kept=[Kept(2, "task", b"late")]))
             begun(storage)
@@ -195,7 +195,7 @@ def test_a_pruning_that_crashes_is_made_good_by_the_next(make: Callable[[], Mong
         prunes(storage, epoch)
         assert [one.row and one.row.body for one in storage.scan("t", "", None, 9)] == [b"changed"]
         assert storage.walk("t", (-1, -1), 9) == [(0, 2, b"2"), (0, 3, b"3"), (0, 9, b"other")]
-        assert storage.weigh("t") == ({0: (3, 7)}, (1, 7), (0, 0))
+        assert storage.weigh("t") == ({0: (3, 7)}, (1, 7), (0, 0), (0, 0))
         assert [(one.checkpoints, one.size) for one in storage.threads()] == [(1, 14)]
 
 

@@ -60,7 +60,7 @@ def test_ten_processes_set_up_at_once(postgres_server: PostgresServer) -> None:
         process.stdin.write("\n")
         process.stdin.flush()
     assert [process.communicate()[1] for process in many] == [""] * 10
-    assert len(tables(url)) == 7
+    assert len(tables(url)) == 9
 
 
 def test_the_printed_sql_makes_the_same(postgres_server: PostgresServer) -> None:
@@ -71,7 +71,7 @@ def test_the_printed_sql_makes_the_same(postgres_server: PostgresServer) -> None
     for schema in ("public", 'my "threads"'):
         with PostgresSaver(url, schema=schema) as saver:
             assert talking(saver).invoke({"log": ["in"]}, THREAD)["log"] == ["in", "x"]
-    assert len(tables(url)) == 14
+    assert len(tables(url)) == 18
 
 
 def test_schemas_are_apart(face: Face, postgres_server: PostgresServer) -> None:

@@ -17,6 +17,10 @@ TAG_HIDDEN: Final = "langsmith:hidden"
 PREVIOUS: Final = "__previous__"
 """The key under which an `@entrypoint` keeps what its next run is given as `previous`."""
 
+FIRST: Final = -1
+LAST: Final = 1
+"""What an event that is kept says of the task that told it: that it has begun, that it has ended."""
+
 RESERVED_NAMES: Final = frozenset(
     {START, END, "__input__", "__interrupt__", "__resume__", "__error__", "__root__", PREVIOUS, "configurable"}
 )

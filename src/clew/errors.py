@@ -23,6 +23,8 @@
         ├── CheckpointGone                   a checkpoint is there and items it names are not
         ├── TamperedRow                      something was not sealed for the place where it stands
         ├── MissingKey                       what is sealed cannot be opened: its key is gone, or was not given
+        ├── EventsGone                       events of a run that a reader asks for are not kept (any more)
+        ├── RunLost                          a run was cut short, and nobody goes on with it
         ├── ThreadConflict                   somebody else moved the thread on first
         ├── TaskMismatch                     a task's result on record was made by other code
         ├── OutcomeUnknown                   a side effect was begun, and nobody knows whether it was done
@@ -171,6 +173,30 @@ class TamperedRow(PersistenceError):
 
 class MissingKey(PersistenceError):
     """What is kept is encrypted, and the key is gone or was not given."""
+
+
+class EventsGone(PersistenceError):
+    """Events of a run that a reader asks for are not kept any more, or never were.
+
+    Attributes:
+        first: the number of the first event that can still be read; None where nothing of the run can.
+    """
+
+    def __init__(self, message: str = "", first: int | None = None) -> None:
+        self.first = first
+        super().__init__(message)
+
+
+class RunLost(PersistenceError):
+    """A run was cut short before its end, and nobody goes on with it.
+
+    Attributes:
+        run_id: the run. last: the number of the last event that was read.
+    """
+
+    def __init__(self, message: str = "", run_id: str = "", last: int = 0) -> None:
+        self.run_id, self.last = run_id, last
+        super().__init__(message)
 
 
 class ThreadConflict(PersistenceError):

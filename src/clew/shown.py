@@ -5,7 +5,9 @@ Users import these names from `clew.types`.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Late:
@@ -24,6 +26,7 @@ class Late:
 
 
 if TYPE_CHECKING:  # what type checkers are to see is the named tuple as it is
+    from datetime import timedelta
 
     class _Lately: ...
 
@@ -138,6 +141,52 @@ class StateSnapshot(_Lately, _Snapshot):
         @property
         def values(self) -> dict[str, Any]:
             return self[0]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """An event of a run whose events are kept (`stream(…, resumable=True)`, `join_stream`).
+
+    Attributes:
+        seq: its number in the run, from 1 on, without gaps. run_id: the run's name, to join it by.
+        mode: the stream mode that it is of; or one of these. `"metadata"`, a run's first event: `{"run_id", "thread_id"}`.
+            `"attempt"`: a task runs again, and what it had told from number `since` on is void: `{"task", "node", "attempt",
+            "since"}`. `"end"`, the last one: `{"status"}`, which is `"success"`, `"interrupted"` or `"error"`, the last with
+            `"error"` and `"message"`.
+        data: what `stream` would yield. ns: of which graph: `()` for the outermost, one segment for each graph around it.
+        task: the id of the task that told it, None where no task did.
+    """
+
+    seq: int
+    run_id: str
+    mode: str
+    data: Any
+    ns: tuple[str, ...] = ()
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumable:
+    """How much of a run's events is kept, and for how long: `stream(…, resumable=Resumable(ttl="10m"))`.
+
+    Attributes:
+        keep_last: so many events, the last ones. max_bytes: of what they say. The oldest are dropped, in groups, as they were
+            kept; the newest group always stays.
+        ttl: for how long after the run's end, or the last event of one that was cut short: seconds, a timedelta, or text such
+            as "30m".
+    """
+
+    keep_last: int = 10_000
+    max_bytes: int = 16 << 20
+    ttl: "float | timedelta | str" = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOutput(Generic[T]):
+    """What `invoke(..., version="v2")` returns: the state (an instance of its schema, where that is a class)."""
+
+    value: T
+    interrupts: tuple[Any, ...] = ()
 
 
 class Branch(NamedTuple):

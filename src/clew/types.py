@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, NamedT
 from clew.shown import Branch as Branch
 from clew.shown import Change as Change
 from clew.shown import Failed as Failed
+from clew.shown import GraphOutput as GraphOutput
 from clew.shown import Late as Late
 from clew.shown import PregelTask as PregelTask
+from clew.shown import Resumable as Resumable
+from clew.shown import RunEvent as RunEvent
 from clew.shown import StateSnapshot as StateSnapshot
 from clew.shown import StateUpdate as StateUpdate
 from clew.tool_output import ToolOutput
@@ -200,14 +203,6 @@ class Migration:
 
 Timeout: TypeAlias = "float | timedelta | TimeoutPolicy"
 """How long one try of a task may take: seconds, a timedelta, or a `TimeoutPolicy`."""
-
-
-@dataclass(frozen=True, slots=True)
-class GraphOutput(Generic[T]):
-    """What `invoke(..., version="v2")` returns: the state (an instance of its schema, where that is a class)."""
-
-    value: T
-    interrupts: tuple[Any, ...] = ()
 
 
 class Running(Protocol):

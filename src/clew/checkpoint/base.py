@@ -207,7 +207,7 @@ class Saver(Reads):
         return await _aside(self.prune, thread_ids, **which)
 
     def sweep(self) -> Pruned:
-        """Sees to the retention at once, thread by thread. Raises ValueError where none is declared."""
+        """Sees to the retention at once, and to events that have expired. Raises ValueError where none is declared."""
         from clew.checkpoint.pruning import Pruned
 
         if self.retention is None:
@@ -216,6 +216,7 @@ class Saver(Reads):
             )
         done = Pruned()
         with self._sweeping:
+            self.storage.expire(1000)
             for row in () if self._closed else self.threads():
                 if self._closed:
                     break

@@ -19,7 +19,7 @@ from clew.checkpoint.classic import BaseCheckpointSaver, Checkpoint, CheckpointT
 from clew.checkpoint.codec import decode, encode
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.manifest import read_body, unpacked
-from clew.checkpoint.storage import Batch, Found, Kept, Pruning, Row, Space, ThreadRow, Waiting, Weight
+from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Pruning, Row, Space, ThreadRow, Waiting, Weight
 from clew.checkpoint.whole import AFTER, WholeHold, WholeJournal
 from clew.errors import ClassicSaverWarning, DatabaseError, WrongFace
 from clew.ids import id_bytes, id_text, new_checkpoint_id, stamp_of
@@ -205,6 +205,12 @@ class ForeignStorage:
 
     def reclaim(self) -> None:
         self._refuse("reclaim what it takes")
+
+    def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        self._refuse("keep the events of runs")
+
+    def expire(self, limit: int) -> int:
+        self._refuse("keep the events of runs")
 
     def _refuse(self, what: str) -> NoReturn:
         raise self._cannot(what)

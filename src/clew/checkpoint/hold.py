@@ -6,16 +6,27 @@ itself: ids are known before anything is written. Journals of several namespaces
 
 import itertools
 import os
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
 
 from clew.checkpoint.lease import LEASES, is_gone, this_process
 from clew.checkpoint.storage import Batch, Flight, Found, Kept, Lease, Storage
-from clew.errors import ThreadConflict
-from clew.ids import new_epoch
+from clew.errors import CheckpointNotFound, ThreadConflict
+from clew.ids import id_text, new_epoch
+from clew.types import Saved
 
 NONE: Final = b""
 MENDING: Final = b"mend"
 """How the id begins of what is no run but prunes the thread, or moves it: whoever comes by waits, as it takes a moment only."""
+
+
+class Telling(Protocol):
+    """The event log of a run (`clew.checkpoint.events`)."""
+
+    @property
+    def waiting(self) -> bool: ...
+    def commit(self, commit: Callable[[Batch], bool], batch: Batch, more: Iterable[Any] = ()) -> bool: ...
+    def keep(self, commit: Callable[[Batch], bool], batch: Batch) -> bool: ...
 
 
 class Hold:
@@ -29,11 +40,12 @@ class Hold:
         flight: the write that is on its way, None where none is. waits: the run stands in the thread's queue.
         seq: the highest that a checkpoint had when the thread was found.
         fresh: the run has not committed a checkpoint yet.
+        events: the run's event log, where its events are kept.
         left: the epoch that the thread was last seen with: while it is the same, nobody else has written anything.
     """
 
-    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "flight", "fresh", "known", "lease", "leased", "left", "live",
-                 "run", "seconds", "seq", "stop", "storage", "thread", "waits")  # fmt: skip
+    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "events", "flight", "fresh", "known", "lease", "leased",
+                 "left", "live", "run", "seconds", "seq", "stop", "storage", "thread", "waits")  # fmt: skip
 
     def __init__(self, storage: Storage, thread: str, seconds: float = 30.0) -> None:
         self.storage = storage
@@ -41,6 +53,7 @@ class Hold:
         self.seconds = seconds
         self.run, self.waits, self.left = NONE, False, 0
         self.fresh = False
+        self.events: Telling | None = None
         self.known: dict[bytes, int] = {}
         self.live: dict[str, object] = {}
         self.stand(Found())
@@ -59,17 +72,13 @@ class Hold:
     def begin(self) -> None:
         """Another run has come; what is known of items that are stored stays."""
         self.run, self.waits, self.left = NONE, False, 0 if self.mended else self.epoch
+        self.events = None
         self.stand(Found())
 
     @property
     def busy(self) -> bool:
         """Whether another run holds the thread: its lease has not ended, and nothing says that its process has."""
-        lease = self.lease
-        if lease is None or lease.seconds <= 0 or lease.run == self.run:
-            return False
-        if lease.owner == this_process():
-            return lease.run in LEASES
-        return not is_gone(lease.owner)
+        return self.lease is not None and self.lease.run != self.run and is_live(self.lease)
 
     @property
     def mended(self) -> bool:
@@ -86,6 +95,17 @@ class Hold:
 
     def next_space(self) -> int:
         return next(self._spaces)
+
+    @property
+    def tells(self) -> bool:
+        """Whether events wait to be kept."""
+        return self.events is not None and self.events.waiting
+
+    def tell(self) -> None:
+        """Keeps the events that wait for it; it blocks. Raises ThreadConflict."""
+        if self.events is not None:
+            batch = Batch(self.thread, "", 0, None, self.epoch)
+            self.stop = self.events.keep(self.storage.commit, batch) or self.stop
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -132,4 +152,44 @@ class Hold:
         """Keeps one row beside checkpoint `seq`, at once, from whatever thread. Raises ThreadConflict."""
         if self.flight is not None:
             self.flight.wait()
-        self.storage.commit(Batch(self.thread, "", 0, None, self.epoch, kept=[Kept(seq, task, body)]))
+        self.commit(self.storage.commit, Batch(self.thread, "", 0, None, self.epoch, kept=[Kept(seq, task, body)]))
+
+    def commit(self, commit: Callable[[Batch], bool], batch: Batch, told: Iterable[Any] = ()) -> bool:
+        """Commits a batch, with the events that wait for it and those that are `told` by it."""
+        return commit(batch) if self.events is None else self.events.commit(commit, batch, told)
+
+
+class Tells:
+    """What one journal's next write tells (`clew.checkpoint.events`).
+
+    Attributes:
+        told: the events. shows: what is told of a checkpoint with the write of it.
+    """
+
+    __slots__ = ("shows", "told")
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.shows: Callable[[Saved], list[Any]] | None = None
+
+    def show(self, saved: Saved) -> None:
+        if self.shows is not None:
+            self.told += self.shows(saved)
+
+    def taken(self) -> list[Any]:
+        told, self.told = self.told, []
+        return told
+
+
+def not_found(thread: str, checkpoint_id: bytes) -> CheckpointNotFound:
+    return CheckpointNotFound(
+        f"Thread {thread!r} has no checkpoint {id_text(checkpoint_id)!r}. Leave `checkpoint_id` out to go on from the newest "
+        "one; `get_state_history` lists them all."
+    )
+
+
+def is_live(lease: Lease) -> bool:
+    """Whether a lease has not ended, and nothing says that the process that took it has."""
+    if lease.seconds <= 0:
+        return False
+    return lease.run in LEASES if lease.owner == this_process() else not is_gone(lease.owner)

@@ -12,7 +12,7 @@ import ormsgpack
 
 from clew.checkpoint.checked import Naming
 from clew.checkpoint.entries import Base, Entry, size
-from clew.checkpoint.hold import Hold
+from clew.checkpoint.hold import Hold, Tells, not_found
 from clew.checkpoint.kept import KeptValue
 from clew.checkpoint.ledger import Ledger
 from clew.checkpoint.manifest import over, read_answers, read_body, unpacked, write_answers, write_body, write_outcome
@@ -20,8 +20,8 @@ from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Batch, Flight, Found, Kept, Row, Waiting
 from clew.constants import START
 from clew.engine.apply import task_key
-from clew.errors import CheckpointNotFound, UnstorableValue
-from clew.ids import id_text, new_checkpoint_id, stamped
+from clew.errors import UnstorableValue
+from clew.ids import new_checkpoint_id, stamped
 from clew.types import Answer, Checkpoint, Failed, Link, Outcome, Paused, Result, Saved, Task
 
 STOP: Final = "!|stop"  # no task's key, for no node's name has a bar: a run has stopped here at a breakpoint
@@ -38,12 +38,12 @@ class Journal:
         late: nothing is written before `flush` (durability `"exit"`). aside: commits are written while the run goes on.
         leasing: the first write takes the thread's lease, the last one gives it back.
         around: that of the graph around, where it is of a graph inside a task. notes: those kept beside `saved`, by keys.
-        sound: no write of this journal has failed, so what it remembers is what is stored.
+        sound: no write of this journal has failed, so what it remembers is what is stored. tells: what its next write tells.
     """
 
     __slots__ = ("_base", "_before", "_entries", "_head", "_keeps", "_keys", "_ledger", "_noted", "_number", "_outcomes",
                  "_stored", "around", "aside", "begun", "hold", "late", "leasing", "notes", "ns", "saved", "sound",
-                 "storage")  # fmt: skip
+                 "storage", "tells")  # fmt: skip
 
     def __init__(self, storage: Waiting, hold: Hold, ns: str = "") -> None:
         self.hold = hold
@@ -53,6 +53,7 @@ class Journal:
         self.storage = storage
         self.late = self.aside = self.leasing = False
         self.around: Journal | None = None
+        self.tells = Tells()
         self._forget(Found())
         self._stand(Found())
 
@@ -60,6 +61,7 @@ class Journal:
         """Another run begins, which may know what was kept before."""
         self.storage = storage
         self.late = self.aside = self.leasing = False
+        self.tells = Tells()
         self.hold.begin()
 
     @property
@@ -97,10 +99,7 @@ class Journal:
         """
         found = await self.storage.load(self.thread, self.ns, checkpoint_id)
         if checkpoint_id is not None and found.row is None:
-            raise CheckpointNotFound(
-                f"Thread {self.thread!r} has no checkpoint {id_text(checkpoint_id)!r}. Leave `checkpoint_id` out to go on from "
-                "the newest one; `get_state_history` lists them all."
-            )
+            raise not_found(self.thread, checkpoint_id)
         untouched = self.hold.claimed or found.epoch == self.hold.left
         if not self.hold.claimed:
             self.hold.stand(found)
@@ -270,7 +269,7 @@ class Journal:
             kept += [Kept(self.saved.seq, NOTE + key, body) for key, body in self._noted.items()]
         if self.late and self.saved is not None and self.unwritten:
             await self._write_row(self.saved, kept, last=True)
-        elif kept or (self.leasing and self.hold.leased):
+        elif kept or (self.leasing and (self.hold.leased or (self.saved and self.hold.tells))):
             await self._write(kept, last=True)
 
     def _kept(self) -> list[Kept]:
@@ -326,6 +325,7 @@ class Journal:
         body = write_body(self._ledger, saved.checkpoint, self._entries, said, outcomes, saved.metadata, self.begun, base)
         row = Row(saved.seq, saved.id, self._stored.seq if self._stored else None, base.seq if base else None, body)
         self._before.append(row)
+        self.tells.show(saved)
         if not joined:
             await self._write(kept, last=last, aside=aside)
         self.sound = sound
@@ -367,7 +367,7 @@ class Journal:
         await self._landed()
         rows, self._before = self._before, []
         ledger, hold = self._ledger, self.hold
-        sent = ledger.sent()
+        sent, told = ledger.sent(), self.tells.taken()
         items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent]
         logs = ledger.logs() if items or rows else None
         batch = Batch(self.thread, self.ns, self._number, self._head, hold.epoch, logs=logs, items=items, kept=kept)
@@ -377,7 +377,7 @@ class Journal:
         hold.dress(batch, leasing=self.leasing, release=last and self.leasing)
 
         def write() -> None:
-            hold.written(batch, stop=self.storage.storage.commit(batch))
+            hold.written(batch, stop=hold.commit(self.storage.storage.commit, batch, told))
             ledger.stored(sent)
 
         if aside and self.storage.aside:

@@ -12,7 +12,10 @@ from clew.checkpoint.base import LEASE, Saver, Waiter
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.storage import (
     Batch,
+    Events,
+    EventsFound,
     Found,
+    Group,
     Kept,
     Lease,
     Pruning,
@@ -40,6 +43,18 @@ class Namespace:
 
 
 @dataclass(slots=True)
+class Told:
+    """A run's event log; groups by the numbers of their first events, in order. `until` is when it expires."""
+
+    epoch: int = 0
+    last: int = 0
+    floor: int = 0
+    until: float = 0.0
+    ended: bool = False
+    groups: dict[int, Group] = field(default_factory=dict[int, Group])
+
+
+@dataclass(slots=True)
 class Thread:
     """All that is kept of one thread; rows and outcomes are found by seq, items by log and number.
 
@@ -59,6 +74,7 @@ class Thread:
     after: dict[tuple[str, int], Row] = field(default_factory=dict[tuple[str, int], Row])
     items: dict[tuple[int, int], bytes] = field(default_factory=dict[tuple[int, int], bytes])
     kept: dict[int, dict[str, Kept]] = field(default_factory=dict[int, dict[str, Kept]])
+    told: dict[str, Told] = field(default_factory=dict[str, Told])
 
 
 class MemoryStorage:
@@ -116,6 +132,8 @@ class MemoryStorage:
             if batch.claim:
                 kept.stop = False
                 kept.waiting.pop(batch.lease.run if batch.lease else b"", None)
+            if batch.events is not None:
+                _tell(kept, batch.events)
             return kept.stop
 
     def _move(self, kept: Thread, batch: Batch, logs: bytes) -> None:
@@ -136,6 +154,27 @@ class MemoryStorage:
                 kept.rows[row.seq] = batch.ns, row
                 if row.parent is not None:
                     kept.after.setdefault((batch.ns, row.parent), row)
+
+    def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        with self._lock:
+            kept = self._threads.get(thread) or Thread()
+            newest = next(reversed(kept.told), None)
+            name = newest if run is None else run
+            told = kept.told.get(name) if name is not None else None
+            if name is None or told is None or _is_expired(kept, told):
+                return None
+            lease = kept.lease._replace(seconds=kept.until - time.monotonic()) if kept.lease else None
+            groups = [group for group in told.groups.values() if group.first + group.length - 1 > after][:limit]
+            return EventsFound(name, told.epoch, name == newest, told.last, told.floor, told.ended, lease, groups)
+
+    def expire(self, limit: int) -> int:
+        with self._lock:
+            expired = [
+                (kept, run) for kept in self._threads.values() for run, told in kept.told.items() if _is_expired(kept, told)
+            ][:limit]
+            for kept, run in expired:
+                del kept.told[run]
+            return len(expired)
 
     def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
         with self._lock:
@@ -211,7 +250,7 @@ class MemoryStorage:
                 count, size = items.get(log, (0, 0))
                 items[log] = count + 1, size + len(data)
             outcomes = [len(outcome.body) for beside in kept.kept.values() for outcome in beside.values()]
-            return Weight(items, (len(kept.rows), _rows(kept)), (len(outcomes), sum(outcomes)))
+            return Weight(items, (len(kept.rows), _rows(kept)), (len(outcomes), sum(outcomes)), _groups(kept))
 
     def occupies(self) -> int:
         return sum(self.weigh(thread).bytes for thread in list(self._threads))
@@ -229,6 +268,26 @@ class MemoryStorage:
 
 def _rows(kept: Thread) -> int:
     return sum(len(row.body) for _, row in kept.rows.values())
+
+
+def _groups(kept: Thread) -> tuple[int, int]:
+    sizes = [len(group.body) for told in kept.told.values() for group in told.groups.values()]
+    return len(sizes), sum(sizes)
+
+
+def _tell(kept: Thread, events: Events) -> None:
+    told = kept.told.setdefault(events.run, Told())
+    told.epoch, told.floor, told.ended = kept.epoch, max(told.floor, events.floor), events.ended
+    told.until = time.monotonic() + events.seconds
+    if (group := events.group) is not None:
+        told.groups[group.first] = group
+        told.last = max(told.last, group.first + group.length - 1)
+    told.groups = {n: group for n, group in told.groups.items() if n + group.length > events.floor}
+
+
+def _is_expired(kept: Thread, told: Told) -> bool:
+    now = time.monotonic()
+    return told.until <= now and (told.ended or kept.lease is None or kept.until <= now)
 
 
 class InMemorySaver(Saver):

@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypeAlias, cast
 from clew.checkpoint.hold import MENDING, Hold
 from clew.checkpoint.living import Family, Named, chunked, family_of, logs_of
 from clew.checkpoint.manifest import SOURCES, fields_of, packed, read_body
-from clew.checkpoint.storage import Batch, Found, Pruning, Row, Storage, Weight
+from clew.checkpoint.storage import Batch, Events, Found, Pruning, Row, Storage, Weight
 from clew.errors import ThreadConflict
 from clew.ids import created_ms, id_bytes, new_checkpoint_id, stamped
 
@@ -155,10 +155,19 @@ def delete_runs(storage: Storage, thread: str, runs: frozenset[str], lease: floa
                     gone = all_of(storage.weigh(thread))
                     storage.drop(thread)
                     return gone
+                for run in runs:
+                    _forget_events(storage, thread, run, epoch)
                 if (head := family.heads.get("")) is not None and head not in stay:
                     _go_back(storage, thread, hold, head, family.members[stay[0]].id)
                 return _pruned(storage, thread, epoch, roots)
     return Pruned(busy=int(hold.epoch > 0))
+
+
+def _forget_events(storage: Storage, thread: str, run: str, epoch: int) -> None:
+    """Empties the event log of a run, which is expired from then on."""
+    if (found := storage.events(thread, run, 0, 0)) is not None:
+        nothing = Events(run, None, found.last + 1, 0.0, ended=True)
+        storage.commit(Batch(thread, "", 0, None, epoch, events=nothing))
 
 
 def _go_back(storage: Storage, thread: str, hold: Hold, head: int, to: bytes) -> None:

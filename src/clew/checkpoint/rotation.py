@@ -8,7 +8,8 @@ from typing import Final
 
 from clew.checkpoint.crypt import Ring, is_sealed, key_id
 from clew.checkpoint.hold import Hold
-from clew.checkpoint.sealed import LogsPlace, SealedStorage, Seals, new_mark, open_logs
+from clew.checkpoint.places import LogsPlace
+from clew.checkpoint.sealed import SealedStorage, Seals, new_mark, open_logs
 from clew.checkpoint.storage import Batch, Found, Kept, Pruning, Row, Space, Storage
 from clew.errors import ThreadConflict
 

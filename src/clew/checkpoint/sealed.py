@@ -14,10 +14,11 @@ from dataclasses import replace
 from hashlib import blake2b
 from struct import error as StructError
 from struct import pack
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from clew.checkpoint.crypt import Broken, Encryption, Ring, is_sealed
-from clew.checkpoint.storage import Batch, Found, Kept, Pruning, Row, Space, Storage
+from clew.checkpoint.places import EventsPlace, ItemPlace, KeptPlace, LogsPlace, Place, RowPlace, text_of
+from clew.checkpoint.storage import Batch, Events, EventsFound, Found, Group, Kept, Pruning, Row, Space, Storage
 from clew.checkpoint.through import Through
 from clew.errors import TamperedRow
 
@@ -25,77 +26,6 @@ T = TypeVar("T")
 MARK: Final = 8  # bytes
 MARKS: Final = 1024  # threads whose marks are remembered
 DIGEST: Final = 8
-
-
-class Place(Protocol):
-    """Where something stands in its thread; as text, for messages."""
-
-    def bound(self) -> bytes:
-        """All that tells the place from others, without two places ever having the same."""
-        ...
-
-
-class LogsPlace(NamedTuple):
-    """The ends of a namespace's logs, as they are with this head."""
-
-    ns: str
-    number: int
-    head: int | None
-
-    def bound(self) -> bytes:
-        return b"L" + pack(">qq", self.number, _number(self.head)) + _text(self.ns)
-
-    def __str__(self) -> str:
-        return f"what is known of the logs of namespace {self.ns!r}"
-
-
-class RowPlace(NamedTuple):
-    """A checkpoint. Its namespace stands within what is sealed: a row that another one adds to is found without it."""
-
-    seq: int
-    id: bytes
-    parent: int | None
-    base: int | None
-
-    def bound(self) -> bytes:
-        return b"R" + pack(">qqq", self.seq, _number(self.parent), _number(self.base)) + self.id
-
-    def __str__(self) -> str:
-        return f"checkpoint {self.seq}"
-
-
-class KeptPlace(NamedTuple):
-    """An outcome beside a checkpoint."""
-
-    seq: int
-    task: str
-
-    def bound(self) -> bytes:
-        return b"K" + pack(">q", self.seq) + _text(self.task)
-
-    def __str__(self) -> str:
-        return f"what task {self.task!r} of checkpoint {self.seq} came to"
-
-
-class ItemPlace(NamedTuple):
-    """An item."""
-
-    log: int
-    number: int
-
-    def bound(self) -> bytes:
-        return b"I" + pack(">qq", self.log, self.number)
-
-    def __str__(self) -> str:
-        return f"item {self.number} of log {self.log}"
-
-
-def _number(number: int | None) -> int:
-    return -1 if number is None else number
-
-
-def _text(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 def new_mark() -> bytes:
@@ -153,6 +83,16 @@ class Seals:
     def open_kept(self, kept: Kept) -> Kept:
         return kept if self._is_plain(kept.body) else kept._replace(body=self._open(kept.body, KeptPlace(kept.seq, kept.task)))
 
+    def seal_events(self, events: Events) -> Events:
+        group = events.group
+        if group is None:
+            return events
+        body = self._seal(group.body, EventsPlace(events.run, group.first, group.length))
+        return events._replace(group=group._replace(body=body))
+
+    def open_group(self, run: str, group: Group) -> Group:
+        return group._replace(body=self._open(group.body, EventsPlace(run, group.first, group.length)))
+
     def seal_logs(self, logs: bytes, place: LogsPlace) -> bytes:
         return self.ring.seal(self.mark + logs, _bound(self.ring, bytes(MARK)) + place.bound())
 
@@ -164,7 +104,7 @@ def open_logs(ring: Ring, sealed: bytes, place: LogsPlace) -> tuple[bytes, bytes
 
 
 def _bound(ring: Ring, mark: bytes) -> bytes:
-    name = _text(ring.thread)
+    name = text_of(ring.thread)
     return mark + pack(">q", len(name)) + name
 
 
@@ -190,7 +130,7 @@ def tampered(thread: str, found: str, way: str = "") -> TamperedRow:
 
 
 def _digest(ns: str) -> bytes:
-    return blake2b(_text(ns), digest_size=DIGEST).digest()
+    return blake2b(text_of(ns), digest_size=DIGEST).digest()
 
 
 class SealedStorage(Through):
@@ -225,6 +165,9 @@ class SealedStorage(Through):
 
     def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
         return self._twice(self._walk, thread, after, limit)
+
+    def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        return self._twice(self._events, thread, run, after, limit)
 
     def _twice(self, read: Callable[..., T], thread: str, *args: Any) -> T:
         try:
@@ -273,6 +216,13 @@ class SealedStorage(Through):
         found = self.storage.walk(thread, after, limit)
         return [*map(self._seals(thread).open_item, found)] if found else []
 
+    def _events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        found = self.storage.events(thread, run, after, limit)
+        if found is not None and found.groups:
+            seals = self._seals(thread)
+            found.groups = [seals.open_group(found.run, group) for group in found.groups]
+        return found
+
     def _spaces(self, thread: str) -> tuple[bytes | None, list[Space]]:
         """The thread's mark, and its namespaces; None where it has none."""
         found = self.storage.spaces(thread)
@@ -288,7 +238,7 @@ class SealedStorage(Through):
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def commit(self, batch: Batch) -> bool:
-        if batch.logs is None and not (batch.kept or batch.items or batch.row or batch.history):
+        if batch.logs is None and not (batch.kept or batch.items or batch.row or batch.history or batch.events):
             mark = self._seen(batch.thread, batch.epoch)
             stop = self.storage.commit(batch)
             if mark is not None:
@@ -303,6 +253,7 @@ class SealedStorage(Through):
             kept=[*map(seals.seal_kept, batch.kept)],
             row=seals.seal_row(batch.row, batch.ns) if batch.row else None,
             history=[seals.seal_row(row, batch.ns) for row in batch.history],
+            events=seals.seal_events(batch.events) if batch.events else None,
         )
         stop = self.storage.commit(sealed)
         self._remember(batch.thread, batch.claim or batch.epoch, seals.mark)

@@ -28,16 +28,18 @@ class ThreadStats:
             `Send`s carry, `(pages)` where values are that consist of many pieces. An item that several keys and checkpoints
             name is there once.
         checkpoints: their manifests. outcomes: of tasks, beside a superstep that is or was open; answers and notes as well.
+        events: groups of what runs have told, where that is kept (`resumable=True`).
     """
 
     thread: str
     channels: Mapping[str, Amount]
     checkpoints: Amount
     outcomes: Amount
+    events: Amount
 
     @property
     def bytes(self) -> int:
-        return sum(amount.bytes for amount in (*self.channels.values(), self.checkpoints, self.outcomes))
+        return sum(amount.bytes for amount in (*self.channels.values(), self.checkpoints, self.outcomes, self.events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +59,4 @@ def stats_of(storage: Storage, thread: str) -> ThreadStats:
             before = channels.get(name := SHOWN.get(key, key), Amount())
             channels[name] = Amount(before.number + count, before.bytes + size)
     largest = sorted(channels.items(), key=lambda one: -one[1].bytes)
-    return ThreadStats(thread, dict(largest), Amount(*weight.checkpoints), Amount(*weight.kept))
+    return ThreadStats(thread, dict(largest), Amount(*weight.checkpoints), Amount(*weight.kept), Amount(*weight.events))

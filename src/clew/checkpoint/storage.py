@@ -52,6 +52,52 @@ class Lease(NamedTuple):
     seconds: float
 
 
+class Group(NamedTuple):
+    """Events of a run that were kept at once: the number of the first of them, how many, and what they say."""
+
+    first: int
+    length: int
+    body: bytes
+
+
+class Events(NamedTuple):
+    """What a batch adds to a run's event log, which is made where there is none.
+
+    Attributes:
+        run: the run's name. group: events; one that begins with the same number as one that is there takes its place. None adds
+            none.
+        floor: the first number that is still wanted; groups that end below it are dropped.
+        seconds: how long the log is kept, from now on by the store's clock. ended: nothing will be added any more.
+    """
+
+    run: str
+    group: Group | None
+    floor: int
+    seconds: float
+    ended: bool
+
+
+@dataclass(slots=True)
+class EventsFound:
+    """What is stored of a run's event log.
+
+    Attributes:
+        run: the run's name. epoch: of the thread, when the log was last written. latest: the thread has no newer log.
+        last: number of its newest event, 0 where it has none. floor: as the last batch had it. ended: see `Events`.
+        lease: of whoever has the thread now, None where nobody has.
+        groups: those asked for, in order.
+    """
+
+    run: str
+    epoch: int
+    latest: bool
+    last: int
+    floor: int
+    ended: bool
+    lease: Lease | None
+    groups: list[Group]
+
+
 @dataclass(slots=True)
 class Found:
     """What is stored of one namespace of a thread.
@@ -98,6 +144,7 @@ class Batch:
         items: (log, number, bytes), numbers at or above the ends that the head row had.
         history: further checkpoints of the namespace, older than `row`, which come with it and are no heads: a thread that is
             brought from elsewhere. lease: takes or renews the thread's lease. release: gives it back.
+        events: what is added to the event log of a run.
     """
 
     thread: str
@@ -113,6 +160,7 @@ class Batch:
     history: list[Row] = field(default_factory=list[Row])
     lease: Lease | None = None
     release: bool = False
+    events: Events | None = None
 
 
 class Space(NamedTuple):
@@ -145,16 +193,18 @@ class Pruning:
 
 
 class Weight(NamedTuple):
-    """How much a thread holds: of items, by their logs, of checkpoints, and of outcomes beside them: how many, and bytes."""
+    """How much a thread holds: of items, by their logs, of checkpoints, of outcomes beside them, and of groups of events: how
+    many, and bytes."""
 
     items: dict[int, tuple[int, int]]
     checkpoints: tuple[int, int]
     kept: tuple[int, int]
+    events: tuple[int, int] = (0, 0)
 
     @property
     def bytes(self) -> int:
         """All of it together."""
-        return sum(size for _, size in self.items.values()) + self.checkpoints[1] + self.kept[1]
+        return sum(size for _, size in self.items.values()) + self.checkpoints[1] + self.kept[1] + self.events[1]
 
 
 class ThreadRow(NamedTuple):
@@ -210,6 +260,21 @@ class Storage(Protocol):
 
     def drop(self, thread: str) -> None:
         """Deletes a thread with all its namespaces; nothing where there is none."""
+        ...
+
+    def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        """A run's event log, the thread's newest where none is named, with groups that have events above number `after`,
+        `limit` at most. None where there is none, or it is expired.
+
+        A log is expired once its time is over, and it has ended or nobody has the thread; it may be deleted then.
+        """
+        ...
+
+    def expire(self, limit: int) -> int:
+        """Deletes expired event logs of any thread, `limit` at most. Returns how many: below `limit`, none are left.
+
+        0 where the store does so by itself.
+        """
         ...
 
     # -- moving and mending; nothing of these is called while a run goes its way ------------------------------------------

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from clew.checkpoint.storage import Batch, Found, Pruning, Space, Storage, ThreadRow, Weight
+from clew.checkpoint.storage import Batch, EventsFound, Found, Pruning, Space, Storage, ThreadRow, Weight
 from clew.errors import DatabaseError, ThreadConflict
 
 T = TypeVar("T")
@@ -45,6 +45,12 @@ class Through:
 
     def drop(self, thread: str) -> None:
         self.call(self.storage.drop, thread)
+
+    def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        return self.call(self.storage.events, thread, run, after, limit)
+
+    def expire(self, limit: int) -> int:
+        return self.call(self.storage.expire, limit)
 
     def spaces(self, thread: str) -> list[Space]:
         return self.call(self.storage.spaces, thread)

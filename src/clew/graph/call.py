@@ -1,6 +1,7 @@
 """One call of a graph's verb: what its arguments mean, read once, and the shape that its chunks have."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -10,7 +11,7 @@ from clew.runtime.host import Host
 from clew.runtime.loop import Run
 from clew.runtime.settings import Settings, merged, read_settings
 from clew.schema import is_annotated_class
-from clew.types import RUNNING, Durability, OnBusy
+from clew.types import RUNNING, Durability, OnBusy, Resumable, RunEvent
 
 DURABILITIES: Final = ("sync", "async", "exit")
 ON_BUSY: Final = ("reject", "enqueue", "interrupt", "rollback")
@@ -25,6 +26,7 @@ class Call:
         config: as given, laid over the one that was bound to the graph. modes: those that the caller reads. printed: those that
             are printed. tagged: chunks carry their mode, as a list of modes was given. subgraphs: events of the graphs inside
             nodes are read as well. version: of the chunks' shape.
+        resumable: events are kept, and how many.
         before, after: the nodes to stop at, `"*"` for all. build: makes the state's class out of a dict, for `values` in
             version 2.
     """
@@ -43,6 +45,7 @@ class Call:
     after: str | Sequence[str] = ()
     durability: Durability | None = None
     on_busy: OnBusy = "reject"
+    resumable: bool | Resumable = False
 
     def shown(self, event: Event) -> Any:
         """A chunk in the shape that was asked for: `data`, `(mode, data)`, `(ns, data)` or `(ns, mode, data)`; in v2 a dict."""
@@ -80,8 +83,10 @@ def read_call(
     interrupt_after: str | Sequence[str] | None = None,
     durability: Durability | None = None,
     on_busy: OnBusy = "reject",
+    resumable: bool | Resumable = False,
 ) -> Call:
-    """Raises ValueError for a mode, a version, a durability or an `on_busy` that there is none of."""
+    """Raises ValueError for a mode, a version, a durability or an `on_busy` that there is none of, or that does not go with
+    `resumable`."""
     for name, value, known in (("durability", durability, (None, *DURABILITIES)), ("on_busy", on_busy, ON_BUSY)):
         if value not in known:
             raise ValueError(f"There is no {name}={value!r}: expected one of {[one for one in known if one]}.")
@@ -89,6 +94,12 @@ def read_call(
     if version not in ("v1", "v2"):
         raise ValueError(f"There is no version {version!r} of stream chunks: expected 'v1' or 'v2'.")
     printed = read_modes(print_mode)[0]
+    if resumable and version != "v1":
+        raise ValueError(f"resumable=True yields `RunEvent`s, and version={version!r} another shape: leave one of them out.")
+    if resumable and durability == "exit":
+        raise ValueError(
+            "resumable=True yields what is kept, and durability='exit' keeps nothing before the run's end: leave one out."
+        )
     return Call(
         config,
         modes,
@@ -103,6 +114,7 @@ def read_call(
         after=interrupt_after or (),
         durability=durability,
         on_busy=on_busy,
+        resumable=resumable,
     )
 
 
@@ -147,8 +159,13 @@ def scope_of(
     if parent is None:
         settings = read_settings(_of_its_own(call.config), kept=kept)
         below: frozenset[str] = read if call.subgraphs else frozenset()
-        return Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control,
-                     durability=call.durability or "sync")  # fmt: skip
+        scope = Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control,
+                      durability=call.durability or "sync")  # fmt: skip
+        if call.resumable:
+            from clew.runtime.resumable import wanted  # late: few runs keep their events
+
+            scope.wanted, scope.durability = wanted(call.resumable, call.modes, below=call.subgraphs), "sync"
+        return scope
     around = parent.scope
     below = around.below | read if call.subgraphs else around.below
     return Scope(
@@ -198,11 +215,31 @@ async def finish(run: Run, call: Call, input: Any) -> Any:
 async def chunks(run: Run, call: Call, input: Any) -> AsyncGenerator[Any]:
     events = _events(run, call, input)
     try:
+        if call.resumable:
+            async with aclosing(_kept(run, events)) as parts:
+                async for part in parts:
+                    yield part
+            return
         async for event in events:
             if event.mode in call.modes:
                 yield call.shown(event)
     finally:
         await events.aclose()
+
+
+async def _kept(run: Run, events: AsyncGenerator[Event]) -> AsyncGenerator[RunEvent]:
+    """What the run has told, once it is kept; each of its events says that there is something to keep."""
+    failed: Exception | None = None
+    try:
+        async for _ in events:
+            for part in await run.kept():
+                yield part
+    except Exception as error:  # what was told before is kept, and the end with it
+        failed = error
+    for part in await run.kept():
+        yield part
+    if failed is not None:
+        raise failed
 
 
 async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[Event]:
@@ -212,7 +249,7 @@ async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[Event]:
     try:
         async for event in events:
             if parent is not None and event.mode in parent.scope.below:
-                parent.emit(event)
+                parent.pass_on(event)
                 if not scope.host.driven:
                     await parent.scope.host.room()
             own = event.ns == scope.ns

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, overload
 from clew.errors import ClewError
 from clew.graph.call import Call, chunks, finish, read_call, surrounding
 from clew.graph.editing import Editing
+from clew.graph.joining import Joining
 from clew.graph.reading import tasks
 from clew.graph.starting import NAMELESS, Starting
 from clew.graph.structure import Structure
@@ -21,7 +22,7 @@ from clew.runtime.host import Host
 from clew.runtime.loop import Run
 from clew.runtime.settings import merged, read_settings
 from clew.runtime.threads import Threads, in_parallel
-from clew.types import Command, Config, Durability, GraphOutput, OnBusy
+from clew.types import Command, Config, Durability, GraphOutput, OnBusy, Resumable
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
@@ -32,7 +33,7 @@ OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 Modes = str | Sequence[str]
 
 
-class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT, InputT, OutputT]):
+class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that runs.
 
     Every verb takes a config such as `{"configurable": {"thread_id": "1"}}`; with a checkpointer the thread is required. All
@@ -202,6 +203,7 @@ class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT,
         interrupt_after: str | Sequence[str] | None = None,
         durability: Durability | None = None,
         on_busy: OnBusy = "reject",
+        resumable: bool | Resumable = False,
     ) -> Iterator[Any]:
         """Runs, yielding as it goes; input, config and errors as for `invoke`.
 
@@ -221,6 +223,10 @@ class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT,
             on_busy: what to do where the thread is being run already: `"reject"` (default) raises ThreadConflict;
                 `"enqueue"` waits its turn; `"interrupt"` asks the other run to stop after its superstep and goes on from there;
                 `"rollback"` begins where the other run began, whose work becomes a branch.
+            resumable: yields `RunEvent`s, numbered from 1 on, each once it is kept, so that a reader that was lost goes on
+                with `join_stream` from wherever it is; how many are kept, and for how long, says a `Resumable`. Going on with
+                `None` after a crash, or naming a `run_id` in the config, goes on with that run's numbers. Each superstep is
+                kept before the next.
 
         Every chunk is yielded once what it shows is kept (custom ones at once). Tasks wait where the reader is slow. Closing
         the iterator half-way leaves the thread at its last commit.
@@ -228,7 +234,7 @@ class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT,
         options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
         options |= {"control": control, "debug": debug, "version": version}
         options |= {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
-        options |= {"durability": durability, "on_busy": on_busy}
+        options |= {"durability": durability, "on_busy": on_busy, "resumable": resumable}
         try:
             call = self._call(stream_mode, config, options)
             yield from iterate(chunks(self._run(call, Threads()), call, input))
@@ -252,12 +258,13 @@ class CompiledStateGraph(Starting, Editing, Structure, Generic[StateT, ContextT,
         interrupt_after: str | Sequence[str] | None = None,
         durability: Durability | None = None,
         on_busy: OnBusy = "reject",
+        resumable: bool | Resumable = False,
     ) -> AsyncIterator[Any]:
         """`stream`, as an async iterator."""
         options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
         options |= {"control": control, "debug": debug, "version": version}
         options |= {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
-        options |= {"durability": durability, "on_busy": on_busy}
+        options |= {"durability": durability, "on_busy": on_busy, "resumable": resumable}
         call = self._call(stream_mode, config, options)
         found = chunks(self._run(call, _tasks(call)), call, input)
         try:

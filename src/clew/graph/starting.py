@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from clew.errors import GraphError, UnkeptWarning
+from clew.errors import GraphError, MissingCheckpointer, UnkeptWarning
 from clew.graph.call import Call, as_context, read_call, scope_of, surrounding
 from clew.graph.validate import stopping_at
 from clew.runtime.attempt import Program, Stops
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAMELESS: Final = "LangGraph"
 OPTIONS: Final = {
     "context", "control", "debug", "durability", "interrupt_after", "interrupt_before", "on_busy", "output_keys", "print_mode",
-    "subgraphs", "version",
+    "resumable", "subgraphs", "version",
 }  # fmt: skip
 
 
@@ -59,6 +59,8 @@ class Starting:
             raise TypeError(f"There is no argument {name!r}: expected some of {sorted(OPTIONS)}.")
         if self.debug:
             options = {**options, "debug": True}
+        if invoked and options.get("resumable"):
+            raise ValueError("resumable=True is for `stream`, which yields what is kept: `invoke` returns once it is over.")
         modes = () if invoked and stream_mode == "values" else stream_mode
         return replace(read_call(modes, config=config, **options), build=self.builder.schema.build)
 
@@ -69,6 +71,8 @@ class Starting:
         remembers = self.checkpointer is True and saver is not None
         scope = scope_of(call, host, kept=saver is not None and not around, context=context, store=self.store,
                          cache=self.cache, remembers=remembers, name=self.own_name)  # fmt: skip
+        if call.resumable:
+            self._check_resumable(saver, nested=around is not None)
         if call.durability and saver is None and not around:
             warnings.warn(
                 f"durability={call.durability!r} says when to keep what a run does, and the graph keeps nothing: compile it "
@@ -86,6 +90,16 @@ class Starting:
         if keys is None and scope.nested and not shown.root:
             keys = shown.keys
         return Run(self.program, saver, scope, keys, self._stops(call, forgets=scope.nested and saver is None), call.on_busy)
+
+    def _check_resumable(self, saver: Saver | None, *, nested: bool) -> None:
+        """Raises MissingCheckpointer, GraphError where the events of a run cannot be kept."""
+        if nested:
+            raise GraphError("resumable=True is for the outermost graph; `subgraphs=True` there keeps what this one tells.")
+        if saver is None:
+            raise MissingCheckpointer(
+                "resumable=True keeps events, and the graph keeps nothing: compile it with a saver, as in "
+                "`builder.compile(checkpointer=InMemorySaver())`."
+            )
 
     def _saver(self, around: TaskContext | None) -> Saver | None:
         """What keeps a run: the graph's own saver, or inside a task that of the graph around it.

@@ -19,8 +19,10 @@ from clew.types import Answer, Checkpoint, Durability, Link, Question, Values
 
 if TYPE_CHECKING:
     from clew.checkpoint.base import Saver
+    from clew.checkpoint.events import EventLog
     from clew.checkpoint.journal import Journal
     from clew.runtime.host import Host
+    from clew.runtime.resumable import Wanted
     from clew.runtime.spawn import Spawned
 
 
@@ -35,12 +37,13 @@ class Scope:
         saver, journal: what it is kept with, None where it is not. durability: when it is.
         anchor: id of the checkpoint that the superstep belongs to; made up where none is kept, when somebody asks.
         step: the superstep's number. children: see `Checkpoint.children`.
+        wanted: what of the events is to be kept, where they are; events: the log they are kept in.
         rejected: per task key the question whose answer did not fit.
     """
 
     __slots__ = ("_anchor", "_notes", "_values", "around", "below", "cache", "children", "context", "control", "durability",
-                 "host", "journal", "modes", "ns", "number", "rejected", "remembers", "saver", "settings", "step",
-                 "store")  # fmt: skip
+                 "events", "host", "journal", "modes", "ns", "number", "rejected", "remembers", "saver", "settings", "step",
+                 "store", "wanted")  # fmt: skip
 
     def __init__(
         self,
@@ -73,6 +76,8 @@ class Scope:
         self.remembers = remembers
         self.saver: Saver | None = None
         self.journal: Journal | None = None
+        self.wanted: Wanted | None = None
+        self.events: EventLog | None = around.scope.events if around else None
         self.step = 0
         self.children: Mapping[str, bytes] = {}
         self._values: Values = {}
@@ -128,6 +133,14 @@ class Scope:
             journal = self.journal
             self._notes = Notes(journal.note, journal.notes) if journal else Notes()
         return self._notes
+
+    def tasks(self, own: str | None = None) -> tuple[str, ...]:
+        """The tasks with which it comes to nothing what this graph tells, or a task of it, `own`: that, and where the graph is
+        not kept, those around it, up to the nearest one of a graph that is."""
+        first = () if own is None else (own,)
+        if self.journal is None and self.around is not None:
+            return (*first, *self.around.scope.tasks(self.around.id))
+        return first
 
     @property
     def anchor(self) -> bytes:
@@ -185,7 +198,13 @@ class TaskContext:
         other.triggers, other.since, other.attempt, other.answers = self.triggers, self.since, self.attempt + 1, self.answers
         other.whole = self.whole
         other.heads, other.ended, other.origin, other.held = self.heads, self.ended, self.origin, self.held
+        other.retract(anew=False)
         return other
+
+    def retract(self, *, anew: bool) -> None:
+        """This task is tried, or begins `anew`, perhaps not for the first time: what it has told before is void."""
+        if self.scope.events is not None:
+            self.scope.events.again(self.id, self.node, self.scope.ns, anew=anew)
 
     def twin(self) -> "TaskContext":
         return TaskContext(self.scope, self.key, self.node, self.left, self.metadata)
@@ -253,9 +272,26 @@ class TaskContext:
             self.emit(Event(self.scope.ns, "custom", chunk))
 
     def emit(self, event: Event) -> None:
-        """Posts an event to whoever reads the run; waits where the reader is slow, as far as this face can."""
+        """Posts an event to whoever reads the run; waits where the reader is slow, as far as this face can.
+
+        Raises UnstorableValue where events are kept, and this one cannot be.
+        """
+        if not self.over:
+            self.keep(event, unless=self)
+            self.scope.host.emit(event)
+
+    def pass_on(self, event: Event) -> None:
+        """Posts what a graph inside this task has told."""
         if not self.over:
             self.scope.host.emit(event)
+
+    def keep(self, event: Event, edge: int = 0, *, unless: "TaskContext | None" = None) -> None:
+        """Puts an event of this task into the run's event log, where there is one, `unless` that try is over."""
+        events = self.scope.events
+        if events is not None and events.wants(event.mode, event.ns):
+            from clew.checkpoint.events import told  # late: few runs keep their events
+
+            events.tell(told(event.mode, event.ns, event.data, self.scope.tasks(self.id), edge), unless)
 
     def alive(self) -> None:
         """Gives a sign of life, for an idle timeout."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from clew.checkpoint.hold import MENDING
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.lease import HEARTBEATS
-from clew.errors import MultipleSubgraphs, ThreadConflict
+from clew.errors import GraphDrained, MultipleSubgraphs, ThreadConflict
 from clew.runtime.context import Scope
 from clew.types import OnBusy, Saved
 
@@ -45,13 +45,18 @@ def opened(saver: "Saver", scope: Scope, thread: str) -> Journal:
     return journal
 
 
-async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool) -> None:
+async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool, why: Exception | None = None) -> None:
     """A run is over, however it did: what is left to be written is, and the thread is given back.
 
-    `failed`: it raises, or was closed; `ended`: it asks nothing.
+    `failed`: it raises, or was closed; `ended`: it asks nothing. `why`: what it raises. One that was only asked to stop, or was
+    closed, goes on with its event log when the thread goes on.
     """
     hold, around = journal.hold, scope.around
     hold.live.pop(journal.ns, None)
+    if scope.events is not None and around is None and not isinstance(why, GraphDrained) and (why or not failed):
+        from clew.runtime.resumable import status  # late: few runs keep their events
+
+        scope.events.end(status(why, asks=not ended))
     try:
         if failed or not ended or scope.remembers or around is None:  # one that is over for good need not be kept
             await journal.flush()
@@ -62,6 +67,7 @@ async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool) -> 
             raise
     finally:
         if around is None:
+            hold.events = None
             hold.let_go()
             if hold.waits:  # it has not come to its turn; where that cannot be said, its place ends by itself
                 with suppress(Exception):

@@ -68,6 +68,11 @@ class Entrance:
         while True:
             saved = await self._opened(journal, on_busy)
             try:
+                if self._scope.wanted is not None:
+                    from clew.runtime.resumable import attach  # late: few runs keep their events
+
+                    await attach(self._scope, journal, saved, given)
+                    self._settings = self._scope.settings
                 entered = await self._enter(given, saved)
                 if entered.checkpoint.frontier:
                     await journal.claim()

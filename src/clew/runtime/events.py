@@ -195,7 +195,7 @@ class Feed:
         if "checkpoints" in self._modes:
             yield self._event("checkpoints", payload)
         if "debug" in self._modes:
-            yield self._debug("checkpoint", self._scope.step, payload)
+            yield self._debug("checkpoint", saved.checkpoint.step, payload)
 
     # -- all --------------------------------------------------------------------------------------------------------
 

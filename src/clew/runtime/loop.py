@@ -5,11 +5,10 @@ The loop alone owns what changes. Tasks are handed what they need and post one m
 
 import traceback
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from clew.constants import START
 from clew.engine.answers import all_asked, opened, shown
 from clew.engine.apply import apply, fold, in_order, recorded, task_key
 from clew.engine.stored import stored_result
@@ -18,12 +17,13 @@ from clew.errors import GraphInterrupt, ParentCommand, PersistenceError, UnkeptP
 from clew.ids import task_id
 from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import Scope, TaskContext
-from clew.runtime.entrance import Entrance, committed
-from clew.runtime.events import ENTERED, Event, Feed
+from clew.runtime.entrance import Entered, Entrance, committed
+from clew.runtime.events import ENTERED, Event
 from clew.runtime.host import Finished
 from clew.runtime.limits import may_go_on
 from clew.runtime.policy import run_task
-from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result, Task
+from clew.runtime.readers import Readers, is_entering
+from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result, RunEvent, Task
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
     from clew.checkpoint.base import Saver
@@ -40,8 +40,8 @@ class Run:
             paused.
     """
 
-    __slots__ = ("_answers", "_asked", "_feed", "_held", "_host", "_journal", "_left", "_on_busy", "_passed", "_program",
-                 "_said", "_saver", "_settings", "_stops", "_wrote", "checkpoint", "interrupts", "scope")  # fmt: skip
+    __slots__ = ("_answers", "_asked", "_held", "_host", "_journal", "_left", "_on_busy", "_passed", "_program",
+                 "_readers", "_said", "_saver", "_settings", "_stops", "checkpoint", "interrupts", "scope")  # fmt: skip
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Run:
         self._host = scope.host
         self._saver = saver
         self._settings = scope.settings
-        self._feed = Feed(program.plan, scope, output_keys) if scope.modes else None
+        self._readers = Readers(program, scope, output_keys) if scope.modes or scope.wanted else None
         self._journal: Journal | None = None
         self._held: list[tuple[int, Returned]] = []
         self._said: list[Event] = []
@@ -66,10 +66,13 @@ class Run:
         self.interrupts: tuple[Interrupt, ...] = ()
         self._stops = stops
         self._passed: Checkpoint | None = None
-        self._wrote: Result | None = None
         self._on_busy: OnBusy = on_busy
         self.scope = scope
         self.checkpoint: Checkpoint = Checkpoint({})
+
+    async def kept(self) -> list[RunEvent]:
+        """What the run has told and is kept, since this was last asked: of one that keeps its events."""
+        return await self._readers.kept() if self._readers else []
 
     async def finish(self, given: Any) -> Any:
         """Runs to the end and returns the state there, as callers see it."""
@@ -85,32 +88,30 @@ class Run:
 
         Closing it between two events leaves the thread at its last commit, from where it can go on.
         """
-        feed, failed = self._feed, True
+        readers, failed, why = self._readers, True, None
         try:
-            records = await self._start(given)
-            entered = self.checkpoint
-            if feed and feed.values and self._shows_first(feed, given):
-                yield feed.state(self.checkpoint)
+            into = await self._start(given)
+            entered, records, goes_on = into.checkpoint, into.records, given is None or bool(into.answers)
+            for event in readers.entered(entered, into.wrote, goes_on=goes_on) if readers else ():
+                yield event
             while True:
                 self.scope.begin(self.checkpoint)
-                if feed and feed.checkpoints and (saved := self._journal and self._journal.saved):
-                    for event in feed.checkpoint(replace(saved, records={}), records):
-                        yield event
+                for event in readers.at(records) if readers else ():
+                    yield event
                 if not self.checkpoint.frontier:
                     break
                 stopped = self.checkpoint is not self._passed and self._stops
                 if stopped and stopped.hit(self.checkpoint, entered=self.checkpoint is entered):
-                    await self._stop()
-                    if feed and feed.updates:
-                        yield feed.stopped()
+                    for event in await self._stop():
+                        yield event
                     failed = False
                     return
                 self._may_go_on()
                 results = recorded(self.checkpoint, records)
                 missing = [index for index, result in enumerate(results) if result is None]
-                for event in self._begun(results) if feed else ():
+                for event in readers.begun(self.checkpoint, results) if readers else ():
                     yield event
-                if len(missing) == 1 and not (feed and feed.beside and self._speaks(missing[0])):
+                if len(missing) == 1 and not (readers and readers.beside and self._speaks(missing[0])):
                     try:
                         results[missing[0]] = await self._alone(missing[0])
                     except Exception:
@@ -126,47 +127,36 @@ class Run:
                     failed = False
                     return
                 records, self._answers = NONE, {}
-                held = [*self._said, *[event for index, shown in self._held for event in self._ended(index, shown)]]
-                self._held.clear()
-                self._said.clear()
-                await self._advance([result for result in results if result is not None])
-                for event in held:
+                for event in [*self._ended_all(), *await self._advance(results)]:
                     yield event
-                if feed and feed.values and feed.wrote(results):
-                    yield feed.state(self.checkpoint)
             failed = False
         except ParentCommand:  # the graph has ended, if not as it was drawn
             failed = False
+            raise
+        except Exception as error:
+            why = error
             raise
         finally:
             await self._host.close()
             if self._journal:
                 from clew.runtime.door import left
 
-                await left(self._journal, self.scope, failed=failed, ended=not self._asked)
+                await left(self._journal, self.scope, failed=failed, ended=not self._asked, why=why)
 
-    async def _start(self, given: Any) -> Mapping[str, Outcome]:
-        """Loads the thread and goes in. Returns the outcomes that are on record."""
+    async def _start(self, given: Any) -> Entered:
+        """Loads the thread and goes in."""
         scope, thread = self.scope, self._settings.thread
         if self._saver is not None and thread is not None:
             from clew.runtime.door import opened  # late: a graph that keeps nothing has no thread to take
 
             self._journal = opened(self._saver, scope, thread)
             scope.saver, scope.journal = self._saver, self._journal
+        if self._readers:
+            self._readers.expect(nothing=given is None)
         entered = await Entrance(self._program, self._settings, self._journal, scope).go_in(given, self._on_busy)
-        self.checkpoint, self._answers, self._wrote = entered.checkpoint, entered.answers, entered.wrote
+        self._settings, self.checkpoint, self._answers = scope.settings, entered.checkpoint, entered.answers
         self._passed = entered.checkpoint if entered.stopped else None
-        return entered.records
-
-    def _shows_first(self, feed: Feed, given: Any) -> bool:
-        """Whether readers of the state are shown it as it is entered: as the input has made it, or as it was found."""
-        found = given is None or bool(self._answers) or not self._entering()
-        return found if self._wrote is None else feed.wrote([self._wrote])
-
-    def _entering(self) -> bool:
-        """Whether START is what runs next."""
-        frontier = self.checkpoint.frontier
-        return bool(frontier) and frontier[0].node in (START, self._program.plan.entry)
+        return entered
 
     def _speaks(self, index: int) -> bool:
         """Whether code of a user runs in this task, and so may have something to say while it does."""
@@ -175,31 +165,20 @@ class Run:
 
     def _may_go_on(self) -> None:
         """Counts a superstep. Raises GraphDrained, GraphRecursionError."""
-        if not self._entering():
+        if not is_entering(self._program, self.checkpoint):
             may_go_on(self.scope, self._left, self.checkpoint.frontier)
             self._left -= 1
 
     # -- one superstep ----------------------------------------------------------------------------------------------
 
-    def _begun(self, results: list[Result | None]) -> Iterator[Event]:
-        """What readers are told before the tasks run: those that need not, and those that will."""
-        feed, frontier = self._feed, self.checkpoint.frontier
-        assert feed is not None
-        nodes = [self._program.nodes[task.node] for task in frontier]
-        if feed.tasks:
-            begun = [(task_key(frontier, i), frontier[i], node) for i, node in enumerate(nodes) if not node.hidden]
-            yield from feed.started(self.checkpoint, begun)
-        if feed.updates:
-            for task, result, node in zip(frontier, results, nodes, strict=True):
-                if result and not node.hidden:
-                    yield feed.cached(task, result)
-
-    def _ended(self, index: int, shown: Returned) -> Iterator[Event]:
-        frontier = self.checkpoint.frontier
-        node = self._program.nodes[frontier[index].node]
-        if self._feed is None or node.hidden:
-            return iter(())
-        return self._feed.ended(task_key(frontier, index), node.name, shown)
+    def _ended_all(self) -> list[Event]:
+        """What readers are told of tasks that have ended and of which they have not been told."""
+        events = self._said[:]
+        for index, returned in self._held:
+            events += self._readers.ended(self.checkpoint, index, returned) if self._readers else []
+        self._held.clear()
+        self._said.clear()
+        return events
 
     def _context(self, index: int) -> TaskContext:
         frontier = self.checkpoint.frontier
@@ -217,7 +196,7 @@ class Run:
     async def _alone(self, index: int) -> Result | None:
         """The superstep's only task: run here, without a hop; its result is kept by the commit that follows."""
         context = self._context(index)
-        context.held = self._said if self._feed else None
+        context.held = self._said if self._readers else None
         try:
             task, result, shown = await self._ran(index, context)
             if self._journal:
@@ -228,7 +207,7 @@ class Run:
         except Exception as error:
             await self._failed([index], error)
             raise
-        if self._feed:
+        if self._readers:
             self._held.append((index, shown))
         return result
 
@@ -245,13 +224,17 @@ class Run:
         finally:
             context.over = True
 
-    async def _stop(self) -> None:
+    async def _stop(self) -> list[Event]:
         """Notes that the run has stopped here at a breakpoint. A graph inside a task stops those around it as well."""
+        events = self._readers.stopped() if self._readers else []
+        if self._readers:
+            self._readers.end(asks=True)
         if self._journal:
             self._journal.stop()
             await self._journal.keep(last=not self.scope.nested)
         if self.scope.nested:
             raise GraphInterrupt
+        return events
 
     async def _together(self, missing: list[int], results: list[Result | None]) -> AsyncIterator[Event]:
         """Runs several tasks beside one another. Each result is kept as it comes, so that a sibling's fall costs it nothing.
@@ -277,7 +260,7 @@ class Run:
             if error is not None:
                 if isinstance(error, Exception):
                     await self._failed([message.index], error)
-                for event in self._fell(message.index, error):
+                for event in self._readers.failed(self.checkpoint, message.index, error) if self._readers else ():
                     yield event
                 if first is None:
                     first = error
@@ -285,12 +268,13 @@ class Run:
                 continue
             results[message.index] = message.result
             assert message.shown is not None
-            if journal and (running or waiting or first):
-                await journal.keep()
-            elif journal:
-                self._held.append((message.index, message.shown))
+            self._held.append((message.index, message.shown))
+            if journal and not (running or waiting or first):
                 continue
-            for event in self._ended(message.index, message.shown):
+            events = self._ended_all()
+            if journal:
+                await journal.keep()
+            for event in events:
                 yield event
         if first is not None:
             if journal and self._asked:
@@ -309,27 +293,33 @@ class Run:
         frontier, asked, journal = self.checkpoint.frontier, sorted(self._asked.items()), self._journal
         if journal:
             self._pause(journal)
-            await journal.keep(last=not self.scope.nested)
         if self.scope.nested:
+            if journal:
+                await journal.keep()
             raise GraphInterrupt(*[question for _, questions in asked for question in questions])
-        if not journal and any(questions for _, questions in asked):
+        readers, before = self._readers, self.checkpoint
+        events, self._said = self._said, []
+        for index, questions in asked:
+            key = task_key(frontier, index)
+            waiting = shown(opened(frontier[index].origin or (self.scope.anchor, key), key, questions))
+            self.interrupts += waiting
+            events += readers.paused(before, index, waiting) if readers else []
+        events += self._ended_all()
+        if done := in_order(frontier, results):  # callers see what has finished, as `get_state` shows it
+            self.checkpoint = replace(before, values=fold(self._program.plan, before.values, done))
+            events += readers.state(self.checkpoint) if readers else []
+        if readers:
+            readers.end(asks=True)
+        if journal:
+            await journal.keep(last=True)
+        elif any(questions for _, questions in asked):
             warnings.warn(
                 "The run waits for an answer, and the graph keeps nothing that it could be given to later: compile it with a "
                 "checkpointer, as in `builder.compile(checkpointer=InMemorySaver())`.",
                 UnkeptPause,
                 stacklevel=2,
             )
-        feed, before, events = self._feed, self.checkpoint, [*self._said]
-        for index, questions in asked:
-            key = task_key(frontier, index)
-            waiting = shown(opened(frontier[index].origin or (self.scope.anchor, key), key, questions))
-            self.interrupts += waiting
-            if feed:
-                events += feed.paused(before, key, self._program.nodes[frontier[index].node].name, waiting)
-        events += [event for index, returned in self._held for event in self._ended(index, returned)]
-        if done := in_order(frontier, results):  # callers see what has finished, as `get_state` shows it
-            self.checkpoint = replace(before, values=fold(self._program.plan, before.values, done))
-        return [*events, feed.state(self.checkpoint)] if done and feed and feed.values else events
+        return events
 
     def _taken(self, message: Finished) -> UnstorableValue | None:
         """Takes a task's result, to be kept; what stands in the way of that, if something does."""
@@ -343,13 +333,6 @@ class Run:
                 return unstorable
         return None
 
-    def _fell(self, index: int, error: BaseException) -> Iterator[Event]:
-        frontier = self.checkpoint.frontier
-        node = self._program.nodes[frontier[index].node]
-        if self._feed is None or node.hidden:
-            return iter(())
-        return self._feed.failed(task_key(frontier, index), node.name, error)
-
     def _launch(self, index: int) -> None:
         context = self._context(index)
 
@@ -362,21 +345,28 @@ class Run:
 
         self._host.start(body)
 
-    async def _advance(self, results: list[Result]) -> None:
-        """Applies a superstep and commits what comes of it. Where it cannot be applied, its tasks run again on resume."""
-        checkpoint = self.checkpoint
+    async def _advance(self, results: list[Result | None]) -> list[Event]:
+        """Applies a superstep and commits what comes of it; readers are told the state. Where it cannot be applied, its tasks
+        run again on resume."""
+        checkpoint, readers = self.checkpoint, self._readers
         try:
-            after = apply(self._program.plan, checkpoint, results)
+            after = apply(self._program.plan, checkpoint, [result for result in results if result is not None])
+            events = readers.state(after, results) if readers else []
             if self._journal:
                 last = not after.frontier and not self.scope.nested
+                if last and readers:
+                    readers.end()
                 await committed(self._program, self._settings, self._journal, after, last=last, aside=True)
             self.checkpoint = after
             if self.scope.around is not None and self.scope.around.whole and not after.frontier:
                 self.scope.around.inside = self._journal
         except Exception as error:
+            if readers:
+                readers.undo()
             if not isinstance(error, PersistenceError) or isinstance(error, UnstorableValue):
                 await self._failed(range(len(checkpoint.frontier)), error)
             raise
+        return events
 
     # -- failing ----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from clew.channels import own
+from clew.constants import FIRST, LAST
 from clew.engine.answers import opened
 from clew.engine.answers import shown as asked
 from clew.engine.plan import Plan
@@ -108,7 +109,8 @@ def spawn(context: TaskContext, callee: Callee, args: tuple[Any, ...], kwargs: d
     place = _on_record(context, callee.name, digest, code, number)
     if place is not None:
         value = own(made.records.pop(place).value)
-        call.tell(lambda feed: [feed.cached(call.task, Result((Write(ROOT, value),)))])
+        known = context.scope.events is not None and context.scope.events.is_done(child.id)
+        call.tell(lambda feed: [feed.cached(call.task, Result((Write(ROOT, value),)))], keep=not known, edge=LAST)
         future = context.scope.host.settled(value)
     else:
         key, made.places = f"{made.prefix}{made.places}", made.places + 1
@@ -136,12 +138,14 @@ class Call:
 
     async def run(self, host: Host, key: str, record: Record, notes: Notes) -> Any:
         child, callee, name = self._child, self._callee, self._callee.name
+        child.retract(anew=True)
         begun = [(child.key, self.task, callee.node)]
-        self.tell(lambda feed: feed.started(Checkpoint({}), begun))
+        self.tell(lambda feed: feed.started(Checkpoint({}), begun), edge=FIRST)
         try:
             result, shown = await run_task(callee.plan, callee.node, host, self.task, {}, child)
             value = result.writes[0].value
             if not child.abandoned:
+                self._log(lambda feed: feed.ended(child.key, name, shown), LAST)  # goes with the note
                 await self._keep(host, key, record._replace(value=own(value)), notes)
         except GraphInterrupt as pause:
             _, outermost = child.slot("")
@@ -154,7 +158,7 @@ class Call:
             raise
         finally:
             child.over = True
-        self.tell(lambda feed: feed.ended(child.key, name, shown))
+        self.tell(lambda feed: feed.ended(child.key, name, shown), keep=False)
         return value
 
     async def _keep(self, host: Host, key: str, record: Record, notes: Notes) -> None:
@@ -164,14 +168,22 @@ class Call:
             path = error.path.removeprefix(f"[{len(record) - 1}]")
             raise UnstorableValue(f"task {record.name!r} returned {error.reason}", path) from None
 
-    def tell(self, events: Callable[[Feed], Iterable[Event]]) -> None:
+    def tell(self, events: Callable[[Feed], Iterable[Event]], *, keep: bool = True, edge: int = 0) -> None:
         """Tells readers of the run, where there are some; what runs in their own thread holds it for them."""
         child, feed = self._child, self._feed
         if feed is None or child.abandoned:
             return
+        if keep:
+            self._log(events, edge)
         for event in events(feed):
             if event.mode in child.scope.modes:
                 child.scope.host.emit(event) if child.held is None else child.held.append(event)
+
+    def _log(self, events: Callable[[Feed], Iterable[Event]], edge: int = 0) -> None:
+        """Puts events into the run's event log, where there is one."""
+        if self._feed is not None and self._child.scope.events is not None:
+            for event in events(self._feed):
+                self._child.keep(event, edge)
 
 
 # -- what is on record ----------------------------------------------------------------------------------------------

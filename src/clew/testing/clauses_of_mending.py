@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from clew.checkpoint.storage import Found, Kept, Lease, Pruning, Row, Space, Storage
+from clew.checkpoint.storage import Found, Kept, Lease, Pruning, Row, Space, Storage, Weight
 from clew.errors import ThreadConflict
 from clew.ids import new_checkpoint_id, stamped
 from clew.testing.clauses_of_rows import Writer, everything, outcomes, seen
@@ -137,7 +137,7 @@ def a_thread_is_deleted_whole(on: Subject) -> None:
     assert storage.load(gone.thread, "child", None) == Found()
     assert list(storage.items(gone.thread, [(0, 0, 9), (1 << 16, 0, 9)])) == []
     assert list(storage.walk(gone.thread, (-1, -1), 9)) == []
-    assert storage.weigh(gone.thread) == ({}, (0, 0), (0, 0))
+    assert storage.weigh(gone.thread) == Weight({}, (0, 0), (0, 0))
     assert gone.thread not in [row.thread for row in storage.threads()]
     assert everything(storage, stays.thread) == before
 

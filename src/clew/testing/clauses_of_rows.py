@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Storage
+from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Storage, Weight
 from clew.errors import ThreadConflict
 from clew.ids import new_checkpoint_id, new_epoch, stamped
 from clew.testing.savers import Subject, clause
@@ -107,7 +107,7 @@ def nothing_is_found_as_nothing(on: Subject) -> None:
     assert storage.scan(thread, "", None, 10) == []
     assert list(storage.spaces(thread)) == []
     assert list(storage.walk(thread, (-1, -1), 10)) == []
-    assert storage.weigh(thread) == ({}, (0, 0), (0, 0))
+    assert storage.weigh(thread) == Weight({}, (0, 0), (0, 0))
     assert thread not in [row.thread for row in storage.threads()]
     storage.drop(thread)
     storage.leave(thread, b"nobody")

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from clew.graph.compiled import CompiledStateGraph
-from clew.types import Branch, Change, StateSnapshot
+from clew.types import Branch, Change, RunEvent, StateSnapshot
 
 
 class Face(Protocol):
     def invoke(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> Any: ...
     def stream(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> list[Any]: ...
+    def read(self, graph: CompiledStateGraph, given: Any, config: Any, into: list[Any], **options: Any) -> None: ...
+    def join(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[RunEvent]: ...
     def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]: ...
     def get_state(self, graph: CompiledStateGraph, config: Any, **options: Any) -> StateSnapshot: ...
     def history(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[StateSnapshot]: ...
@@ -26,6 +28,14 @@ class Sync:
 
     def stream(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> list[Any]:
         return list(graph.stream(given, config, **options))
+
+    def read(self, graph: CompiledStateGraph, given: Any, config: Any, into: list[Any], **options: Any) -> None:
+        """`stream`, each chunk put `into` a list as it comes."""
+        for part in graph.stream(given, config, **options):
+            into.append(part)  # noqa: PERF402  (what has come stays there where the run fails)
+
+    def join(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[RunEvent]:
+        return list(graph.join_stream(config, **options))
 
     def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]:
         return graph.batch(inputs, config, **options)
@@ -59,6 +69,16 @@ class Async:
 
     def stream(self, graph: CompiledStateGraph, given: Any, config: Any = None, **options: Any) -> list[Any]:
         return asyncio.run(_all(graph.astream(given, config, **options)))
+
+    def read(self, graph: CompiledStateGraph, given: Any, config: Any, into: list[Any], **options: Any) -> None:
+        async def read() -> None:
+            async for part in graph.astream(given, config, **options):
+                into.append(part)  # noqa: PERF401  (see above)
+
+        asyncio.run(read())
+
+    def join(self, graph: CompiledStateGraph, config: Any, **options: Any) -> list[RunEvent]:
+        return asyncio.run(_all(graph.ajoin_stream(config, **options)))
 
     def batch(self, graph: CompiledStateGraph, inputs: list[Any], config: Any = None, **options: Any) -> list[Any]:
         return asyncio.run(graph.abatch(inputs, config, **options))

@@ -8,8 +8,8 @@ In a test file of one's own::
     test_saver = suite(partial(MySaver, "my://database"))
 
 or without one, `CLEW_SAVER=my.package:make pytest --pyargs clew.testing`; or `check_saver(make)` from anywhere. What a storage
-is held to stands in `clauses_of_rows.py` and `clauses_of_mending.py`, what the threads of graphs come to over it in
-`clauses_of_threads.py`.
+is held to stands in `clauses_of_rows.py`, `clauses_of_mending.py` and `clauses_of_events.py`, what the threads of
+graphs come to over it in `clauses_of_threads.py`.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def heavy(trial: Callable[[Subject], None]) -> Callable[[Subject], None]:
 
 def clauses() -> Sequence[Clause]:
     """All of them."""
-    for part in ("rows", "mending", "threads"):  # late: they are written with what stands here
+    for part in ("rows", "mending", "events", "threads"):  # late: they are written with what stands here
         importlib.import_module(f"clew.testing.clauses_of_{part}")
     return CLAUSES
 

@@ -24,9 +24,19 @@ LOST: Final = (AutoReconnect,)
 HOW: Final = "MongoDBSaver('mongodb://localhost:27017') or MongoDBSaver(pymongo.MongoClient(…))"
 SOON: Final = 5000  # milliseconds that one try waits for a server; `patience` is for how long it is tried
 INDEXES: Final = {
-    "clew_commits": ([("hn", 1), ("_id", -1)], [("rows.k", 1)], [("kept.k", 1)], [("items.k", 1)], [("parts", 1)]),
+    "clew_commits": (
+        [("hn", 1), ("_id", -1)],
+        [("rows.k", 1)],
+        [("kept.k", 1)],
+        [("items.k", 1)],
+        [("parts", 1)],
+        [("ev.h", 1), ("_id", -1)],
+        [("ev.u", 1)],
+    ),
     "clew_parts": ([("items.k", 1)], [("t", 1)]),
 }
+
+SPARSE: Final = ("hn", "parts", "ev.h", "ev.u")
 
 
 class Connected:
@@ -81,7 +91,8 @@ class Connected:
             if not self._ready:
                 for name, indexes in INDEXES.items():
                     for keys in indexes:
-                        self.collection(name).create_index(keys, **({"sparse": True} if keys[0][0] in ("hn", "parts") else {}))
+                        sparse = {"sparse": True} if keys[0][0] in SPARSE else {}
+                        self.collection(name).create_index(keys, **sparse)
                 self._ready = True
             yield
         except LOST:

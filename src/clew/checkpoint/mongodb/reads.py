@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from clew.checkpoint.mongodb import events
 from clew.checkpoint.mongodb.client import Connected
 from clew.checkpoint.mongodb.documents import (
     LAST,
@@ -17,7 +18,7 @@ from clew.checkpoint.mongodb.documents import (
     span_of,
     within,
 )
-from clew.checkpoint.storage import Found, Kept, Lease, Row, Space, ThreadRow, Weight
+from clew.checkpoint.storage import EventsFound, Found, Kept, Lease, Row, Space, ThreadRow, Weight
 from clew.ids import stamp_of
 
 MANY: Final = 500  # places that are asked for at once
@@ -172,6 +173,18 @@ class Reads:
             self._complete(known["no"], wanted)
             return [found for found, _ in wanted]
 
+    def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        with self.connected.asked():
+            known = self._threads.find_one({"_id": thread})
+            newest = self._newest(known["no"]) if known else None
+            if known is None or newest is None:
+                return None
+            run = events.newest_run(self._commits, known["no"]) if run is None else run
+            if run is None:
+                return None
+            lease = self._lease(known, newest)
+            return events.found(self._commits, known["no"], run, after, limit, lease, self.connected.now())
+
     def threads(self) -> list[ThreadRow]:
         with self.connected.asked():
             found = [(known["_id"], self._newest(known["no"])) for known in self._threads.find({}, {"no": 1})]
@@ -215,7 +228,9 @@ class Reads:
                 return Weight({}, (0, 0), (0, 0))
             rows: list[int] = []
             kept: dict[tuple[bytes, str], int] = {}
-            for document in self._commits.find(within(known["no"]), {"rows": 1, "kept": 1}).sort("_id", 1):
+            documents = list(self._commits.find(within(known["no"]), {"rows": 1, "kept": 1, "ev": 1}).sort("_id", 1))
+            told = events.sizes(documents)
+            for document in documents:
                 rows += [len(row["d"]) for row in document.get("rows", ())]
                 kept.update(((one["k"], one["t"]), len(one["d"])) for one in document.get("kept", ()))
             sizes = {item["k"]: len(item["d"]) for item in self._items(known, [every_place(known["no"])])}
@@ -223,7 +238,7 @@ class Reads:
         for key, size in sizes.items():
             count, before = items.get(log := placed(key)[0], (0, 0))
             items[log] = count + 1, before + size
-        return Weight(items, (len(rows), sum(rows)), (len(kept), sum(kept.values())))
+        return Weight(items, (len(rows), sum(rows)), (len(kept), sum(kept.values())), (len(told), sum(told)))
 
     def occupies(self) -> int:
         return self.connected.occupies("clew_threads", "clew_commits", "clew_parts")

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from clew.checkpoint.mongodb import events
 from clew.checkpoint.mongodb.client import DuplicateKeyError
 from clew.checkpoint.mongodb.documents import (
     Document,
@@ -60,9 +61,11 @@ class MongoStorage(Reads):
         with self.connected.asked():
             known = self._known(batch)
             leased = self._leased(batch.lease)
-            if batch.claim or batch.kept or batch.items or batch.logs is not None:
+            if batch.claim or batch.kept or batch.items or batch.logs is not None or batch.events is not None:
                 for one in self._in_pieces(batch, known["no"]):
                     self._insert(one, known["no"], leased)
+                if batch.events is not None:
+                    events.drop_below(self._commits, known["no"], batch.events)
             elif self._at(known["no"])[1]["e"] != batch.epoch:
                 raise conflict(batch.thread)
             if batch.claim or batch.release or batch.lease:
@@ -130,6 +133,8 @@ class MongoStorage(Reads):
                 "cn": newest["cn"] + len(rows),
                 "by": newest["by"] + size,
             }
+            if batch.events is not None:
+                document["ev"] = events.of_commit(self._commits, no, n + 1, batch.events, self.connected.now())
             try:
                 self._commits.insert_one(document)
                 return
@@ -223,6 +228,20 @@ class MongoStorage(Reads):
         with self.connected.asked():
             self._threads.update_one({"_id": thread}, {"$pull": {"waiting": {"run": run}}, "$inc": {"v": 1}})
 
+    # -- event logs -------------------------------------------------------------------------------------------------
+
+    def expire(self, limit: int) -> int:
+        with self.connected.asked():
+            now, gone = self.connected.now(), 0
+            for log in events.over(self._commits, now, limit):
+                no = log["_id"][:8]
+                known, newest = self._threads.find_one({"no": no}), self._newest(no)
+                lease = self._lease(known, newest) if known and newest else None
+                if events.is_expired(log, lease, now):
+                    events.forget(self._commits, log)
+                    gone += 1
+            return gone
+
     # -- deleting ---------------------------------------------------------------------------------------------------
 
     def drop(self, thread: str) -> None:
@@ -248,7 +267,7 @@ class MongoStorage(Reads):
                 collection.update_many(which, change)
             self._tidy(no, newest["_id"])
             after = self.weigh(pruning.thread)
-            counts = {"cn": after.checkpoints[0], "by": after.bytes - after.kept[1]}
+            counts = {"cn": after.checkpoints[0], "by": after.bytes - after.kept[1] - after.events[1]}
             self._commits.update_one({"_id": newest["_id"]}, {"$set": counts})
 
     def _changes(self, no: bytes, pruning: Pruning) -> Iterator[tuple[Any, Document, Document]]:
@@ -279,7 +298,7 @@ class MongoStorage(Reads):
         now = self.connected.now()
         older = {"$gte": key_of(no, 0), "$lt": newest}
         self._commits.delete_many({"_id": older, "z": {"$lt": now - DAY}})
-        empty: Document = {"rows": [], "kept": [], "items": [], "parts": {"$exists": False}}
+        empty: Document = {"rows": [], "kept": [], "items": [], "parts": {"$exists": False}, "ev": {"$exists": False}}
         fields = ("c", "rows", "kept", "items", "lease", *HEADER, *SPACE)
         change = {"$set": {"z": now}, "$unset": dict.fromkeys(fields, 1)}
         self._commits.update_many({"_id": {**older, "$nin": list(heads.values())}, **empty}, change)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
+from clew.checkpoint.postgres import events
 from clew.checkpoint.postgres.connections import Connection, Connections, Lost, Taken, rows
 from clew.checkpoint.retention import Retention
-from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
+from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.errors import DatabaseError
 from clew.ids import stamp_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 MIGRATIONS: Final = tuple(
     file.read_text() for file in sorted((files("clew.checkpoint.postgres") / "sql").iterdir(), key=lambda file: file.name)
 )
-TABLES: Final = ("thread", "waiting", "head", "checkpoint", "item", "kept")
+TABLES: Final = ("thread", "waiting", "head", "checkpoint", "item", "kept", "told", "events")
 SETUP: Final = 0x436C6577  # the lock that setting up takes: "Clew" in ASCII
 
 GROUPED: Final = " group by space, log"
@@ -36,7 +37,6 @@ def _call(function: str, kinds: str) -> str:
 FIND: Final = "select * from " + _call("find", "bytea bytea bigint bigint integer boolean")
 ITEMS: Final = "select * from " + _call("items", "bytea integer[] integer[] bigint[] bigint[]")
 WAIT: Final = "select " + _call("wait", "bytea bytea float8 boolean")
-DROP: Final = "select " + _call("drop", "bytea")
 PRUNE: Final = "select " + _call(
     "prune",
     "bytea bigint bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bigint[] bigint[] "
@@ -47,6 +47,7 @@ COMMIT: Final = "select " + _call(
     "bytea bytea integer bigint bigint bigint bigint bytea bytea bytea bytea float8 boolean "
     "bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bytea[] bigint[] bytea[] bytea[]",
 )
+TOLD: Final = events.told_with(COMMIT)
 NO: Final = "(select no from {0}clew_thread where name = %b::bytea)"
 
 
@@ -126,7 +127,10 @@ class PostgresStorage:
             *(_name(batch.thread), _name(batch.ns), batch.number, batch.head, batch.epoch, batch.claim, row and row.seq),
             *(batch.logs, *leased, batch.release, *_columns(checkpoints, 4), *_columns(items, 4), *_columns(outcomes, 3)),
         )
-        return self._written(batch.thread, COMMIT, *values)
+        if batch.events is None:
+            return self._written(batch.thread, COMMIT, *values)
+        told = events.values_of(_name(batch.thread), batch.claim or batch.epoch, _name(batch.events.run), batch.events)
+        return self._written(batch.thread, TOLD, *told, *values)
 
     def _written(self, thread: str, sql: str, *values: Any) -> Any:
         try:
@@ -145,6 +149,12 @@ class PostgresStorage:
         lines = self.ask(FIND, _name(thread), _name(ns), 0, last, limit, True)
         return [found for found in map(_found, lines) if found.row is not None]
 
+    def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        return events.found(self.ask(events.FIND, _name(thread), None if run is None else _name(run), after, limit))
+
+    def expire(self, limit: int) -> int:
+        return self.ask(events.EXPIRE, limit)[0][0]
+
     def threads(self) -> list[ThreadRow]:
         sql = (
             "select t.name, c.count, c.newest, c.id, (c.size + coalesce(i.size, 0))::bigint from {0}clew_thread t join ("
@@ -156,7 +166,7 @@ class PostgresStorage:
         return sorted(found, key=lambda row: row.newest, reverse=True)
 
     def drop(self, thread: str) -> None:
-        self.ask(DROP, _name(thread))
+        self.ask(events.DROP, _name(thread), _name(thread))
 
     # -- moving and mending -----------------------------------------------------------------------------------------
 
@@ -189,7 +199,7 @@ class PostgresStorage:
 
         items = {space << 16 | log: (count, size) for space, log, count, size in sizes("item", "data", "space, log, ")}
         ((rows, size),), ((outcomes, kept),) = sizes("checkpoint", "data"), sizes("kept", "body")
-        return Weight(items, (rows, size - 12 * rows), (outcomes, kept))
+        return Weight(items, (rows, size - 12 * rows), (outcomes, kept), self.ask(events.WEIGH, _name(thread))[0])
 
     def occupies(self) -> int:
         sql = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%b::text[]) name"

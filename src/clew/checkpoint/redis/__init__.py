@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from hashlib import blake2b, sha1
 from importlib.resources import files
 from itertools import islice
@@ -19,9 +20,10 @@ import ormsgpack
 
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
+from clew.checkpoint.redis import events
 from clew.checkpoint.redis.client import DENIED, LOST, NoScriptError, RedisError, client_of, explained
 from clew.checkpoint.retention import Retention
-from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
+from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.errors import CheckpointGone, DatabaseError
 from clew.ids import stamp_of
@@ -29,9 +31,10 @@ from clew.ids import stamp_of
 T = TypeVar("T")
 LUA: Final = files("clew.checkpoint.redis") / "lua"
 COMMON: Final = (LUA / "common.lua").read_text()
+TOLD: Final = (LUA / "told.lua").read_text()
 SCRIPTS: Final = {
-    verb: COMMON + (LUA / f"{verb}.lua").read_text()
-    for verb in ("load", "commit", "wait", "leave", "scan", "walk", "prune", "weigh")
+    verb: COMMON + (TOLD if verb in ("commit", "events") else "") + (LUA / f"{verb}.lua").read_text()
+    for verb in ("load", "commit", "wait", "leave", "scan", "walk", "prune", "weigh", "events")
 }
 DIGESTS: Final = {verb: sha1(script.encode(), usedforsecurity=False).hexdigest() for verb, script in SCRIPTS.items()}
 PREFIX: Final = re.compile(r"[\w.:-]+", re.ASCII)
@@ -108,7 +111,10 @@ class RedisStorage:
         if (lease := batch.lease) is not None:
             owner, base = _put(data, _bytes(lease.owner)), lease.base and _put(data, lease.base)
             packed["lease"] = {"run": _put(data, lease.run), "owner": owner, "base": base, "ms": int(lease.seconds * 1000)}
-        stop = self._run("commit", batch.thread, ormsgpack.packb(packed), *data)
+        run = None
+        if batch.events is not None:
+            run, packed["events"] = batch.events.run, events.packed(batch.events, partial(_put, data))
+        stop = self._run("commit", batch.thread, ormsgpack.packb(packed), *data, run=run)
         if stop < 0:
             raise conflict(batch.thread)
         return stop > 0
@@ -128,6 +134,18 @@ class RedisStorage:
             raise self._evicted(thread)
         return [_completed(Found(head=head, number=number, logs=logs), row) for row in answer[1:]]
 
+    def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        if run is None:
+            run = next(reversed(self._runs(thread)), None)
+        answer = None if run is None else self._run("events", thread, _bytes(run), after, limit, run=run)
+        return events.found(run, answer) if run is not None and answer else None
+
+    def expire(self, limit: int) -> int:
+        return 0  # the server does
+
+    def _runs(self, thread: str) -> list[str]:
+        return events.runs(self._done(self.redis.hgetall, self._keys(thread)[0]))
+
     def threads(self) -> list[ThreadRow]:
         """It looks through all keys of the database, some thousands at once: O(keys)."""
         found: dict[bytes, ThreadRow] = {}
@@ -141,7 +159,8 @@ class RedisStorage:
         return sorted(found.values(), key=lambda row: row.newest, reverse=True)
 
     def drop(self, thread: str) -> None:
-        self._done(self.redis.unlink, *self._keys(thread))
+        logs = [self._log(thread, run) for run in self._runs(thread)]
+        self._done(self.redis.unlink, *self._keys(thread), *logs)
 
     def spaces(self, thread: str) -> list[Space]:
         fields = self._done(self.redis.hgetall, self._keys(thread)[0])
@@ -169,7 +188,11 @@ class RedisStorage:
     def weigh(self, thread: str) -> Weight:
         items, rows, kept = self._run("weigh", thread)
         logs = {int(log): (int(count), int(size)) for log, count, size in zip(*[iter(items)] * 3, strict=True)}
-        return Weight(logs, tuple(rows), tuple(kept))
+        told = [size for run in self._runs(thread) for size in self._sizes(self._log(thread, run))]
+        return Weight(logs, tuple(rows), tuple(kept), (len(told), sum(told)))
+
+    def _sizes(self, log: str) -> list[int]:
+        return [events.size_of(member) for member in self._done(self.redis.zrange, log, 0, -1)]
 
     def occupies(self) -> int:
         """What the server says of each key of ours, every entry counted."""
@@ -195,9 +218,11 @@ class RedisStorage:
 
     def _keys(self, thread: str) -> list[str]:
         """A thread's keys. Its name is in them where it may be; the part in braces says the slot of a cluster."""
-        if not PLAIN.fullmatch(thread):
-            thread = "#" + blake2b(_bytes(thread), digest_size=16).hexdigest()
-        return [f"{self._prefix}:{{{thread}}}{kind}" for kind in KEYS]
+        return [f"{self._prefix}:{{{_plain(thread)}}}{kind}" for kind in KEYS]
+
+    def _log(self, thread: str, run: str) -> str:
+        """The key of a run's event log, in the slot of its thread."""
+        return f"{self._keys(thread)[0]}:events:{_plain(run)}"
 
     def _scanned(self, pattern: str) -> Iterator[list[bytes]]:
         """Names of our keys, some hundreds at once; one that is written meanwhile may come twice."""
@@ -205,8 +230,8 @@ class RedisStorage:
         while keys := self._done(lambda: list(islice(found, SCANNED))):
             yield keys
 
-    def _run(self, verb: str, thread: str, *args: Any) -> Any:
-        keys = self._keys(thread)
+    def _run(self, verb: str, thread: str, *args: Any, run: str | None = None) -> Any:
+        keys = [*self._keys(thread), *([self._log(thread, run)] if run is not None else [])]
         try:
             return self._done(self.redis.evalsha, DIGESTS[verb], len(keys), *keys, *args)
         except NoScriptError:  # the first call since the server was started
@@ -229,6 +254,10 @@ class RedisStorage:
             f"Redis has thread {thread!r} and not its checkpoints: it was full, and threw them out. Give it `maxmemory-policy "
             "noeviction`, and let threads expire by `ttl=`; this one can only be deleted (`delete_thread`)."
         )
+
+
+def _plain(name: str) -> str:
+    return name if PLAIN.fullmatch(name) else "#" + blake2b(_bytes(name), digest_size=16).hexdigest()
 
 
 def _bytes(text: str) -> bytes:

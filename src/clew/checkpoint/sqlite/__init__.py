@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
-from clew.checkpoint.storage import Batch, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
+from clew.checkpoint.sqlite import events
+from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.ids import stamp_of
 from clew.sqlite_file import Kind, SqliteFile, transaction
 
@@ -112,6 +113,8 @@ class SqliteStorage:
         if batch.row is not None:
             rows = [(no, seq, batch.number, *rest) for seq, *rest in (*batch.history, batch.row)]
             db.executemany("insert into checkpoint values (?, ?, ?, ?, ?, ?, ?)", rows)
+        if batch.events is not None:
+            events.tell(db, no, batch.claim or batch.epoch, batch.events)
         return stop
 
     def _thread(self, db: sqlite3.Connection, batch: Batch) -> tuple[int, bool]:
@@ -183,6 +186,14 @@ class SqliteStorage:
                 for no, seq, number, logs, *row in rows
             ]
 
+    def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
+        with self.file.using() as db:
+            return events.found(db, thread, run, after, limit)
+
+    def expire(self, limit: int) -> int:
+        with self.file.using() as db:
+            return events.expire(db, limit)
+
     def threads(self) -> list[ThreadRow]:
         with self.file.using() as db:
             sql = (
@@ -229,7 +240,7 @@ class SqliteStorage:
             items = db.execute(f"select log, count(*), sum(length(data)) from item {mine} group by log", (thread,)).fetchall()
             sums = [
                 db.execute(f"select count(*), coalesce(sum(length(body)), 0) from {table} {mine}", (thread,)).fetchone()
-                for table in ("checkpoint", "kept")
+                for table in ("checkpoint", "kept", "events")
             ]
             return Weight({log: (count, size) for log, count, size in items}, *sums)
 
@@ -244,7 +255,7 @@ class SqliteStorage:
 
     def drop(self, thread: str) -> None:
         with self.file.using() as db, transaction(db):
-            for table in ("head", "checkpoint", "item", "kept", "waiting"):
+            for table in ("head", "checkpoint", "item", "kept", "waiting", "told", "events"):
                 db.execute(f"delete from {table} where thread = (select no from thread where name = ?)", (thread,))
             db.execute("delete from thread where name = ?", (thread,))
 

@@ -79,5 +79,6 @@ if batch.claim then
   if packed[1] then redis.call('HDEL', HEAD, 'stop') end
   if lease and packed[2] then forget(packed[2], ARGV[lease.run]) end
 end
+if batch.events then tell(batch.events, batch.claim or batch.epoch) end
 live(batch.ttl)
 return stop

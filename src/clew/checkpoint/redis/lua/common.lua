@@ -3,7 +3,7 @@
 -- Of one thread there are four keys, all in one slot of a cluster:
 --   HEAD   hash: name, epoch, seq, spaces, newest (id), count and bytes (for lists of threads); token (of the last commit);
 --          run, owner, base, until of the lease (ms, by this server's clock); stop, waiting (packed: run, until, ...);
---          for each namespace "/<ns>": "<number> <head> <logs>"
+--          for each namespace "/<ns>": "<number> <head> <logs>"; for each event log "~<run>": see told.lua
 --   ITEMS  hash: "<log>:<number>" -> bytes
 --   ROWS   hash: "<seq>" -> "<number> <parent> <base> <next> <id><body>", where "-" stands for none; and what is kept beside
 --          a checkpoint, by its member in INDEX -> bytes
