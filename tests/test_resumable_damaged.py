@@ -80,5 +80,5 @@ def test_what_is_sealed_is_neither_read_nor_moved(face: Face, tmp_path: Path) ->
         "update events set body = (select body from events o where o.thread = 2 and o.first = events.first) where thread = 1"
     )
     change(tmp_path / "db", moved)
-    with pytest.raises(TamperedRow, match="what run .* has told from event 1 on is not what was sealed there"):
+    with pytest.raises(TamperedRow, match=r"what run .* has told from event 1 on is not what was sealed there"):
         face.join(graph, CONFIG)
