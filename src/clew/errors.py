@@ -13,6 +13,7 @@
     ├── GraphDrained                         the run was asked to stop between two supersteps; the thread can go on
     ├── WrongFace (TypeError)                async code was reached from the sync face
     ├── MissingDependency (ImportError)      an optional package is not installed
+    ├── InvalidNamespaceError (ValueError)   what a store is asked for cannot be a namespace
     └── PersistenceError
         ├── MissingCheckpointer (ValueError) state was asked of a graph that keeps none
         ├── MissingThreadId (ValueError)     a saver, and no thread to keep it under
@@ -29,6 +30,7 @@
         ├── InterruptMismatch                an answer was given to another question than the code asks by now
         ├── UnstorableValue                  a value that the codec does not know
         ├── OpaqueValue                      a stored value of a type nobody registered was touched
+        ├── VersionConflict                  somebody else wrote the store's item first
         ├── UnreadableThread                 a thread that LangGraph wrote, of which something cannot be read
         └── DatabaseError                    the database cannot be used
             └── DamagedData                  what is stored is not what was written
@@ -39,6 +41,7 @@
     ├── UnkeptWarning                        something was asked for that only a graph with a checkpointer can do
     │   └── UnkeptPause                      a task waits for an answer in a graph that keeps nothing
     ├── UnknownKeyWarning                    an update names a key that the state does not have
+    ├── UnindexedWarning                     a store without an index was asked what an item means
     ├── CacheWarning                         a cache cannot be used; the run goes on without it
     ├── ClassicSaverWarning                  a saver of yours keeps whole checkpoints, and does not keep runs apart
     └── DroppedWorkWarning                   a new input dropped what tasks of an open superstep had done
@@ -136,6 +139,10 @@ class MissingDependency(ClewError, ImportError):
     """An optional package is not installed."""
 
 
+class InvalidNamespaceError(ClewError, ValueError):
+    """A namespace is a tuple of labels, as in `("memories", "user-1")`."""
+
+
 class PersistenceError(ClewError):
     """A thread could not be kept or read."""
 
@@ -218,6 +225,24 @@ class OpaqueValue(PersistenceError):
     """A stored value of an unregistered type was touched."""
 
 
+class VersionConflict(PersistenceError):
+    """Somebody else wrote the store's item first. Nothing of the batch was written.
+
+    Attributes:
+        namespace, key: where the item is. expected: the version that was asked for. found: the one that it has; 0, in both,
+            for no item.
+    """
+
+    def __init__(self, namespace: tuple[str, ...], key: str, expected: int, found: int) -> None:
+        self.namespace, self.key, self.expected, self.found = namespace, key, expected, found
+        has = f"has version {found}" if found else "has no item"
+        wanted = f"version {expected}" if expected else "no item"
+        super().__init__(
+            f"{key!r} in {namespace!r} {has}, expected {wanted}: nothing was written. Read it again and decide anew, or let "
+            "`store.update(namespace, key, change)` do that."
+        )
+
+
 class UnreadableThread(PersistenceError):
     """A thread that LangGraph wrote, of which something cannot be read; nothing of it was migrated."""
 
@@ -258,6 +283,10 @@ class UnkeptPause(UnkeptWarning):
 
 class UnknownKeyWarning(ClewWarning):
     """An update names a key that the state does not have."""
+
+
+class UnindexedWarning(ClewWarning):
+    """A store without an index was searched by a query, which it cannot know the meaning of; the query was left out."""
 
 
 class CacheWarning(ClewWarning):
