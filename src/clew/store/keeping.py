@@ -204,7 +204,7 @@ class Store(BaseStore):
         return results
 
     def _put(self, asked: Asked, place: Place, op: PutOp, kept: Vectors) -> Put:
-        vectors = tuple(kept[text] for text in asked.texts.get(place, ()))
+        vectors = tuple(vector for text in asked.texts.get(place, ()) if any(vector := kept[text]))
         ttl = cast("int | None", op.ttl) if op.value is not None else None
         return Put(place, asked.values.get(place), vectors, ttl, op.if_version)
 

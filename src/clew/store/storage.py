@@ -8,8 +8,9 @@ Everything else (arguments, encoding, filters, embedding, what a batch sees, the
 - Rows are ordered by `updated`, the newest first, then by key, then by namespace, as lists of labels; text by its code points.
 - A row that has expired is not there: no verb returns it, and nothing is told of it. What time it is, the database says where
   it has a clock, or else the machine.
-- A version is never used twice for one place: it is the time of the write in microseconds, or one more than the row's version
-  before where that is higher. `updated` is the same number. A clock that is coarser than that is filled up by chance.
+- A row's version is its `updated`, the time of the write in microseconds, made higher than what the row had before where the
+  clock does not do that; below 2**53. It is never used twice for one place: a clock that is coarser is filled up by chance. The
+  puts of one write have one time, so that they are ordered by their keys; a later write has a later one.
 - A verb may be called by many threads at once.
 """
 
@@ -56,8 +57,8 @@ class Put(NamedTuple):
     """What is to become of one place.
 
     Attributes:
-        value: None deletes. vectors: what the item is found by, each some 32-bit floats, little-endian, of length 1 (or 0),
-            in place of those it had. ttl: as in `Row`; the clock starts anew.
+        value: None deletes. vectors: what the item is found by, each some 32-bit floats, little-endian, of length 1, in place
+            of those it had; those of one storage may have different numbers of floats. ttl: as in `Row`; the clock starts anew.
         if_version: the version that the place must have, 0 for no item; None where any will do.
     """
 
@@ -100,7 +101,7 @@ class Storage(Protocol):
         ...
 
     def get(self, places: Sequence[Place]) -> dict[Place, Row]:
-        """The rows of those places that have one."""
+        """The rows of those places that have one; there may be thousands."""
         ...
 
     def scan(self, scan: Scan) -> Iterator[Row]:
@@ -114,7 +115,8 @@ class Storage(Protocol):
 
     def near(self, prefix: Namespace, vector: bytes, most: int) -> Sequence[Vector] | None:
         """Of the items that have vectors the `most` that are nearest to this one (their best inner product with it is highest),
-        exactly, in any order. None where the database cannot tell: whoever asks then goes through `vectors`."""
+        exactly, in any order. None where the database cannot tell: whoever asks then goes through `vectors`. Vectors of another
+        number of floats than this one may be left out."""
         ...
 
     def namespaces(self, prefix: Namespace) -> Iterator[Namespace]:
