@@ -1,6 +1,7 @@
 """Every clause that every store keeps to, on each of them."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from clew.store.items import IndexConfig, TTLConfig
 from clew.store.keeping import Store
 from clew.store.memory import MemoryStorage
+from clew.store.sqlite import SqliteStore
 from clew.testing.stores import Clause, Make, cases
 
 
@@ -20,7 +22,10 @@ def memory() -> Make:
     return make
 
 
-MAKERS: dict[str, Callable[[Path], Make]] = {"memory": lambda path: memory()}
+MAKERS: dict[str, Callable[[Path], Make]] = {
+    "memory": lambda path: memory(),
+    "sqlite": lambda path: partial(SqliteStore, path / "store.db", synchronous="normal"),
+}
 
 
 @pytest.mark.parametrize("backend", MAKERS)

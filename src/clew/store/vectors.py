@@ -1,8 +1,8 @@
 """What items mean: texts to vectors by whatever the store was given, and how near vectors are. No storage here.
 
 A vector is kept as 32-bit floats, little-endian, scaled to the length 1 (one of zeros means nothing and is not kept). So how
-near two are, the cosine, is their inner product. It is worked out here, whatever the database made of it; with NumPy where that is installed,
-some thirty times faster.
+near two are, the cosine, is their inner product. It is worked out here, whatever the database made of it; with NumPy where that
+is installed, some thirty times faster.
 """
 
 from __future__ import annotations
