@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
@@ -91,6 +92,15 @@ def minutes(given: Any, name: str) -> int | None:
     if not given > 0:  # NaN too
         raise ValueError(f"{name} is {given!r}: expected more than 0 minutes, or None for ever. To keep nothing, delete it.")
     return math.ceil(min(given * 60_000, LONGEST))
+
+
+def interval(given: Any, default: float) -> float:
+    """How many minutes lie between two sweeps. Raises ValueError."""
+    if given is None:
+        return default
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= threading.TIMEOUT_MAX / 60:
+        raise ValueError(f"sweep_interval_minutes is {given!r}: expected a number of minutes above 0.")
+    return float(given)
 
 
 def listed(op: ListNamespacesOp, namespaces: Callable[[Namespace], Iterable[Namespace]]) -> list[Namespace]:

@@ -7,7 +7,7 @@ awaited; and the storage's verbs are called, all reads before the one write, on 
 from __future__ import annotations
 
 import datetime as dt
-import math
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,16 @@ from typing import Any, Final, Self, cast
 
 from clew.checkpoint.codec import decode, encode
 from clew.errors import DamagedData, UnindexedWarning, UnstorableValue
-from clew.store.asked import checked_limits, checked_namespace, checked_place, checked_prefix, checked_version, listed, minutes
+from clew.store.asked import (
+    checked_limits,
+    checked_namespace,
+    checked_place,
+    checked_prefix,
+    checked_version,
+    interval,
+    listed,
+    minutes,
+)
 from clew.store.base import BaseStore
 from clew.store.filters import Filter, parsed
 from clew.store.items import (
@@ -34,6 +43,7 @@ from clew.store.items import (
     TTLConfig,
 )
 from clew.store.storage import Place, Put, Row, Scan, Storage
+from clew.store.sweeping import Done, Sweeper
 from clew.store.vectors import NEAR, Index, ranked
 
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -81,7 +91,9 @@ class Store(BaseStore):
         given = _ttl(ttl)
         self._default: int | None = minutes(given.get("default_ttl"), "default_ttl")
         self._refresh: bool = given.get("refresh_on_read", True)
-        self._interval = 5.0 if (interval := given.get("sweep_interval_minutes")) is None else float(interval)
+        self._interval = interval(given.get("sweep_interval_minutes"), 5.0)
+        self._sweeper: Sweeper | None = None
+        self._lock = threading.Lock()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         asked = self._asked(ops)
@@ -256,9 +268,24 @@ class Store(BaseStore):
         """`sweep_ttl`, awaited."""
         return await _aside(self.storage.sweep)
 
-    def setup(self) -> None:
+    def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Sweeper:
+        """Begins to sweep every so many minutes, in a thread; default: what the store's `ttl` says, or 5. Where it sweeps
+        already, it goes on as it does.
+        """
+        with self._lock:
+            if self._sweeper is None or not self._sweeper.running:
+                self._sweeper = Sweeper(self.storage, interval(sweep_interval_minutes, self._interval))
+            return self._sweeper
+
+    def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
+        """Ends that. Waits for a sweep that is under way, `timeout` seconds at most; returns whether it has ended."""
+        with self._lock:
+            return self._sweeper is None or self._sweeper.stop(timeout)
+
+    def setup(self) -> Done:
         """Makes ready what the backend needs. Done by itself on first use; calling it again does nothing."""
         self.storage.setup()
+        return Done()
 
     async def asetup(self) -> None:
         """`setup`, awaited."""
@@ -266,6 +293,7 @@ class Store(BaseStore):
 
     def close(self) -> None:
         """Closes connections and files. The store cannot be used after."""
+        self.stop_ttl_sweeper()
         self.storage.close()
 
     def __enter__(self) -> Self:
@@ -292,11 +320,6 @@ def _ttl(given: Any) -> dict[str, Any]:
     known = {"refresh_on_read", "omit_expired", "default_ttl", "sweep_interval_minutes"}
     if unknown := config.keys() - known:
         raise ValueError(f"`ttl` has {sorted(unknown)}, which there is not: expected some of {sorted(known)}.")
-    if config.get("omit_expired") is False and "omit_expired" in config:
-        config.pop("omit_expired")  # what has expired is omitted in any case
-    interval = config.get("sweep_interval_minutes")
-    if interval is not None and not (isinstance(interval, int | float) and interval > 0 and math.isfinite(interval)):
-        raise ValueError(f"sweep_interval_minutes is {interval!r}: expected a number of minutes above 0.")
     return config
 
 

@@ -7,7 +7,8 @@ In a test file of one's own::
 
     test_store = suite(partial(MyStore, "my://database"))
 
-or `check_store(make)` from anywhere. The clauses stand in `clauses_of_items.py` and `clauses_of_meaning.py`.
+or `check_store(make)` from anywhere. The clauses stand in `clauses_of_items.py`, `clauses_of_batches.py` and
+`clauses_of_meaning.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, cast
 
-from clew.store.items import IndexConfig, TTLConfig
+from clew.store.items import IndexConfig, Item, TTLConfig
 from clew.store.keeping import Store
 
 DIMS: Final = 16
@@ -125,7 +126,7 @@ def heavy(trial: Callable[[Subject], None]) -> Callable[[Subject], None]:
 
 def clauses() -> Sequence[Clause]:
     """All of them."""
-    for part in ("items", "meaning"):  # late: they are written with what stands here
+    for part in ("items", "batches", "meaning"):  # late: they are written with what stands here
         importlib.import_module(f"clew.testing.clauses_of_{part}")
     return CLAUSES
 
@@ -136,6 +137,30 @@ def until(done: Callable[[], bool]) -> None:
     while not done():
         assert time.monotonic() < patience, f"it has not come about in {PATIENCE} seconds"
         time.sleep(0.001)
+
+
+def raised(kind: type[Exception], call: Any, *args: Any, **given: Any) -> Exception:
+    try:
+        call(*args, **given)
+    except kind as error:
+        return error
+    raise AssertionError(f"it did not raise {kind.__name__}")
+
+
+def keys(store: Store, *prefix: str, **given: Any) -> list[str]:
+    asked: dict[str, Any] = {"limit": 1000, **given}
+    return [item.key for item in store.search(prefix, **asked)]
+
+
+def held(store: Store, ns: tuple[str, ...], key: str) -> Item:
+    item = store.get(ns, key)
+    assert item is not None
+    return item
+
+
+def version(store: Store, ns: tuple[str, ...], key: str) -> int:
+    item = store.get(ns, key)
+    return item.version if item else 0
 
 
 @dataclass(frozen=True)
