@@ -1,4 +1,5 @@
-"""The nouns of a store: items, what is asked of one, how it is set up. Nothing here does anything.
+"""The nouns of a store: items, what is asked of one, how it is set up. Items are registered with the codec here, as the state
+of a graph may hold them; nothing else is done.
 
 Users import these names from `clew.store.base`.
 """
@@ -9,6 +10,8 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict
+
+from clew.checkpoint.usertypes import register
 
 NamespacePath: TypeAlias = "tuple[str, ...]"
 """Labels, of which `"*"` stands for any one."""
@@ -66,6 +69,10 @@ class SearchItem(Item):
 
     def dict(self) -> Mapping[str, Any]:
         return {**Item.dict(self), "score": self.score}
+
+
+register(Item, name="clew.Item")
+register(SearchItem, name="clew.SearchItem")
 
 
 class GetOp(NamedTuple):
