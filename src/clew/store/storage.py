@@ -5,7 +5,7 @@ Everything else (arguments, encoding, filters, embedding, what a batch sees, the
 
 - A place is a namespace and a key. Labels hold neither "." nor NUL, nor are they empty, so that "." may join them; a key is any
   text that UTF-8 can write, empty or with NUL in it.
-- Rows are ordered by `updated`, the newest first, then by key, then by namespace, as lists of labels; text by its code points.
+- Rows are ordered by `updated`, the newest first, then by key, then by the labels, joined; text by its code points.
 - A row that has expired is not there: no verb returns it, and nothing is told of it. What time it is, the database says where
   it has a clock, or else the machine.
 - A row's version is its `updated`, the time of the write in microseconds, made higher than what the row had before where the
@@ -49,8 +49,8 @@ class Row(NamedTuple):
     expires: int | None = None
 
     @property
-    def order(self) -> tuple[int, str, Namespace]:
-        return -self.updated, self.place.key, self.place.namespace
+    def order(self) -> tuple[int, str, str]:
+        return -self.updated, self.place.key, ".".join(self.place.namespace)
 
 
 class Put(NamedTuple):
