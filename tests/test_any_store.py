@@ -179,7 +179,7 @@ def same(ops: list[Op], found: list[Any], right: list[Any]) -> None:
 
 
 @given(st.lists(batches(), max_size=8))
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=100)
 @example([([PutOp(("a",), "k", {"n": 1}), PutOp(("a",), "k", None), PutOp(("a",), "k", {"n": 2})], ["any"] * 3)])
 def test_any_batches_are_answered_alike(story: list[tuple[list[Op], list[str]]]) -> None:
     model = Model()
