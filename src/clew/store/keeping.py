@@ -256,7 +256,7 @@ class Store(BaseStore):
             if whole or sum(near > scored[-1][0] + NEAR for _, near in found) >= enough:
                 found.sort(key=lambda pair: (-pair[1], pair[0].order))
                 return list(found[op.offset : enough])
-            most *= 4
+            most *= 16
 
     # -- for users --------------------------------------------------------------------------------------------------
 
