@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-NAMED = re.compile(r"\b(?:i'm|i am|my name is)\s+(\w+)", re.IGNORECASE)
+NAMED = re.compile(r"\b(?:i'm|i am|my name is|user is called)\s+(\w+)", re.IGNORECASE)
 
 
 def text_of(content: Any) -> str:
@@ -21,9 +21,9 @@ def text_of(content: Any) -> str:
     return " ".join(block.get("text", "") for block in content)
 
 
-def answer(messages: list[dict[str, Any]]) -> str:
+def answer(messages: list[dict[str, Any]], system: str = "") -> str:
     said = [text_of(message["content"]) for message in messages if message["role"] == "user"]
-    name = next((found[1].capitalize() for text in said if (found := NAMED.search(text))), None)
+    name = next((found[1].capitalize() for text in [system, *said] if (found := NAMED.search(text))), None)
     if "my name" in said[-1]:
         if name is None:
             return "I apologize, but I don't have access to your personal information, including your name."
@@ -57,7 +57,7 @@ class Api(BaseHTTPRequestHandler):
             return self.reply(404, {"type": "error", "error": {"type": "not_found_error", "message": self.path}})
         if (refused := refusal(request)) is not None:
             return self.reply(400, {"type": "error", "error": {"type": "invalid_request_error", "message": refused}})
-        text = answer(request["messages"])
+        text = answer(request["messages"], text_of(request.get("system") or ""))
         message: dict[str, Any] = {
             "id": f"msg_{len(request['messages']):04}",
             "type": "message",
