@@ -152,6 +152,15 @@ def test_vectors_that_cannot_be_meant_are_refused_and_nothing_is_written(made: l
     assert store.search(()) == []
 
 
+def test_a_vector_of_zeros_is_none_whatever_their_sign() -> None:
+    def embed_nothing(texts: Sequence[str]) -> list[list[float]]:
+        return [[0.0, -0.0] for _ in texts]
+
+    store = InMemoryStore(index={"dims": 2, "embed": embed_nothing})
+    store.put(("a",), "k", {"text": "abc"})
+    assert store.search((), query="abc") == []
+
+
 def test_vectors_of_another_model_are_said_to_be() -> None:
     storage = MemoryStorage()
     Store(storage, index={"dims": DIMS, "embed": embed}).put(("a",), "k", {"text": "abc"})

@@ -115,8 +115,8 @@ class Storage(Protocol):
 
     def near(self, prefix: Namespace, vector: bytes, most: int) -> Sequence[Vector] | None:
         """Of the items that have vectors the `most` that are nearest to this one (their best inner product with it is highest),
-        exactly, in any order. None where the database cannot tell: whoever asks then goes through `vectors`. Vectors of another
-        number of floats than this one may be left out."""
+        exactly, in any order. None where the database cannot tell, as where one has another number of floats: whoever asks then
+        goes through `vectors`, and says so."""
         ...
 
     def namespaces(self, prefix: Namespace) -> Iterator[Namespace]:

@@ -168,7 +168,7 @@ def packed(vector: Any, dims: int) -> bytes:
     length = math.hypot(*numbers)
     if not math.isfinite(length):
         raise ValueError("`embed` returned a vector with a number in it that is not finite.")
-    made = array("f", [number / length for number in numbers] if length else numbers)
+    made = array("f", [number / length for number in numbers] if length else [0.0] * dims)
     if SWAPPED:
         made.byteswap()
     return made.tobytes()
@@ -191,11 +191,8 @@ def ranked(query: bytes, vectors: Iterable[Vector]) -> list[tuple[float, Place]]
     chunk: list[Vector] = []
     size = 0
     for vector in vectors:
-        if len(vector.data) % len(query):
-            raise DatabaseError(
-                f"{vector.place.key!r} in {vector.place.namespace!r} was embedded with another number of `dims` than "
-                f"{len(query) // 4}: put what is stored again, as another model means something else by its numbers too."
-            )
+        if len(vector.data) != len(query):
+            _check_several(vector, len(query))
         chunk.append(vector)
         size += len(vector.data)
         if size >= CHUNK:
@@ -204,6 +201,16 @@ def ranked(query: bytes, vectors: Iterable[Vector]) -> list[tuple[float, Place]]
     found += _scored(query, chunk)
     found.sort(key=lambda pair: -pair[0])
     return found
+
+
+def _check_several(vector: Vector, size: int) -> None:
+    """Raises where these are not several vectors of so many bytes, but one or more of another length."""
+    # the first one's length tells: what is cut off from a longer vector is shorter than 1
+    if len(vector.data) % size or abs(math.hypot(*unpacked(vector.data[:size])) - 1) > NEAR:
+        raise DatabaseError(
+            f"{vector.place.key!r} in {vector.place.namespace!r} was embedded with another number of `dims` than {size // 4}: "
+            "put what is stored again, as another model means something else by its numbers too."
+        )
 
 
 def _scored(query: bytes, vectors: list[Vector]) -> Iterator[tuple[float, Place]]:

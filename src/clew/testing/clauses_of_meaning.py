@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any, Final
 
+from clew.errors import DatabaseError, VersionConflict
 from clew.store.items import PutOp
 from clew.store.storage import Place, Vector
 from clew.store.vectors import packed, ranked
-from clew.testing.stores import DIMS, INDEX, Subject, clause, embed, heavy
+from clew.testing.stores import DIMS, INDEX, Subject, clause, embed, heavy, raised
 
 MANY: Final = 10_000
 
@@ -65,10 +67,8 @@ def vectors_go_with_their_item(on: Subject) -> None:
     store.put(on.ns(), "l", {"text": "abd"})
     store.put(on.ns(), "k", {"text": "xyz"})
     assert found(store, on.ns(), "abc") == ["l", "k"]
-    try:
-        store.put(on.ns(), "k", {"text": "abc"}, if_version=1)
-    except Exception:
-        assert found(store, on.ns(), "abc") == ["l", "k"]
+    raised(VersionConflict, store.put, on.ns(), "k", {"text": "abc"}, if_version=1)
+    assert found(store, on.ns(), "abc") == ["l", "k"]
     store.put(on.ns(), "k", {"text": "abc"}, index=False)
     assert found(store, on.ns(), "abc") == ["l"]
     store.delete(on.ns(), "l")
@@ -85,6 +85,23 @@ def a_query_goes_with_prefix_and_filter(on: Subject) -> None:
     assert len(found(store, on.ns("far"), "abc")) == 3
     assert found(store, on.ns(), "abc", limit=3, offset=118, filter={"kind": "near"}) == ["118", "119"]
     assert found(store, on.ns(), "abc", filter={"kind": "none"}) == []
+
+
+@clause
+def vectors_of_another_length_are_told(on: Subject) -> None:
+    """Where the items below a prefix were embedded with another number of `dims`, a query says so, and leaves none of them out
+    silently; items elsewhere do not matter."""
+
+    def embed_shortly(texts: Sequence[str]) -> list[list[float]]:
+        return [[1.0] for _ in texts]
+
+    store, other = on.store(index=INDEX), on.store(index={"dims": 1, "embed": embed_shortly})
+    store.put(on.ns("a"), "k", {"text": "abc"})
+    other.put(on.ns("b"), "l", {"text": "abc"})
+    assert "another number of `dims` than 1" in str(raised(DatabaseError, other.search, on.ns(), query="abc"))
+    assert "another number of `dims` than 16" in str(raised(DatabaseError, store.search, on.ns(), query="abc"))
+    assert found(store, on.ns("a"), "abc") == ["k"]
+    assert found(other, on.ns("b"), "abc") == ["l"]
 
 
 @heavy

@@ -109,11 +109,16 @@ class SqliteStorage:
             below = [(f"select no from item where {where} and {ALIVE}", (*given, _now())) for where, given in _within(prefix)]
             # of vectors of length 1 the nearest by distance is the nearest by angle. No join: that takes three times as long
             sql = (
-                f"select item from vector where item in ({' union all '.join(sql for sql, _ in below)}) and length(data) = ? "
+                f"select item from vector where item in ({' union all '.join(sql for sql, _ in below)}) "
                 "group by item order by min(vec_distance_l2(data, ?)) limit ?"
             )
             values = [value for _, given in below for value in given]
-            numbers = [no for (no,) in db.execute(sql, (*values, len(vector), vector, most))]
+            try:
+                numbers = [no for (no,) in db.execute(sql, (*values, vector, most))]
+            except sqlite3.OperationalError as error:
+                if "dimension" not in str(error):
+                    raise
+                return None  # one has another number of floats
         return [vector for at in range(0, len(numbers), MANY) for vector in self._vectors_of(numbers[at : at + MANY])]
 
     def _vectors_of(self, numbers: list[int]) -> Iterator[Vector]:
