@@ -21,7 +21,7 @@ check: $(VENV)/.ready ## lint, types, layers, sizes and the fast tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-cache >$(VENV)/layers.txt && echo "layers: kept" || { cat $(VENV)/layers.txt; exit 1; }
-	@$(BIN)/python tools/sizes.py src tests tools bench
+	@$(BIN)/python tools/sizes.py src tests tools bench examples
 	@if sh tools/servers.sh; then $(BIN)/pytest -n auto -m "not slow"; \
 		else echo "Left out here: the tests that need them."; $(BIN)/pytest -n auto -m "not slow and not server"; fi
 

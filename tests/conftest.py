@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from support.classic_savers import PlainSaver, serves
 from support.faces import ASYNC, SYNC, Face
 
@@ -17,8 +18,12 @@ from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
 
+settings.register_profile("clew", deadline=None)  # no test asserts a time
+settings.load_profile("clew")
+
 pytest_plugins = [
     "support.anthropic_standin",
+    "support.openai_standin",
     "support.langgraph_env",
     "support.servers",
     "support.postgres_server",

@@ -64,6 +64,7 @@ def test_the_demo_tells_the_story_in_three_processes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_conversation_goes_on_in_another_process_and_another_thread_knows_nothing(chatted: Path) -> None:
     assert "Your name is Bob" in clew("chat", given="what's my name?\nexit\n", cwd=chatted).stdout
     other = clew("chat", "--thread", "2", given="what's my name?\n", cwd=chatted).stdout
@@ -71,6 +72,7 @@ def test_a_conversation_goes_on_in_another_process_and_another_thread_knows_noth
     assert "I don't know your name" in other
 
 
+@pytest.mark.slow
 def test_threads_history_and_show(chatted: Path) -> None:
     assert re.search(r"1 +│ +6 │", clew("threads", cwd=chatted).stdout)
     history = clew("history", "1", "--limit", "2", cwd=chatted).stdout
@@ -85,6 +87,7 @@ def test_threads_history_and_show(chatted: Path) -> None:
     assert clew("show", "1", by_id[1], cwd=chatted).stdout == second
 
 
+@pytest.mark.slow
 def test_a_question_that_waits_is_shown_as_one(tmp_path: Path) -> None:
     class Order(TypedDict, total=False):
         amount: int
@@ -155,6 +158,7 @@ def test_a_real_model_remembers_in_another_process(anthropic: str, tmp_path: Pat
     assert "Your name is Bob" in found.stdout, found.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--model", "nobody:x"], "The model 'nobody:x' cannot be had"), (["--model", "mistralai:x"], "cannot be had")],
@@ -284,6 +288,7 @@ def test_a_password_is_not_shown() -> None:
     assert opening.shown("chats/clew.db") == "chats/clew.db"
 
 
+@pytest.mark.slow
 def test_check_tells_which_threads_break_and_what_to_do(deployed: Path) -> None:
     changed = APP.replace('"ask"', '"question"').replace("    extra: int", "    new: int")
     (deployed / "app.py").write_text(changed)

@@ -1,4 +1,4 @@
-"""Twelve sample graphs, crashed at every storage call: on both faces, in memory and in SQLite, at every durability."""
+"""Thirteen sample graphs, crashed at every storage call: on both faces, in memory and in SQLite, at every durability."""
 
 import asyncio
 from collections.abc import Callable

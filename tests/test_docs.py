@@ -20,9 +20,12 @@ def servers_of(page: Path) -> dict[str, str]:
     return {url: fixture for url, fixture in SERVERS.items() if url in page.read_text()}
 
 
-RUN = [
-    pytest.param(page, id=page.name, marks=[pytest.mark.slow, pytest.mark.server] if servers_of(page) else []) for page in OURS
-]
+def slow(page: Path) -> bool:
+    """Whether a page needs a server."""
+    return bool(servers_of(page)) or "CLEW_POSTGRES_URL" in page.read_text()
+
+
+RUN = [pytest.param(page, id=page.name, marks=[pytest.mark.slow, pytest.mark.server] if slow(page) else []) for page in OURS]
 
 
 @pytest.mark.parametrize("page", RUN)
@@ -30,6 +33,8 @@ def test_a_page_runs(
     page: Path, anthropic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if "ChatOpenAI" in page.read_text():
+        request.getfixturevalue("openai_server")
     if "CLEW_POSTGRES_URL" in page.read_text():
         monkeypatch.setenv("CLEW_POSTGRES_URL", request.getfixturevalue("postgres_server").database())
     if "REDIS_PORT" in page.read_text():

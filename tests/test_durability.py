@@ -170,7 +170,7 @@ def test_a_save_that_fails_stops_the_run_before_its_next_superstep(face: Face, t
     names = ("a", "b", "c", "d")
     for durability, expected in (("sync", ["a"]), ("async", ["a", "b"]), ("exit", ["a", "b", "c", "d"])):
         ran.clear()
-        storage = Full(1 if durability == "exit" else 3)
+        storage = Full(1 if durability == "exit" else 2)
         graph = StateGraph(Log).add_sequence([node(name) for name in names]).add_edge(START, "a").compile(Saver(storage))
         with pytest.raises(DatabaseError, match="the disk is full"):
             face.invoke(graph, {"log": []}, thread, durability=durability)
@@ -198,9 +198,9 @@ def test_a_value_that_cannot_be_kept_is_refused_at_its_node(
 # -- what it costs --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("durability", "commits"), [("sync", 5), ("async", 5), ("exit", 2)])
+@pytest.mark.parametrize(("durability", "commits"), [("sync", 4), ("async", 4), ("exit", 2)])
 def test_commits(face: Face, thread: Config, durability: Durability, commits: int) -> None:
-    """One for the input and each superstep; or one that takes the thread, and one at the end."""
+    """One for the input, and one for each superstep; or one that takes the thread, and one at the end."""
     storage = CountingStorage()
     face.invoke(three(Saver(storage)), {"log": []}, thread, durability=durability)
     assert storage.commits == commits

@@ -117,6 +117,7 @@ def test_the_page_has_the_code_of_the_guide_word_for_word() -> None:
     assert [text for _, text in blocks(PAGE)][: len(GUIDE)] == GUIDE
 
 
+@pytest.mark.slow
 def test_the_guide_tells_the_story_it_tells(
     anthropic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -239,6 +239,24 @@ def test_an_artifact_may_be_an_array() -> None:
     assert read.artifact.tolist() == [0, 1, 2]
 
 
+def test_the_text_of_a_message_is_kept_as_the_string_it_is(saver: Saver, thread: dict[str, Any]) -> None:
+    class Talk(MessagesState, total=False):
+        summary: str
+        parts: list[Any]
+
+    def sums_up(state: Talk) -> dict[str, Any]:
+        text = state["messages"][-1].text
+        assert type(text) is not str
+        return {"summary": text, "parts": [{"said": text, text: 1}], "messages": AIMessage(text)}
+
+    builder = StateGraph(Talk).add_node(sums_up).add_edge(START, "sums_up")
+    builder.compile(saver).invoke({"messages": [HumanMessage("hello")]}, thread)
+    read = builder.compile(Saver(saver.storage)).get_state(thread).values
+    assert (read["summary"], read["parts"]) == ("hello", [{"said": "hello", "hello": 1}])
+    assert texts(read["messages"]) == ["hello", "hello"]
+    assert [type(one) for one in (read["summary"], *read["parts"][0])] == [str, str, str]
+
+
 def test_only_the_known_classes_are_packed() -> None:
     class Mine(HumanMessage):
         pass

@@ -14,6 +14,7 @@
     ├── WrongFace (TypeError)                async code was reached from the sync face
     ├── MissingDependency (ImportError)      an optional package is not installed
     ├── InvalidNamespaceError (ValueError)   what a store is asked for cannot be a namespace
+    ├── ToolInvocationError (ToolException)  in clew.prebuilt: a model's arguments do not fit the tool
     └── PersistenceError
         ├── MissingCheckpointer (ValueError) state was asked of a graph that keeps none
         ├── MissingThreadId (ValueError)     a saver, and no thread to keep it under
@@ -233,14 +234,11 @@ class VersionConflict(PersistenceError):
             for no item.
     """
 
-    def __init__(self, namespace: tuple[str, ...], key: str, expected: int, found: int) -> None:
+    def __init__(
+        self, message: str = "", namespace: tuple[str, ...] = (), key: str = "", expected: int = 0, found: int = 0
+    ) -> None:
         self.namespace, self.key, self.expected, self.found = namespace, key, expected, found
-        has = f"has version {found}" if found else "has no item"
-        wanted = f"version {expected}" if expected else "no item"
-        super().__init__(
-            f"{key!r} in {namespace!r} {has}, expected {wanted}: nothing was written. Read it again and decide anew, or let "
-            "`store.update(namespace, key, change)` do that."
-        )
+        super().__init__(message)
 
 
 class UnreadableThread(PersistenceError):

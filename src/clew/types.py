@@ -14,6 +14,7 @@ from clew.shown import Late as Late
 from clew.shown import PregelTask as PregelTask
 from clew.shown import StateSnapshot as StateSnapshot
 from clew.shown import StateUpdate as StateUpdate
+from clew.tool_output import ToolOutput
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -31,8 +32,7 @@ StreamMode: TypeAlias = Literal["values", "updates", "custom", "tasks", "checkpo
 stream writer; tasks as they start and end; checkpoints; the last two wrapped with step and time."""
 
 Durability: TypeAlias = Literal["sync", "async", "exit"]
-"""When a superstep is kept, and so what may be repeated after a crash: before the next one starts; while the next one runs;
-all at once when the run ends, however it does."""
+"""When a superstep is kept, and so what a crash may repeat: before the next one starts; while that runs; or all at the end."""
 
 OnBusy: TypeAlias = Literal["reject", "enqueue", "interrupt", "rollback"]
 """What a run does whose thread is being run already: raises `ThreadConflict`; waits until it is free; asks the other run to
@@ -98,8 +98,8 @@ class Nothing(Enum):
         return "nothing given"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command(Generic[N]):
+@dataclass(frozen=True, kw_only=True)
+class Command(ToolOutput, Generic[N]):
     """What a node returns to write state and choose where to go next; its edges are followed as well.
 
     A return annotation `-> Command[Literal["a", "b"]]` says where a node may go, for drawings and for `compile` to check.

@@ -5,6 +5,7 @@
 
 import itertools
 import operator
+import random
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, trim_messages
@@ -76,6 +77,29 @@ def messages_in_all_forms(face: Face) -> Any:
         "called": merged,
         "unknown to remove": raised(lambda: add_messages([], [RemoveMessage(id="nope")])),
     }
+
+
+@example(
+    "§1.5 random merges: known and new ids, ids twice, removals of each kind",
+    differs=Differs(
+        "a `RemoveMessage` after one that removes all is left standing in the conversation",
+        lambda there: [found if isinstance(found, dict) else [one for one in found if one[0] != "remove"] for found in there],
+    ),
+)
+def random_merges(face: Face) -> Any:
+    def drawn(draw: random.Random) -> Any:
+        id_, kind = draw.choice("abcdef"), draw.choice([HumanMessage, AIMessage, RemoveMessage])
+        if kind is RemoveMessage:
+            return RemoveMessage(id=REMOVE_ALL_MESSAGES if draw.random() < 0.2 else id_)
+        return kind(f"{draw.randrange(100)}", id=id_)
+
+    def merged(seed: int) -> Any:
+        draw = random.Random(seed)
+        left, right = ([drawn(draw) for _ in range(draw.randrange(5))] for _ in "lr")
+        merged = add_messages([one for one in left if one.type != "remove"], right)
+        return [[one.type, one.id, one.content] for one in merged]
+
+    return [raised(lambda seed=seed: merged(seed)) for seed in range(120)]
 
 
 @example("§5.2 deleting messages: by id, and all of them")

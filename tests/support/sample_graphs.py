@@ -1,6 +1,7 @@
-"""Twelve graphs of the kinds that people draw, for tests that try every storage call of each."""
+"""Thirteen graphs of the kinds that people draw, for tests that try every storage call of each."""
 
 import operator
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypedDict
 
@@ -10,7 +11,9 @@ from clew.checkpoint.base import Saver
 from clew.func import entrypoint, task
 from clew.graph import START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
+from clew.prebuilt import create_react_agent
 from clew.types import Command, RetryPolicy, Send, interrupt
+from support.agents import Thinker, shop
 from support.graphs import Log, says
 from support.tales import asks, line
 
@@ -193,6 +196,12 @@ def workflow(saver: Saver) -> CompiledStateGraph:
     return flow
 
 
+def agent(saver: Saver) -> CompiledStateGraph:
+    """A prebuilt agent with two calls at once, of tools that may run twice."""
+    return create_react_agent(Thinker(), shop(Counter()), checkpointer=saver, on_unknown="retry")
+
+
+ASKED = tuple({"messages": [{"role": "user", "content": text, "id": text}]} for text in ("buy tea, buy cup", "thanks"))
 SAMPLES: dict[str, Sample] = {
     build.__name__: Sample(build, given)
     for build, given in (
@@ -208,5 +217,6 @@ SAMPLES: dict[str, Sample] = {
         (loop, (IN, IN)),
         (calling_up, (IN,)),
         (workflow, (1, 2)),
+        (agent, ASKED),
     )
 }

@@ -41,7 +41,7 @@ class Journal:
         sound: no write of this journal has failed, so what it remembers is what is stored.
     """
 
-    __slots__ = ("_base", "_entries", "_head", "_keeps", "_keys", "_ledger", "_noted", "_number", "_outcomes",
+    __slots__ = ("_base", "_before", "_entries", "_head", "_keeps", "_keys", "_ledger", "_noted", "_number", "_outcomes",
                  "_stored", "around", "aside", "begun", "hold", "late", "leasing", "notes", "ns", "saved", "sound",
                  "storage")  # fmt: skip
 
@@ -80,6 +80,7 @@ class Journal:
         self._head = found.head
         self._number = found.number or 0
         self._ledger.closed()
+        self._before: list[Row] = []  # those that are to be written with the next one
         self._outcomes: list[tuple[str, list[Any]]] = []
         self._keys: set[str] = set()
         self.notes: dict[str, bytes] = {}
@@ -252,18 +253,14 @@ class Journal:
         self.notes[key] = body
 
     async def keep(self, *, last: bool = False) -> None:
-        """Keeps the outcomes taken so far while the superstep goes on; after the `last` one the lease is given back.
-
-        Raises:
-            ThreadConflict: another run owns the thread by now.
-        """
+        """Keeps the outcomes taken so far while the superstep goes on; `last` gives the lease back. Raises ThreadConflict."""
         if not self.late:
-            await self._write(None, self._kept(), last=last)
+            await self._write(self._kept(), last=last)
 
     async def claim(self) -> None:
         """Takes the thread for this run, where none of its writes has. Raises ThreadConflict."""
         if not self.hold.claimed:
-            await self._write(None, [])
+            await self._write([])
 
     async def flush(self) -> None:
         """The run is over: what has not been written yet is, and the lease is given back. Raises ThreadConflict."""
@@ -274,33 +271,26 @@ class Journal:
         if self.late and self.saved is not None and self.unwritten:
             await self._write_row(self.saved, kept, last=True)
         elif kept or (self.leasing and self.hold.leased):
-            await self._write(None, kept, last=True)
+            await self._write(kept, last=True)
 
     def _kept(self) -> list[Kept]:
         """The outcomes taken so far, as rows, to be written now."""
-        seq = self.saved.seq if self.saved else 0
-        taken, self._outcomes = self._outcomes, []
+        seq, taken, self._outcomes = self.saved.seq if self.saved else 0, self._outcomes, []
         return [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in taken]
 
     async def commit(
-        self,
-        checkpoint: Checkpoint,
-        keeps: Mapping[str, bool],
-        metadata: Mapping[str, Any] | None = None,
-        *,
-        last: bool = False,
-        aside: bool = False,
-        named: tuple[int, bytes] | None = None,
+        self, checkpoint: Checkpoint, keeps: Mapping[str, bool], metadata: Mapping[str, Any] | None = None, *,
+        last: bool = False, aside: bool = False, joined: bool = False, named: tuple[int, bytes] | None = None,
         answers: Mapping[str, Sequence[Answer]] | None = None,
-    ) -> Saved:
+    ) -> Saved:  # fmt: skip
         """Commits a checkpoint that grows from `saved`, with all outcomes taken since. One transaction.
 
         Args:
             keeps: the keys of the state, each with whether its channel `keeps_elements`.
-            metadata: what to keep with it beside source and step.
-            last: the lease is given back with it. aside: it may be written while the run goes on, where `self.aside` says so.
-            named: the seq and id that it is to have (`new_id`); default: the next. answers: those that its tasks have been
-                given, by their keys.
+            metadata: what to keep with it beside source and step. last: the lease is given back with it. aside: it may be
+                written while the run goes on, where `self.aside` says so. joined: it is of START, which does nothing but write
+                what it is given, and is written with the one after that. named: the seq and id that it is to have (`new_id`);
+                default: the next. answers: those that its tasks have been given, by their keys.
 
         Raises:
             ThreadConflict: another run has moved the thread on; nothing was written.
@@ -316,7 +306,7 @@ class Journal:
             self._outcomes = beside
         else:
             kept = [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in beside]
-            await self._write_row(saved, kept, last=last, aside=aside and self.aside)
+            await self._write_row(saved, kept, last=last, aside=aside and self.aside, joined=joined)
         self.saved, self.notes, self._noted = saved, {}, {}
         return saved
 
@@ -325,21 +315,27 @@ class Journal:
         seq = self.hold.next_seq()
         return seq, stamped(new_checkpoint_id(), seq)
 
-    async def _write_row(self, saved: Saved, kept: list[Kept], *, last: bool, aside: bool = False) -> None:
+    async def _write_row(
+        self, saved: Saved, kept: list[Kept], *, last: bool, aside: bool = False, joined: bool = False
+    ) -> None:
         """Writes a checkpoint; what its tasks came to stands beside it, and what those of the one before came to in it."""
         sound, self.sound = self.sound, False  # until it is written, what the ledger holds is not what is stored
         said, base = self._said(saved.checkpoint)
-        outcomes = [[key, *over(fields)] for key, fields in self._outcomes if key != START]
-        self._outcomes = []
+        taken, self._outcomes = self._outcomes, []
+        outcomes = [[key, *over(fields)] for key, fields in taken if key != START]
         body = write_body(self._ledger, saved.checkpoint, self._entries, said, outcomes, saved.metadata, self.begun, base)
         row = Row(saved.seq, saved.id, self._stored.seq if self._stored else None, base.seq if base else None, body)
-        await self._write(row, kept, last=last, aside=aside)
-        self._head = saved.seq
+        self._before.append(row)
+        if not joined:
+            await self._write(kept, last=last, aside=aside)
         self.sound = sound
         self._base = base or Base(saved.seq, dict(self._entries))
         self._stored = saved
-        self._ledger.closed()
         self._keys.clear()
+        if joined:  # what START is given is what it writes, and stands in the ledger already
+            self._keys.update(write.key for write in saved.checkpoint.frontier[0].arg)
+        else:
+            self._ledger.closed()
 
     def _said(self, checkpoint: Checkpoint) -> tuple[dict[str, Entry], Base | None]:
         """What the manifest says of the values, and the row that it adds to, None where it says all of them.
@@ -367,13 +363,17 @@ class Journal:
         said = base.said(self._entries, keys, gone=gone)
         return (self._entries, None) if said is None else (said, base)
 
-    async def _write(self, row: Row | None, kept: list[Kept], *, last: bool = False, aside: bool = False) -> None:
+    async def _write(self, kept: list[Kept], *, last: bool = False, aside: bool = False) -> None:
         await self._landed()
+        rows, self._before = self._before, []
         ledger, hold = self._ledger, self.hold
         sent = ledger.sent()
         items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent]
-        logs = ledger.logs() if items or row else None
-        batch = Batch(self.thread, self.ns, self._number, self._head, hold.epoch, logs=logs, items=items, kept=kept, row=row)
+        logs = ledger.logs() if items or rows else None
+        batch = Batch(self.thread, self.ns, self._number, self._head, hold.epoch, logs=logs, items=items, kept=kept)
+        if rows:
+            *batch.history, batch.row = rows
+            self._head = batch.row.seq
         hold.dress(batch, leasing=self.leasing, release=last and self.leasing)
 
         def write() -> None:

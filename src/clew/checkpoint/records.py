@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from clew.checkpoint.checked import Naming
 from clew.checkpoint.entries import Entry
-from clew.checkpoint.journal import ANSWERS
+from clew.checkpoint.journal import ANSWERS, NOTE
 from clew.checkpoint.manifest import PAUSED, Body, read_answers, read_body, unpacked
 from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Found, Row, Waiting, at_once
@@ -25,10 +25,10 @@ class Record:
 
     Attributes:
         saved: all of it but `values` and what its tasks were given. outcomes: what its tasks came to, by their keys; None for
-            one that has a result, which `result` loads.
+            one that has a result, which `result` loads. notes: what its tasks have noted beside (`clew.runtime.notes`).
     """
 
-    __slots__ = ("_damage", "_entries", "_fields", "_frontier", "_naming", "_reader", "outcomes", "saved")
+    __slots__ = ("_damage", "_entries", "_fields", "_frontier", "_naming", "_reader", "notes", "outcomes", "saved")
 
     def __init__(self, reader: Reader, found: Found, thread: str) -> None:
         assert found.row is not None
@@ -39,6 +39,7 @@ class Record:
         self._frontier: list[Any] = []
         self._fields: dict[str, Any] = {}
         self.outcomes: dict[str, Outcome | None] = {}
+        self.notes = {row.task.removeprefix(NOTE): row.body for row in found.kept if row.task.startswith(NOTE)}
         try:
             self._listed(reader, found, found.row)
         except (DamagedData, MissingKey) as error:  # the others can be listed, and this one says so where it is opened

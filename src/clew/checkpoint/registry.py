@@ -65,8 +65,11 @@ def parts_of(value: Any) -> Parts:
     if (tag := tag_of(kind)) is not None:
         return user_parts(value, tag)
     home = kind.__module__.partition(".")[0]
-    if home == "langchain_core" and (fields := langchain.pack(value)) is not None:
-        return Parts(LANGCHAIN, fields)
+    if home == "langchain_core":
+        if (fields := langchain.pack(value)) is not None:
+            return Parts(LANGCHAIN, fields)
+        if (text := langchain.as_text(value)) is not None:
+            return Parts(STR, text.encode("utf-8", "surrogatepass"), packed=True)
     if home in ("decimal", "fractions", "zoneinfo", "ipaddress", "_decimal"):
         return _rare_parts(value, kind)
     if isinstance(value, Exception):

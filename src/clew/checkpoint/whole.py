@@ -89,11 +89,14 @@ class WholeJournal(Journal):
             made = (created_ms(newest) + 1).to_bytes(6, "big") + made[6:]
         return seq, stamped(made, seq)
 
-    async def _write_row(self, saved: Saved, kept: list[Kept], *, last: bool, aside: bool = False) -> None:
+    async def _write_row(
+        self, saved: Saved, kept: list[Kept], *, last: bool, aside: bool = False, joined: bool = False
+    ) -> None:
+        """One after the other: a classic saver takes them no other way."""
         taken = [(key, over(fields)) for key, fields in self._outcomes if key != START]
         self._outcomes = []
         if taken and self._stored is not None:
-            await self._write(None, [Kept(self._stored.seq, AFTER + key, ormsgpack.packb(fields)) for key, fields in taken])
+            await self._write([Kept(self._stored.seq, AFTER + key, ormsgpack.packb(fields)) for key, fields in taken])
         await super()._write_row(saved, kept, last=last, aside=aside)
 
     def note(self, key: str, body: bytes) -> None:

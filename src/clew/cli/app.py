@@ -88,7 +88,7 @@ def conversation(model: Model, saver: Saver) -> CompiledStateGraph:
 
 @app.command()
 def chat(
-    model: Annotated[str, typer.Option(help="`scripted`, or a model such as anthropic:claude-sonnet-4-5.")] = SCRIPTED,
+    model: Annotated[str, typer.Option(help="`scripted`, or a model such as anthropic:claude-sonnet-5-5.")] = SCRIPTED,
     thread: Annotated[str, typer.Option(help="The conversation to go on with.")] = "1",
     db: Database = "clew.db",
     say: Annotated[list[str] | None, typer.Option("--say", help="Say this and leave; may be given again.")] = None,

@@ -14,7 +14,7 @@ ASKED: Final = re.compile(r"\b(?:what(?:'s|’s| is| was)|do you (?:know|remembe
 
 
 def find_model(name: str) -> Model:
-    """What answers a conversation: `scripted`, or a model as LangChain names it, such as `anthropic:claude-sonnet-4-5`.
+    """What answers a conversation: `scripted`, or a model as LangChain names it, such as `anthropic:claude-sonnet-5-5`.
 
     Raises:
         MissingDependency: langchain or the model's own package is not installed.

@@ -22,6 +22,7 @@ from clew.graph.node import (
 from clew.graph.starting import NAMELESS
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
 from clew.graph.validate import check_graph, check_source, check_target, stopping_at
+from clew.interop.langchain import meet
 from clew.runtime.attempt import Router
 from clew.runtime.host import limit_of
 from clew.schema import Schema, read_schema
@@ -316,6 +317,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 for each class.
         """
         self.validate()
+        meet()
         for names in (interrupt_before or (), interrupt_after or ()):
             stopping_at(self.nodes, names)
         saver = checkpointer if checkpointer is None or isinstance(checkpointer, bool) else self._keep_with(checkpointer)

@@ -4,11 +4,13 @@ Messages and documents are packed into short arrays and made again from a closed
 what is stored is what was once valid.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from clew.errors import InvalidUpdateError, MissingDependency
+from clew.tool_output import derive_from
 
 if TYPE_CHECKING:
     from langchain_core.messages import AnyMessage as AnyMessage
@@ -64,7 +66,15 @@ def _module() -> Any:
         raise MissingDependency(
             'Messages are those of langchain-core, which is not installed: type `pip install "clew[langchain]"`.'
         ) from error
+    meet()
     return messages
+
+
+def meet() -> None:
+    """Lets tools of langchain-core return our `Command`s, which they would turn into text otherwise, where it is in use."""
+    known = sys.modules.get("langchain_core.messages.tool")
+    if known is not None:
+        derive_from(known.ToolOutputMixin)
 
 
 @cache
@@ -124,6 +134,11 @@ def pack(value: Any) -> list[Any] | None:
     elif other:
         packed.append(other)
     return packed
+
+
+def as_text(value: Any) -> str | None:
+    """`message.text` as a plain string: it is one of a class of its own, which can be called too. None for anything else."""
+    return str.__str__(value) if type(value).__name__ == "TextAccessor" and isinstance(value, str) else None
 
 
 def unpack(packed: Sequence[Any]) -> Any:

@@ -14,6 +14,7 @@ from clew.runtime.events import Event
 from clew.runtime.notes import Notes
 from clew.runtime.runtime import ExecutionInfo, RunControl, Runtime
 from clew.runtime.settings import Settings
+from clew.schema import ROOT
 from clew.types import Answer, Checkpoint, Durability, Link, Question, Values
 
 if TYPE_CHECKING:
@@ -110,7 +111,16 @@ class Scope:
     @property
     def previous(self) -> Any:
         """What an `@entrypoint` has kept for its next run."""
-        return own(self._values.get(PREVIOUS))
+        return self.value(PREVIOUS)
+
+    def value(self, key: str) -> Any:
+        """One key of the state that the superstep's tasks began from, None where it has no value."""
+        return own(self._values.get(key))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state that the superstep's tasks began from, for those that are given something else."""
+        return {key: own(value) for key, value in self._values.items() if key not in (PREVIOUS, ROOT)}
 
     @property
     def notes(self) -> Notes:

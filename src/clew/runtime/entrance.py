@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clew.constants import START
 from clew.engine.answers import answered
-from clew.engine.apply import amend, fold, recorded, taken_over, task_key
+from clew.engine.apply import amend, apply, fold, recorded, taken_over, task_key
 from clew.engine.migrate import current
 from clew.engine.start import begin, fork, resume
 from clew.engine.stored import stored_checkpoint
 from clew.engine.writes import Returned, prepared, read_input
-from clew.errors import DroppedWorkWarning, EmptyInputError, ThreadConflict
+from clew.errors import DroppedWorkWarning, EmptyInputError, ThreadConflict, UnstorableValue
 from clew.runtime.attempt import Program
 from clew.runtime.context import Scope
 from clew.runtime.settings import Settings
@@ -29,12 +30,14 @@ Answers = Mapping[str, tuple[Answer, ...]]
 
 
 class Entered(NamedTuple):
-    """Where a run begins: the checkpoint, by task key what is on record there, and whether a run has stopped there before."""
+    """Where a run begins: the checkpoint, by task key what is on record there, and whether a run has stopped there before;
+    what START has written, where it has run."""
 
     checkpoint: Checkpoint
     records: Mapping[str, Outcome]
     answers: Answers
     stopped: bool = False
+    wrote: Result | None = None
 
 
 class Entrance:
@@ -154,7 +157,35 @@ class Entrance:
         after = begin(plan, saved.checkpoint if saved else None, read.writes)
         if plan.check is not None:  # refused here, before anything of it is kept
             plan.check(fold(plan, after.values, [(after.frontier[0], Result(read.writes))]), dict(read.writes))
-        return Entered(await self._commit(after), {}, {})
+        passed = self._past_start(after)
+        if passed is None:
+            return Entered(await self._commit(after), {}, {})
+        if await self._joined(after, passed):
+            return Entered(passed, {}, {}, wrote=Result(read.writes))
+        return Entered(after, {}, {})
+
+    def _past_start(self, entered: Checkpoint) -> Checkpoint | None:
+        """The checkpoint after START, which calls nothing that takes long, so both may be kept at once. None where it does,
+        where somebody reads what is between, and where it fails: then it runs as any other task."""
+        start, plan = entered.frontier[0], self._plan
+        if start.node != START or self._program.nodes[START].routers or self._scope.modes & {"checkpoints", "debug"}:
+            return None
+        try:
+            return apply(plan, entered, [Result(start.arg, plan.stations[START].edges)])
+        except Exception:
+            return None
+
+    async def _joined(self, entered: Checkpoint, after: Checkpoint) -> bool:
+        """Commits both at once. False where a reducer has made what cannot be stored: `entered` is committed by what comes."""
+        journal = self._journal
+        if journal is None:
+            return True
+        await committed(self._program, self._settings, journal, entered, joined=True)
+        try:
+            await committed(self._program, self._settings, journal, after, last=not after.frontier and not self._scope.nested)
+        except UnstorableValue:
+            return False
+        return True
 
     async def _amended(self, saved: Saved | None, read: Returned) -> Entered:
         """`Command(update=, goto=)` as input: beside what is pending, of which what has run need not run again."""
@@ -212,6 +243,7 @@ async def committed(
     *,
     last: bool = False,
     aside: bool = False,
+    joined: bool = False,
     named: tuple[int, bytes] | None = None,
     answers: Answers | None = None,
 ) -> Saved:
@@ -220,7 +252,9 @@ async def committed(
     if run is not None and journal.hold.fresh and not journal.begun:  # which run a checkpoint is of, the first of each says
         metadata = {**(metadata or {}), "run_id": str(run)}
         journal.hold.fresh = journal.late
-    return await journal.commit(stored, program.keeps, metadata, last=last, aside=aside, named=named, answers=answers)
+    return await journal.commit(
+        stored, program.keeps, metadata, last=last, aside=aside, joined=joined, named=named, answers=answers
+    )
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None], answers: Answers) -> Answers:

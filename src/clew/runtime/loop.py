@@ -41,7 +41,7 @@ class Run:
     """
 
     __slots__ = ("_answers", "_asked", "_feed", "_held", "_host", "_journal", "_left", "_on_busy", "_passed", "_program",
-                 "_said", "_saver", "_settings", "_stops", "checkpoint", "interrupts", "scope")  # fmt: skip
+                 "_said", "_saver", "_settings", "_stops", "_wrote", "checkpoint", "interrupts", "scope")  # fmt: skip
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Run:
         self.interrupts: tuple[Interrupt, ...] = ()
         self._stops = stops
         self._passed: Checkpoint | None = None
+        self._wrote: Result | None = None
         self._on_busy: OnBusy = on_busy
         self.scope = scope
         self.checkpoint: Checkpoint = Checkpoint({})
@@ -88,7 +89,7 @@ class Run:
         try:
             records = await self._start(given)
             entered = self.checkpoint
-            if feed and feed.values and (given is None or self._answers or not self._entering()):
+            if feed and feed.values and self._shows_first(feed, given):
                 yield feed.state(self.checkpoint)
             while True:
                 self.scope.begin(self.checkpoint)
@@ -153,9 +154,14 @@ class Run:
             self._journal = opened(self._saver, scope, thread)
             scope.saver, scope.journal = self._saver, self._journal
         entered = await Entrance(self._program, self._settings, self._journal, scope).go_in(given, self._on_busy)
-        self.checkpoint, self._answers = entered.checkpoint, entered.answers
+        self.checkpoint, self._answers, self._wrote = entered.checkpoint, entered.answers, entered.wrote
         self._passed = entered.checkpoint if entered.stopped else None
         return entered.records
+
+    def _shows_first(self, feed: Feed, given: Any) -> bool:
+        """Whether readers of the state are shown it as it is entered: as the input has made it, or as it was found."""
+        found = given is None or bool(self._answers) or not self._entering()
+        return found if self._wrote is None else feed.wrote([self._wrote])
 
     def _entering(self) -> bool:
         """Whether START is what runs next."""

@@ -129,7 +129,9 @@ class Call:
     def __init__(self, child: SpawnedContext, callee: Callee, task: Task) -> None:
         self._child = child
         self._callee = callee
-        self._feed = Feed(callee.plan, child.scope, returns="__return__") if child.scope.modes else None
+        self._feed = (
+            Feed(callee.plan, child.scope, returns="__return__") if child.scope.modes and not callee.node.hidden else None
+        )
         self.task = task
 
     async def run(self, host: Host, key: str, record: Record, notes: Notes) -> Any:

@@ -146,7 +146,14 @@ class Storage(Protocol):
 
 def conflict(put: Put, found: int) -> VersionConflict:
     """What `write` raises where a place has this version, 0 where it has no item."""
-    return VersionConflict(put.place.namespace, put.place.key, put.if_version or 0, found)
+    namespace, key = put.place
+    has = f"has version {found}" if found else "has no item"
+    wanted = f"version {put.if_version}" if put.if_version else "no item"
+    said = (
+        f"{key!r} in {namespace!r} {has}, expected {wanted}: nothing was written. Read it again and decide anew, or let "
+        "`store.update(namespace, key, change)` do that."
+    )
+    return VersionConflict(said, namespace, key, put.if_version or 0, found)
 
 
 def begins(namespace: Namespace, prefix: Namespace) -> bool:

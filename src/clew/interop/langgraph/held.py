@@ -43,7 +43,7 @@ class Keeper(Journal):
         except UnstorableValue:
             self._ledger.undo(mark)
             raise
-        await self._write(None, [Kept(seq, task, ormsgpack.packb(fields))])
+        await self._write([Kept(seq, task, ormsgpack.packb(fields))])
 
 
 class Held:
