@@ -1,5 +1,7 @@
 """What code inside a graph finds of a store: nodes, tasks, entrypoints, graphs inside nodes, on both faces."""
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, TypedDict
 
 import pytest
@@ -10,7 +12,7 @@ from clew.config import get_store
 from clew.func import entrypoint, task
 from clew.graph import START, StateGraph
 from clew.runtime import Runtime
-from clew.store.base import BaseStore, Item
+from clew.store.base import BaseStore, Item, Op, Result
 from clew.store.memory import InMemoryStore
 
 
@@ -110,3 +112,41 @@ def test_what_is_no_store_is_refused() -> None:
     graph: Any = StateGraph(State).add_node("node", remember).add_edge(START, "node")
     with pytest.raises(TypeError, match=r"Invalid store 'memory': expected one such as InMemoryStore\(\)"):
         graph.compile(store="memory")
+
+
+class Own(BaseStore):
+    """A store as users write one."""
+
+    def __init__(self) -> None:
+        self.inner = InMemoryStore()
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        return self.inner.batch(ops)
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        return await self.inner.abatch(ops)
+
+
+def test_a_store_of_ones_own_has_two_methods(face: Face) -> None:
+    node = remember_awaited if face is ASYNC else remember
+    graph = StateGraph(State).add_node("node", node).add_edge(START, "node").compile(store=Own())
+    assert face.invoke(graph, {"name": "a"}, config("ann", "1"))["seen"] == ["a"]
+
+
+def test_what_updates_may_be_async_and_may_delete() -> None:
+    async def counted(value: dict[str, Any] | None) -> dict[str, Any] | None:
+        await asyncio.sleep(0)
+        return {"n": value["n"] + 1} if value else {"n": 1}
+
+    def gone(value: dict[str, Any] | None) -> None:
+        return None
+
+    async def run(store: BaseStore) -> list[Any]:
+        found: list[Any] = []
+        for change in (counted, counted, gone, counted):
+            await store.aupdate(("a",), "k", change)
+            item = await store.aget(("a",), "k")
+            found.append(item and item.value)
+        return found
+
+    assert asyncio.run(run(InMemoryStore())) == [{"n": 1}, {"n": 2}, None, {"n": 1}]

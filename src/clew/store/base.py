@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 from clew.errors import InvalidNamespaceError, VersionConflict
 from clew.store.items import (
@@ -29,11 +29,12 @@ from clew.store.items import (
     TTLConfig,
 )
 from clew.store.paths import get_text_at_path, tokenize_path
-from clew.store.vectors import ensure_embeddings
+from clew.store.vectors import Embeddings, ensure_embeddings
 
 __all__ = [
     "NOT_PROVIDED",
     "BaseStore",
+    "Embeddings",
     "GetOp",
     "IndexConfig",
     "InvalidNamespaceError",
@@ -55,7 +56,6 @@ __all__ = [
     "tokenize_path",
 ]
 
-ValueT = TypeVar("ValueT", bound=Mapping[str, Any])
 Index = Literal[False] | Sequence[str] | None
 TTL = float | NotProvided | None
 

@@ -95,7 +95,7 @@ class SearchOp(NamedTuple):
 
 
 class PutOp(NamedTuple):
-    """`put`, for `batch`; `delete`, where the value is None."""
+    """`put`, for `batch`; `delete`, where the value is None. `ttl`: minutes, None for ever; the store's default if not given."""
 
     namespace: tuple[str, ...]
     key: str
