@@ -11,17 +11,19 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
+from langchain_core.tools import BaseTool, tool
 from offline import find_model
 from terminal import arguments, converse
 
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.graph import END, START, MessagesState, StateGraph
 from clew.graph.compiled import CompiledStateGraph
+from clew.prebuilt import ToolNode, ToolRuntime
 from clew.types import Command, Send
 
 FLIGHTS = {"Rome": ["nine o'clock, 89 EUR", "noon, 120 EUR"], "Oslo": ["seven o'clock, 140 EUR"]}
@@ -38,58 +40,61 @@ class Desk(MessagesState):
     booked: Annotated[list[str], operator.add]
 
 
-class Asked(TypedDict):
-    call: ToolCall
-
-
-Update = dict[str, Any]
-Act = Callable[..., str | Update]
-
-
+@tool
 def find_flights(city: str) -> str:
     """Flights to a city."""
     return f"To {city}: {'; '.join(FLIGHTS.get(city, ['none']))}"
 
 
-def book_flight(flight: str) -> Update:
+@tool
+def book_flight(flight: str, runtime: ToolRuntime) -> Command[Any]:
     """Book a flight that was found."""
-    return {"messages": f"Booked the flight: {flight}.", "booked": [f"flight: {flight}"]}
+    return told(runtime, f"Booked the flight: {flight}.", booked=[f"flight: {flight}"])
 
 
+@tool
 def find_hotels(city: str) -> str:
     """Hotels in a city."""
     return f"In {city}: {'; '.join(HOTELS.get(city, ['none']))}"
 
 
-def book_hotel(hotel: str) -> Update:
+@tool
+def book_hotel(hotel: str, runtime: ToolRuntime) -> Command[Any]:
     """Book a hotel that was found."""
-    return {"messages": f"Booked the hotel: {hotel}.", "booked": [f"hotel: {hotel}"]}
+    return told(runtime, f"Booked the hotel: {hotel}.", booked=[f"hotel: {hotel}"])
 
 
-def transfer_to_hotels() -> Update:
+@tool
+def transfer_to_hotels(runtime: ToolRuntime) -> Command[Any]:
     """Hand the conversation over to the colleague who knows hotels."""
-    return {"messages": "Hotels has the conversation now.", "active": "hotels"}
+    return told(runtime, "Hotels has the conversation now.", active="hotels")
 
 
-def transfer_to_flights() -> Update:
+@tool
+def transfer_to_flights(runtime: ToolRuntime) -> Command[Any]:
     """Hand the conversation over to the colleague who knows flights."""
-    return {"messages": "Flights has the conversation now.", "active": "flights"}
+    return told(runtime, "Flights has the conversation now.", active="flights")
+
+
+def told(runtime: ToolRuntime, text: str, **update: Any) -> Command[Any]:
+    """What the model is told of its call, together with what the call changes besides."""
+    return Command(update={"messages": [ToolMessage(text, tool_call_id=runtime.tool_call_id)], **update})
 
 
 @dataclass(frozen=True)
 class Agent:
     prompt: str
-    tools: tuple[Act, ...]
+    tools: list[BaseTool]
 
 
 AGENTS = {
     "flights": Agent(
         "You book flights, and nothing else. Hotels are your colleague's: hand over once the flight is settled.",
-        (find_flights, book_flight, transfer_to_hotels),
+        [find_flights, book_flight, transfer_to_hotels],
     ),
     "hotels": Agent(
         "You book hotels, and nothing else. Flights are your colleague's: hand over once the hotel is settled.",
-        (find_hotels, book_hotel, transfer_to_flights),
+        [find_hotels, book_hotel, transfer_to_flights],
     ),
 }
 
@@ -97,7 +102,7 @@ AGENTS = {
 def build(model: BaseChatModel, saver: SqliteSaver) -> CompiledStateGraph:
     """Each agent is a node. Its calls are tasks side by side; then the one who has the conversation goes on. So a conversation
     that is handed over has the results of all calls in it, and no provider refuses it."""
-    acts = {tool.__name__: tool for agent in AGENTS.values() for tool in agent.tools}
+    tools = ToolNode([tool for agent in AGENTS.values() for tool in agent.tools])
 
     def node_of(name: str) -> Callable[[Desk], Command[Any]]:
         bound, prompt = model.bind_tools(AGENTS[name].tools), SystemMessage(AGENTS[name].prompt)
@@ -105,27 +110,20 @@ def build(model: BaseChatModel, saver: SqliteSaver) -> CompiledStateGraph:
         def answer(state: Desk) -> Command[Any]:
             said = bound.invoke([prompt, *state["messages"]])
             said.name = name
-            return Command(
-                update={"messages": said, "active": name}, goto=[Send("act", {"call": c}) for c in said.tool_calls] or END
-            )
+            calls = [Send("tools", [call]) for call in said.tool_calls]
+            return Command(update={"messages": [said], "active": name}, goto=calls or END)
 
         return answer
-
-    def act(state: Asked) -> Update:
-        call = state["call"]
-        found = acts[call["name"]](**call["args"]) if call["name"] in acts else f"There is no such tool: {sorted(acts)}"
-        update = {"messages": found} if isinstance(found, str) else found
-        return update | {"messages": ToolMessage(update["messages"], name=call["name"], tool_call_id=call["id"])}
 
     def whose_turn(state: Desk) -> Command[Any]:
         """Runs once all calls have ended: a router behind each of them would see what that one call wrote, and no other."""
         return Command(goto=state["active"])
 
-    builder = StateGraph(Desk).add_node("act", act).add_node("whose_turn", whose_turn, destinations=list(AGENTS))
+    builder = StateGraph(Desk).add_node("tools", tools).add_node("whose_turn", whose_turn, destinations=list(AGENTS))
     for name in AGENTS:
-        builder.add_node(name, node_of(name), destinations=["act", END])
+        builder.add_node(name, node_of(name), destinations=["tools", END])
     builder.add_conditional_edges(START, lambda state: state.get("active") or "flights", list(AGENTS))
-    return builder.add_edge("act", "whose_turn").compile(checkpointer=saver)
+    return builder.add_edge("tools", "whose_turn").compile(checkpointer=saver)
 
 
 def by_rule(messages: Sequence[BaseMessage], tools: list[str]) -> AIMessage:

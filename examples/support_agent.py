@@ -9,20 +9,19 @@ Stop it in the middle of an approval, in any way, and start the same command aga
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from offline import find_model
 from terminal import arguments, converse
 
 from clew.checkpoint.sqlite import SqliteSaver
-from clew.graph import END, START, MessagesState, StateGraph
 from clew.graph.compiled import CompiledStateGraph
-from clew.runtime import get_runtime
-from clew.types import Send, interrupt
+from clew.prebuilt import create_react_agent
+from clew.types import interrupt
 
 ORDERS = {
     "1001": "a lamp, 40.00 EUR, delivered on Monday",
@@ -33,10 +32,6 @@ PROMPT = (
     "You work for a shop. Look orders up before you speak of them. Money is paid back with `refund`; a colleague approves it."
 )
 FIRST = "I want my money back for orders 1001 and 1002, please."
-
-
-class Asked(TypedDict):
-    call: ToolCall
 
 
 def make_tools(books: Path) -> list[BaseTool]:
@@ -60,32 +55,14 @@ def make_tools(books: Path) -> list[BaseTool]:
         verdict = interrupt(f"Pay back {amount:.2f} EUR for order {order}? [yes, or why not]")
         if verdict.lower() not in ("y", "yes"):
             return f"Order {order} was not approved: {verdict}"
-        return get_runtime().once(f"refund {order}", pay_back, order, amount, on_unknown="retry")
+        return pay_back(order, amount)
 
     return [find_order, refund]
 
 
 def build(model: BaseChatModel, tools: list[BaseTool], saver: SqliteSaver) -> CompiledStateGraph:
-    """answer → tools, each call in a task of its own → answer, until no tool is called."""
-    bound, known = model.bind_tools(tools), {one.name: one for one in tools}
-
-    def answer(state: MessagesState) -> dict[str, Any]:
-        return {"messages": bound.invoke([SystemMessage(PROMPT), *state["messages"]])}
-
-    def calls(state: MessagesState) -> list[Send] | str:
-        last = state["messages"][-1]
-        assert isinstance(last, AIMessage)
-        return [Send("act", {"call": call}) for call in last.tool_calls] or END
-
-    def act(state: Asked) -> dict[str, Any]:
-        call = state["call"]
-        if call["name"] not in known:
-            return {"messages": ToolMessage(f"There is no such tool: {sorted(known)}", tool_call_id=call["id"], status="error")}
-        return {"messages": known[call["name"]].invoke(call)}
-
-    builder = StateGraph(MessagesState).add_node(answer).add_node("act", act).add_edge(START, "answer")
-    builder.add_conditional_edges("answer", calls, ["act", END]).add_edge("act", "answer")
-    return builder.compile(checkpointer=saver)
+    """The agent. A call that a process died in is made again: looking up does no harm, and the bank pays once."""
+    return create_react_agent(model, tools, prompt=PROMPT, checkpointer=saver, on_unknown="retry")
 
 
 def by_rule(messages: Sequence[BaseMessage], tools: list[str]) -> AIMessage:

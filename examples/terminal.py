@@ -1,6 +1,7 @@
 """A conversation on the terminal, from wherever its thread is: what the examples with people in them have in common."""
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ def tell(update: dict[str, Any]) -> None:
     """What was said and done, as it happens; not again what was done before an answer, which comes from the record."""
     if "__metadata__" in update or "__interrupt__" in update:
         return
-    for change in filter(None, update.values()):
-        message = change["messages"]
+    said: list[Any] = [change["messages"] for change in update.values() if change]
+    for message in chain.from_iterable(said):
         who = message.name or "agent"
         if message.type == "tool":
             print(f"  < {message.content}", flush=True)

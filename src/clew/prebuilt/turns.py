@@ -163,12 +163,20 @@ class Structured:
             self._first = [SystemMessage(prompt)]
 
     def invoke(self, state: Any, config: Any = None) -> Any:
-        model = bare(self._chooser.choose(state)).with_structured_output(self.schema)
+        model = self._shaped(self._chooser.choose(state))
         return {"structured_response": model.invoke([*self._first, *key_of(state, "messages")], config)}
 
     async def ainvoke(self, state: Any, config: Any = None) -> Any:
-        model = bare(await self._chooser.achoose(state)).with_structured_output(self.schema)
+        model = self._shaped(await self._chooser.achoose(state))
         return {"structured_response": await model.ainvoke([*self._first, *key_of(state, "messages")], config)}
+
+    def _shaped(self, model: Any) -> Any:
+        """Many clients get a shape by a tool that the model is made to call. Some of the newest models cannot be made to."""
+        asked = bare(model)
+        profile: Mapping[str, Any] = getattr(asked, "profile", None) or {}
+        if profile.get("tool_choice") is False and profile.get("structured_output"):
+            return asked.with_structured_output(self.schema, method="json_schema")
+        return asked.with_structured_output(self.schema)
 
 
 def kept_as(state: Any, history: list[Any]) -> list[Any]:
