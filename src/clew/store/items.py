@@ -95,7 +95,7 @@ class SearchOp(NamedTuple):
 
 
 class PutOp(NamedTuple):
-    """`put`, for `batch`; `delete`, where the value is None. `ttl`: minutes, None for ever; the store's default if not given."""
+    """`put`, for `batch`; `delete`, where the value is None. `ttl`: minutes, None for ever; default: what the store's says."""
 
     namespace: tuple[str, ...]
     key: str
