@@ -340,31 +340,19 @@ def _value_of(row: Row) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def _time(micros: int) -> dt.datetime:
-    return EPOCH + dt.timedelta(microseconds=micros)
-
-
 def _item(row: Row) -> Item:
-    return Item(
-        value=_value_of(row),
-        key=row.place.key,
-        namespace=row.place.namespace,
-        created_at=_time(row.created),
-        updated_at=_time(row.updated),
-        version=row.updated,
-    )
+    return Item(**_fields(row))
 
 
 def _found(row: Row, score: float | None) -> SearchItem:
-    return SearchItem(
-        value=_value_of(row),
-        key=row.place.key,
-        namespace=row.place.namespace,
-        created_at=_time(row.created),
-        updated_at=_time(row.updated),
-        version=row.updated,
-        score=score,
-    )
+    return SearchItem(**_fields(row), score=score)
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    namespace, key = row.place
+    created, updated = EPOCH + dt.timedelta(microseconds=row.created), EPOCH + dt.timedelta(microseconds=row.updated)
+    given = {"namespace": namespace, "key": key, "value": _value_of(row)}
+    return {**given, "created_at": created, "updated_at": updated, "version": row.updated}
 
 
 async def _aside(fn: Callable[..., Any], *args: Any) -> Any:
