@@ -19,6 +19,8 @@ from clew.errors import GraphError, WrongFace
 from clew.graph.message import REMOVE_ALL_MESSAGES
 from clew.prebuilt import InjectedState, ToolNode, create_react_agent
 from clew.prebuilt.chat_agent_executor import AgentState, AgentStateWithStructuredResponse
+from clew.store.base import BaseStore
+from clew.store.memory import InMemoryStore
 
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 Version = Literal["v1", "v2"]
@@ -140,8 +142,8 @@ def with_config(state: AgentState, config: Any) -> list[Any]:
     return [SystemMessage(f"for {config['configurable']['user']}"), *state["messages"]]
 
 
-def with_store(state: AgentState, *, store: Any) -> list[Any]:
-    return [SystemMessage(f"from {store}"), *state["messages"]]
+def with_store(state: AgentState, *, store: BaseStore) -> list[Any]:
+    return [SystemMessage(f"from {store.search(('users',))[0].key}"), *state["messages"]]
 
 
 PROMPTS: list[tuple[Any, str]] = [
@@ -149,7 +151,7 @@ PROMPTS: list[tuple[Any, str]] = [
     (SystemMessage("message"), "system: message"),
     (as_text, "system: 1 so far"),
     (with_config, "system: for Ada"),
-    (with_store, "system: from the store"),
+    (with_store, "system: from Ada"),
     (RunnableLambda(as_text), "system: 1 so far"),
     (ChatPromptTemplate.from_messages([("system", "template"), ("placeholder", "{messages}")]), "system: template"),
 ]
@@ -158,7 +160,9 @@ PROMPTS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("prompt", "first"), PROMPTS)
 def test_prompts(face: Face, prompt: Any, first: str) -> None:
     model = Thinker()
-    agent = create_react_agent(model, [], prompt=prompt, store="the store")
+    store = InMemoryStore()
+    store.put(("users",), "Ada", {})
+    agent = create_react_agent(model, [], prompt=prompt, store=store)
     run(face, agent, "hi", {"configurable": {"user": "Ada"}})
     assert heard(model) == [[first, "human: hi"]]
 

@@ -16,6 +16,7 @@ from clew.errors import GraphRecursionError, InvalidUpdateError, UnknownNode
 from clew.graph import START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
 from clew.runtime import Runtime, get_runtime
+from clew.store.memory import InMemoryStore
 from clew.types import Command, Send
 
 LogList = Annotated[list[str], operator.add]
@@ -175,8 +176,9 @@ def test_context_store_and_config_reach_the_child(face: Face) -> None:
         "tags": ["t"],
         "recursion_limit": 7,
     }
-    face.invoke(one(one(one(node)), store="the store"), {}, config, context={"who": "me"})
-    assert seen == [({"who": "me"}, "the store", {"mine": 1, "thread_id": "1"}, "u", ["t"], 7)]
+    store = InMemoryStore()
+    face.invoke(one(one(one(node)), store=store), {}, config, context={"who": "me"})
+    assert seen == [({"who": "me"}, store, {"mine": 1, "thread_id": "1"}, "u", ["t"], 7)]
 
 
 def test_passing_the_injected_config_on_stays_inside_and_doubles_nothing(face: Face) -> None:

@@ -15,7 +15,10 @@ from clew.errors import GraphError
 from clew.graph import START, StateGraph
 from clew.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
 from clew.prebuilt.tool_node import ToolCallRequest
+from clew.store.memory import InMemoryStore
 from clew.types import Send
+
+STORE = InMemoryStore()
 
 # -- what is injected -----------------------------------------------------------------------------------------------
 
@@ -32,10 +35,12 @@ def look(
 ) -> str:
     """Looks at all it can get."""
     metadata = cast("Any", config)["metadata"]
-    return f"{q} {sorted(state)} {cart} {store} {id} {run.tool_call_id} {run.state is state} {metadata['langgraph_node']}"
+    return (
+        f"{q} {sorted(state)} {cart} {store is STORE} {id} {run.tool_call_id} {run.state is state} {metadata['langgraph_node']}"
+    )
 
 
-SEEN = "tea ['cart', 'messages'] ['tea'] the store 7 7 True tools"
+SEEN = "tea ['cart', 'messages'] ['tea'] True 7 7 True tools"
 
 
 def test_models_see_nothing_of_what_is_injected() -> None:
@@ -43,7 +48,7 @@ def test_models_see_nothing_of_what_is_injected() -> None:
 
 
 def test_injected_values_reach_the_tool(face: Face) -> None:
-    assert texts(told(face, ToolNode([look]), call("look", "7", q="tea"), store="the store")) == [SEEN]
+    assert texts(told(face, ToolNode([look]), call("look", "7", q="tea"), store=STORE)) == [SEEN]
 
 
 EVIL = {"state": {"admin": True}, "cart": ["gold"], "store": "mine", "id": "9", "run": {"state": 1}, "config": {"metadata": 1}}
@@ -51,8 +56,8 @@ EVIL = {"state": {"admin": True}, "cart": ["gold"], "store": "mine", "id": "9", 
 
 def test_a_model_cannot_supply_what_is_injected(face: Face) -> None:
     hostile = call("look", "7", q="tea", **EVIL)
-    assert texts(told(face, ToolNode([look]), hostile, store="the store")) == [SEEN]
-    assert texts(told(face, ToolNode([look]), hostile, {**hostile, "id": "7"}, store="the store")) == [SEEN, SEEN]
+    assert texts(told(face, ToolNode([look]), hostile, store=STORE)) == [SEEN]
+    assert texts(told(face, ToolNode([look]), hostile, {**hostile, "id": "7"}, store=STORE)) == [SEEN, SEEN]
 
 
 def test_a_model_cannot_supply_it_by_another_name(face: Face) -> None:

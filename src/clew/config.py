@@ -1,8 +1,11 @@
 """What code inside a node finds without having been handed it: the config, the store, the stream writer."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clew.types import RUNNING, Running, StreamWriter
+
+if TYPE_CHECKING:
+    from clew.store.base import BaseStore
 
 
 def get_config() -> dict[str, Any]:
@@ -10,7 +13,7 @@ def get_config() -> dict[str, Any]:
     return running("get_config").config
 
 
-def get_store() -> Any:
+def get_store() -> "BaseStore | None":
     """The store of the graph now running, None where it has none. Raises RuntimeError outside of a task."""
     return running("get_store").runtime.store
 

@@ -13,6 +13,7 @@
     ├── GraphDrained                         the run was asked to stop between two supersteps; the thread can go on
     ├── WrongFace (TypeError)                async code was reached from the sync face
     ├── MissingDependency (ImportError)      an optional package is not installed
+    ├── InvalidNamespaceError (ValueError)   what a store is asked for cannot be a namespace
     ├── ToolInvocationError (ToolException)  in clew.prebuilt: a model's arguments do not fit the tool
     └── PersistenceError
         ├── MissingCheckpointer (ValueError) state was asked of a graph that keeps none
@@ -32,6 +33,7 @@
         ├── InterruptMismatch                an answer was given to another question than the code asks by now
         ├── UnstorableValue                  a value that the codec does not know
         ├── OpaqueValue                      a stored value of a type nobody registered was touched
+        ├── VersionConflict                  somebody else wrote the store's item first
         ├── UnreadableThread                 a thread that LangGraph wrote, of which something cannot be read
         └── DatabaseError                    the database cannot be used
             └── DamagedData                  what is stored is not what was written
@@ -42,6 +44,7 @@
     ├── UnkeptWarning                        something was asked for that only a graph with a checkpointer can do
     │   └── UnkeptPause                      a task waits for an answer in a graph that keeps nothing
     ├── UnknownKeyWarning                    an update names a key that the state does not have
+    ├── UnindexedWarning                     a store without an index was asked what an item means
     ├── CacheWarning                         a cache cannot be used; the run goes on without it
     ├── ClassicSaverWarning                  a saver of yours keeps whole checkpoints, and does not keep runs apart
     └── DroppedWorkWarning                   a new input dropped what tasks of an open superstep had done
@@ -137,6 +140,10 @@ class WrongFace(ClewError, TypeError):
 
 class MissingDependency(ClewError, ImportError):
     """An optional package is not installed."""
+
+
+class InvalidNamespaceError(ClewError, ValueError):
+    """A namespace is a tuple of labels, as in `("memories", "user-1")`."""
 
 
 class PersistenceError(ClewError):
@@ -245,6 +252,21 @@ class OpaqueValue(PersistenceError):
     """A stored value of an unregistered type was touched."""
 
 
+class VersionConflict(PersistenceError):
+    """Somebody else wrote the store's item first. Nothing of the batch was written.
+
+    Attributes:
+        namespace, key: where the item is. expected: the version that was asked for. found: the one that it has; 0, in both,
+            for no item.
+    """
+
+    def __init__(
+        self, message: str = "", namespace: tuple[str, ...] = (), key: str = "", expected: int = 0, found: int = 0
+    ) -> None:
+        self.namespace, self.key, self.expected, self.found = namespace, key, expected, found
+        super().__init__(message)
+
+
 class UnreadableThread(PersistenceError):
     """A thread that LangGraph wrote, of which something cannot be read; nothing of it was migrated."""
 
@@ -285,6 +307,10 @@ class UnkeptPause(UnkeptWarning):
 
 class UnknownKeyWarning(ClewWarning):
     """An update names a key that the state does not have."""
+
+
+class UnindexedWarning(ClewWarning):
+    """A store without an index was searched by a query, which it cannot know the meaning of; the query was left out."""
 
 
 class CacheWarning(ClewWarning):

@@ -33,6 +33,7 @@ from clew.types import RUNNING, CachePolicy, FinalValue, RetryPolicy, Timeout
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
     from clew.checkpoint.base import BaseCheckpointSaver
+    from clew.store.base import BaseStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -210,7 +211,7 @@ class entrypoint:
     def __init__(
         self,
         checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
-        store: Any = None,
+        store: BaseStore | None = None,
         cache: BaseCache[Any] | None = None,
         context_schema: Any = None,
         cache_policy: CachePolicy | None = None,

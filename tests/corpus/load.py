@@ -31,6 +31,7 @@ FILES: Final = (
     "within",
     "functional",
     "prebuilt",
+    "stores",
 )
 WRITTEN_FOR: Final = "clew"
 

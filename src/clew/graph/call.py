@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.runtime.context import RunControl, Scope, TaskContext
 from clew.runtime.events import Event, read_modes
@@ -12,6 +12,9 @@ from clew.runtime.loop import Run
 from clew.runtime.settings import Settings, merged, read_settings
 from clew.schema import is_annotated_class
 from clew.types import RUNNING, Durability, OnBusy, Resumable, RunEvent
+
+if TYPE_CHECKING:
+    from clew.store.base import BaseStore
 
 DURABILITIES: Final = ("sync", "async", "exit")
 ON_BUSY: Final = ("reject", "enqueue", "interrupt", "rollback")
@@ -151,7 +154,15 @@ def _configurable(config: Any) -> dict[str, Any]:
 
 
 def scope_of(
-    call: Call, host: Host, *, kept: bool, context: Any, store: Any, cache: Any, remembers: bool = False, name: str = ""
+    call: Call,
+    host: Host,
+    *,
+    kept: bool,
+    context: Any,
+    store: "BaseStore | None",
+    cache: Any,
+    remembers: bool = False,
+    name: str = "",
 ) -> Scope:
     """What all tasks of the run that is called for have in common. `remembers` and `name` are the graph's."""
     parent = surrounding(call.config)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clew.cache.base import BaseCache
     from clew.checkpoint.base import Saver
     from clew.graph.state import StateGraph
+    from clew.store.base import BaseStore
 
 OURS: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 Modes = str | Sequence[str]
@@ -54,7 +55,7 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
         builder: StateGraph[StateT, ContextT, InputT, OutputT],
         *,
         checkpointer: Saver | bool | None = None,
-        store: Any = None,
+        store: BaseStore | None = None,
         cache: BaseCache[Any] | None = None,
         name: str = NAMELESS,
         debug: bool = False,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clew.cache.base import BaseCache
     from clew.checkpoint.base import Saver
     from clew.graph.state import StateGraph
+    from clew.store.base import BaseStore
 
 NAMELESS: Final = "LangGraph"
 OPTIONS: Final = {
@@ -35,7 +36,7 @@ class Starting:
     program: Program
     builder: StateGraph[Any, Any, Any, Any]
     checkpointer: Saver | bool | None
-    store: Any
+    store: BaseStore | None
     cache: BaseCache[Any] | None
     name: str
     debug: bool

@@ -31,6 +31,7 @@ from clew.types import CachePolicy, Join, Migration, RetryPolicy, Timeout
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
     from clew.checkpoint.base import BaseCheckpointSaver, Saver
+    from clew.store.base import BaseStore
 
 Retries = RetryPolicy | Sequence[RetryPolicy]
 
@@ -287,7 +288,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         checkpointer: "BaseCheckpointSaver[Any] | bool | None" = None,
         *,
         cache: "BaseCache[Any] | None" = None,
-        store: Any = None,
+        store: "BaseStore | None" = None,
         interrupt_before: str | Sequence[str] | None = None,
         interrupt_after: str | Sequence[str] | None = None,
         debug: bool = False,
@@ -300,7 +301,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             checkpointer: keeps threads; without one nothing is remembered from one call to the next. Of a graph inside another,
                 which is kept as that is: None (default) begins anew each time the node around it runs, and goes on after a
                 pause or a failure within; True remembers, as a thread does; False keeps nothing, and begins anew always.
-            cache: holds results of nodes with a `cache_policy`. store: what nodes find as `store`.
+            cache: holds results of nodes with a `cache_policy`. store: memory across threads, which nodes find as `store`.
             interrupt_before, interrupt_after: names of nodes at which every run stops, or `"*"`; see `stream`.
             debug: prints updates and values of every run.
             name: what the graph is called, and its memory with `checkpointer=True`; default `"LangGraph"`, which existing front
@@ -309,7 +310,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
 
         Raises:
             GraphError: the drawing is not one of a graph; says what to mend.
-            TypeError: the checkpointer is none.
+            TypeError: the checkpointer, or the store, is none.
 
         Warns:
             ClassicSaverWarning: the checkpointer is a `BaseCheckpointSaver` of your own, which keeps whole checkpoints; once
@@ -320,6 +321,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         for names in (interrupt_before or (), interrupt_after or ()):
             stopping_at(self.nodes, names)
         saver = checkpointer if checkpointer is None or isinstance(checkpointer, bool) else self._keep_with(checkpointer)
+        if store is not None:
+            _check_store(store)
         if saver or cache is not None:
             from clew.checkpoint.codec import register_schema  # late: as above
 
@@ -368,3 +371,13 @@ def _destinations(action: Any, given: Sequence[str] | Mapping[str, str] | None) 
     if given is None:
         return declared_destinations(action)
     return dict(given) if isinstance(given, Mapping) else tuple(given)
+
+
+def _check_store(store: Any) -> None:
+    from clew.store.base import BaseStore  # late: whoever has a store has imported it
+
+    if not isinstance(store, BaseStore):
+        raise TypeError(
+            f"Invalid store {store!r}: expected one such as InMemoryStore() or SqliteStore('memory.db'), or a BaseStore of "
+            "your own."
+        )

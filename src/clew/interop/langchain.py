@@ -282,6 +282,25 @@ def in_openai_format(found: list[Any]) -> list[Any]:
     return messages.convert_to_messages(messages.convert_to_openai_messages(found, include_id=True))
 
 
+def embeddings_named(name: str) -> Any:
+    """The model of embeddings of this name, as in `"openai:text-embedding-3-small"`.
+
+    Raises:
+        MissingDependency: langchain or the model's own package is not installed.
+    """
+    try:
+        from langchain.embeddings import init_embeddings  # pyright: ignore  (need not be installed)
+    except ImportError as error:
+        raise MissingDependency(
+            f"The embeddings {name!r} are reached through langchain, which is not installed: type `pip install langchain` and "
+            "the package of the model, such as `langchain-openai`. Or hand in a function of a list of texts."
+        ) from error
+    try:
+        return init_embeddings(name)  # pyright: ignore
+    except ImportError as error:
+        raise MissingDependency(f"The embeddings {name!r} cannot be had: {error}") from error
+
+
 def __getattr__(name: str) -> Any:
     if name in ("RemoveMessage", "AnyMessage"):
         return getattr(_module(), name)

@@ -25,6 +25,7 @@ from clew.types import Send
 
 if TYPE_CHECKING:
     from clew.checkpoint.base import BaseCheckpointSaver
+    from clew.store.base import BaseStore
 
 
 class AgentState(TypedDict):
@@ -61,7 +62,7 @@ def create_react_agent(
     state_schema: type[Any] | None = None,
     context_schema: type[Any] | None = None,
     checkpointer: "BaseCheckpointSaver[Any] | bool | None" = None,
-    store: Any = None,
+    store: "BaseStore | None" = None,
     interrupt_before: str | Sequence[str] | None = None,
     interrupt_after: str | Sequence[str] | None = None,
     debug: bool = False,

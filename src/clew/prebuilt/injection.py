@@ -24,6 +24,7 @@ from clew.interop.tools import (
 if TYPE_CHECKING:
     from clew.runtime.once import OnUnknown
     from clew.runtime.runtime import ExecutionInfo, Runtime
+    from clew.store.base import BaseStore
 
 ContextT = TypeVar("ContextT", default=Any)
 StateT = TypeVar("StateT", default=Any)
@@ -69,7 +70,7 @@ class ToolRuntime(DirectlyInjected, Generic[ContextT, StateT]):
         config: Any,
         stream_writer: Callable[[Any], None],
         tool_call_id: str | None,
-        store: Any,
+        store: "BaseStore | None",
         tools: list[BaseTool] | None = None,
         execution_info: "ExecutionInfo | None" = None,
         server_info: Any = None,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clew.runtime.host import Host
     from clew.runtime.resumable import Wanted
     from clew.runtime.spawn import Spawned
+    from clew.store.base import BaseStore
 
 
 class Scope:
@@ -55,7 +56,7 @@ class Scope:
         ns: tuple[str, ...] = (),
         around: "TaskContext | None" = None,
         context: Any = None,
-        store: Any = None,
+        store: "BaseStore | None" = None,
         cache: Any = None,
         control: RunControl | None = None,
         durability: Durability = "sync",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from clew.runtime.context import TaskContext
     from clew.runtime.once import OnUnknown
+    from clew.store.base import BaseStore
 
     ContextT = TypeVar("ContextT", default=None)
 else:
@@ -62,7 +63,7 @@ class Runtime(Generic[ContextT]):
     """
 
     context: ContextT
-    store: Any = None
+    store: "BaseStore | None" = None
     stream_writer: Callable[[Any], None]
     heartbeat: Callable[[], None]
     previous: Any = None

@@ -193,9 +193,20 @@ def _digest(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     from clew.checkpoint.codec import encode  # late: a graph that keeps nothing need not import what keeps
 
     try:
-        return blake2b(encode([list(args), kwargs]), digest_size=16).digest()
+        try:
+            data = encode([list(args), kwargs])
+        except UnstorableValue:
+            data = encode([list(map(_storeless, args)), {key: _storeless(value) for key, value in kwargs.items()}])
     except UnstorableValue as error:
         raise UnstorableValue(f"task {name!r} was called with {error.reason}", error.path) from None
+    return blake2b(data, digest_size=16).digest()
+
+
+def _storeless(argument: Any) -> Any:
+    """An argument as it tells one call from another: which store a task is handed does not."""
+    from clew.store.base import BaseStore  # late: few tasks are handed one
+
+    return "a store" if isinstance(argument, BaseStore) else argument
 
 
 def _on_record(context: TaskContext, name: str, digest: bytes, code: bytes, number: int) -> int | None:
