@@ -24,6 +24,7 @@ from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Re
 
 if TYPE_CHECKING:
     from clew.checkpoint.journal import Journal
+    from clew.runtime.spans import Watch
     from clew.runtime.travel import Target
 
 Answers = Mapping[str, tuple[Answer, ...]]
@@ -182,7 +183,8 @@ class Entrance:
             return True
         await committed(self._program, self._settings, journal, entered, joined=True)
         try:
-            await committed(self._program, self._settings, journal, after, last=not after.frontier and not self._scope.nested)
+            last, watch = not after.frontier and not self._scope.nested, self._scope.watch
+            await committed(self._program, self._settings, journal, after, last=last, watch=watch)
         except UnstorableValue:
             return False
         return True
@@ -231,7 +233,8 @@ class Entrance:
         self, checkpoint: Checkpoint, named: tuple[int, bytes] | None = None, answers: Answers | None = None
     ) -> Checkpoint:
         if self._journal:
-            await committed(self._program, self._settings, self._journal, checkpoint, named=named, answers=answers)
+            await committed(self._program, self._settings, self._journal, checkpoint, named=named, answers=answers,
+                            watch=self._scope.watch)  # fmt: skip
         return checkpoint
 
 
@@ -246,15 +249,15 @@ async def committed(
     joined: bool = False,
     named: tuple[int, bytes] | None = None,
     answers: Answers | None = None,
+    watch: "Watch | None" = None,
 ) -> Saved:
     """Commits a checkpoint of a run; see `Journal.commit`. Raises ThreadConflict, UnstorableValue."""
     stored, metadata, run = stored_checkpoint(program.plan, checkpoint), settings.metadata, settings.given.get("run_id")
     if run is not None and journal.hold.fresh and not journal.begun:  # which run a checkpoint is of, the first of each says
         metadata = {**(metadata or {}), "run_id": str(run)}
         journal.hold.fresh = journal.late
-    return await journal.commit(
-        stored, program.keeps, metadata, last=last, aside=aside, joined=joined, named=named, answers=answers
-    )
+    work = journal.commit(stored, program.keeps, metadata, last=last, aside=aside, joined=joined, named=named, answers=answers)
+    return await (watch.commit(work) if watch else work)
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None], answers: Answers) -> Answers:

@@ -52,9 +52,7 @@ class Run:
         stops: Stops | None = None,
         on_busy: OnBusy = "reject",
     ) -> None:
-        self._program = program
-        self._host = scope.host
-        self._saver = saver
+        self._program, self._host, self._saver = program, scope.host, saver
         self._settings = scope.settings
         self._feed = Feed(program.plan, scope, output_keys) if scope.modes else None
         self._journal: Journal | None = None
@@ -105,7 +103,7 @@ class Run:
                         yield feed.stopped()
                     failed = False
                     return
-                self._may_go_on()
+                await self._go_on()
                 results = recorded(self.checkpoint, records)
                 missing = [index for index, result in enumerate(results) if result is None]
                 for event in self._begun(results) if feed else ():
@@ -173,11 +171,13 @@ class Run:
         node = self._program.nodes[self.checkpoint.frontier[index].node]
         return node.action is not None or bool(node.routers)
 
-    def _may_go_on(self) -> None:
-        """Counts a superstep. Raises GraphDrained, GraphRecursionError."""
+    async def _go_on(self) -> None:
+        """Begins a superstep. Raises GraphDrained, GraphRecursionError."""
         if not self._entering():
             may_go_on(self.scope, self._left, self.checkpoint.frontier)
             self._left -= 1
+        if watch := self.scope.watch:
+            await watch.superstep(self.scope.step + 1)
 
     # -- one superstep ----------------------------------------------------------------------------------------------
 
@@ -368,8 +368,8 @@ class Run:
         try:
             after = apply(self._program.plan, checkpoint, results)
             if self._journal:
-                last = not after.frontier and not self.scope.nested
-                await committed(self._program, self._settings, self._journal, after, last=last, aside=True)
+                last, watch = not after.frontier and not self.scope.nested, self.scope.watch
+                await committed(self._program, self._settings, self._journal, after, last=last, aside=True, watch=watch)
             self.checkpoint = after
             if self.scope.around is not None and self.scope.around.whole and not after.frontier:
                 self.scope.around.inside = self._journal
