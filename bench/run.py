@@ -1,6 +1,6 @@
 """The command: reads the arguments, enters the bench's own environment, runs the parts asked for, writes what was found.
 
-python bench/run.py [--quick] [--only import|step|chat] [--json FILE]
+python bench/run.py [--quick] [--only import|step|chat|tokens] [--json FILE]
 """
 
 import argparse
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import environment
 
-PARTS = ("import", "step", "chat")
+PARTS = ("import", "step", "chat", "tokens")
 PACKAGES = ("clew", "langgraph")
 
 
@@ -29,14 +29,14 @@ def main() -> None:
         environment.enter(sys.argv[1:])
     from measure import Record, Sides
     from report import Progress, show_facts, write_json
-    from suites import chats, imports, steps
+    from suites import chats, imports, steps, tokens_read
 
     facts = environment.facts()
     show_facts(facts)
     results: list[Record] = []
     progress = Progress()
     with Sides(arguments.ours, arguments.theirs) as sides:
-        for part, suite in zip(PARTS, (imports, steps, chats), strict=True):
+        for part, suite in zip(PARTS, (imports, steps, chats, tokens_read), strict=True):
             if arguments.only in (None, part):
                 results += suite(sides, progress, quick=arguments.quick)
     if arguments.json:

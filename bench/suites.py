@@ -30,6 +30,7 @@ SIZES: Final = {500: Goal("≤", 1.5), 5_000: Goal("≤", 1.2)}
 LIMITS: Final = {("langgraph", 500): 400, ("langgraph", 5_000): 100}
 """LangGraph keeps the whole conversation at each checkpoint: 1,000 turns of 500 bytes would be 2 GB, 400 of 5 KB more."""
 GROWTH: Final = Goal("≤", 1.5)
+TOKEN: Final = Goal("≥", 5)
 
 
 # -- import -------------------------------------------------------------------------------------------------------------
@@ -188,3 +189,27 @@ def _amounts(size: Size | None) -> list[str]:
     if size is None:
         return ["-"] * 3
     return [number(size.file / 1e3), f"{number(size.file / size.text)} x", f"{number(size.file / size.unique)} x"]
+
+
+# -- tokens of a model --------------------------------------------------------------------------------------------------
+
+
+def tokens_read(sides: Sides, progress: Progress, *, quick: bool) -> list[Record]:
+    import tokens  # late: it needs langchain-core, which the parts before do without
+
+    repeats = 3 if quick else 7
+    lines: list[Comparison] = []
+    notes: list[str] = []
+    for face, waits in product(get_args(Face), (False, True)):
+        progress(f"tokens: {face}, {waits}")
+        ours, theirs = sides.in_turn(repeats, tokens.tokens, face, waits)
+        case = f"{face}, {'a model that waits' if waits else 'all at once'}"
+        over = [[share.over_model for share in shares] for shares in (ours, theirs)]
+        lines.append(Comparison("tokens", f"{case}: beyond the model alone", *over, "µs", TOKEN))
+        over = [[share.over_handler for share in shares] for shares in (ours, theirs)]
+        lines.append(Comparison("tokens", f"{case}: beyond LangChain's hand-over", *over, "µs"))
+        firsts = [sorted(share.first for share in shares)[len(shares) // 2] * 1e3 for shares in (ours, theirs)]
+        notes.append(f"{case}: the first token after {number(firsts[0])} ms, {number(firsts[1])} ms")
+    title = f'{tokens.TOKENS:,} tokens by stream_mode="messages" (a token, median of {repeats})'
+    show_table(title, heads("", "µs", *sides.packages), [line.row() for line in lines], notes)
+    return [line.record() for line in lines]

@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # defaults of type variables (PEP 696) are Python's own from 
 else:
     N = TypeVar("N")
 
-StreamMode: TypeAlias = Literal["values", "updates", "custom", "tasks", "checkpoints", "debug"]
-"""What a stream yields: the whole state after each superstep; what each task wrote as it finishes; what nodes hand to their
-stream writer; tasks as they start and end; checkpoints; the last two wrapped with step and time."""
+StreamMode: TypeAlias = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"]
+"""What a stream yields: the whole state after each superstep; what each task wrote as it finishes; tokens of models and
+messages of nodes; what nodes hand to their writer; tasks as they start and end; checkpoints; those two with step and time."""
 
 Durability: TypeAlias = Literal["sync", "async", "exit"]
 """When a superstep is kept, and so what a crash may repeat: before the next one starts; while that runs; or all at the end."""
@@ -66,7 +66,7 @@ class Config(TypedDict, total=False):
         recursion_limit: how many supersteps the run may take; default 10,007.
         max_concurrency: how many tasks of one superstep may run at once; default unbounded.
         metadata: scalars kept with each checkpoint.
-        tags, run_name, run_id, callbacks: taken as they are.
+        tags, run_name, run_id: said of the run to those who watch it. callbacks: LangChain's handlers, which do.
     """
 
     configurable: Any

@@ -24,6 +24,7 @@ FILES: Final = (
     "subgraphs",
     "agents",
     "streams",
+    "tokens",
     "policies",
     "memory",
     "drawings",

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.runtime.context import RunControl, Scope, TaskContext
-from clew.runtime.events import Event, read_modes
+from clew.runtime.events import BURST, Event, read_modes
 from clew.runtime.host import Host
 from clew.runtime.loop import Run
 from clew.runtime.settings import Settings, merged, read_settings
+from clew.runtime.spans import watching
 from clew.schema import is_annotated_class
 from clew.types import RUNNING, Durability, OnBusy, Resumable, RunEvent
 
@@ -161,37 +162,42 @@ def scope_of(
     context: Any,
     store: "BaseStore | None",
     cache: Any,
-    remembers: bool = False,
-    name: str = "",
+    name: str,
+    alone: str | None,
 ) -> Scope:
-    """What all tasks of the run that is called for have in common. `remembers` and `name` are the graph's."""
+    """What all tasks of the run that is called for have in common.
+
+    `name` is the graph's; `alone`: by which name it has a memory of its own, "" for none in particular, None where it has none.
+    """
     parent = surrounding(call.config)
     read = call.modes | call.printed
     if parent is None:
         settings = read_settings(_of_its_own(call.config), kept=kept)
         below: frozenset[str] = read if call.subgraphs else frozenset()
+        watch = watching(name, settings, call.config or {}, driven=host.driven)
         scope = Scope(host, settings, read, below, context=context, store=store, cache=cache, control=call.control,
-                      durability=call.durability or "sync")  # fmt: skip
+                      durability=call.durability or "sync", watch=watch)  # fmt: skip
         if call.resumable:
             from clew.runtime.resumable import wanted  # late: few runs keep their events
 
             scope.wanted, scope.durability = wanted(call.resumable, call.modes, below=call.subgraphs), "sync"
         return scope
-    around = parent.scope
+    around, settings = parent.scope, _within(parent.scope.settings, call.config)
     below = around.below | read if call.subgraphs else around.below
     return Scope(
         host,
-        _within(around.settings, call.config),
+        settings,
         read | around.below,
         below,
-        ns=parent.child_ns(remembers=remembers, name=name),
+        ns=parent.child_ns(remembers=alone is not None, name=alone or ""),
         around=parent,
         context=context if context is not None else around.context,
         store=around.store if around.store is not None else store,
         cache=around.cache if around.cache is not None else cache,
         control=around.control,
         durability=call.durability or around.durability,
-        remembers=remembers,
+        remembers=alone is not None,
+        watch=watching(name, settings, call.config or {}, driven=host.driven),
     )
 
 
@@ -216,57 +222,64 @@ def as_context(schema: Any, context: Any) -> Any:
 
 
 async def finish(run: Run, call: Call, input: Any) -> Any:
-    if not run.scope.modes:
+    if not run.scope.modes and not run.scope.watch:
         return await run.finish(input)
     async for _ in _events(run, call, input):
         pass
     return run.output()
 
 
-async def chunks(run: Run, call: Call, input: Any) -> AsyncGenerator[Any]:
-    events = _events(run, call, input)
+async def chunks(run: Run, call: Call, input: Any) -> AsyncGenerator[list[Any]]:
+    """What the caller is to get, as much as there is at a time."""
+    bursts = _events(run, call, input)
+    bare = call.version == "v1" and not (call.tagged or call.subgraphs or call.printed or run.scope.nested)
     try:
         if call.resumable:
-            async with aclosing(_kept(run, events)) as parts:
-                async for part in parts:
-                    yield part
+            async with aclosing(_kept(run, bursts)) as parts:
+                async for some in parts:
+                    yield some
             return
-        async for event in events:
-            if event.mode in call.modes:
-                yield call.shown(event)
+        async for burst in bursts:
+            if bare:  # there is nothing else among them
+                yield [event.data for event in burst]
+            else:
+                yield [call.shown(event) for event in burst if event.mode in call.modes]
     finally:
-        await events.aclose()
+        await bursts.aclose()
 
 
-async def _kept(run: Run, events: AsyncGenerator[Event]) -> AsyncGenerator[RunEvent]:
+async def _kept(run: Run, bursts: AsyncGenerator[list[Event]]) -> AsyncGenerator[list[RunEvent]]:
     """What the run has told, once it is kept; each of its events says that there is something to keep."""
     failed: Exception | None = None
     try:
-        async for _ in events:
-            for part in await run.kept():
-                yield part
+        async for _ in bursts:
+            yield await run.kept()
     except Exception as error:  # what was told before is kept, and the end with it
         failed = error
-    for part in await run.kept():
-        yield part
+    yield await run.kept()
     if failed is not None:
         raise failed
 
 
-async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[Event]:
+async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[list[Event]]:
     """The run's events: those for the graph around it are handed up, the caller's own are yielded."""
     scope, parent = run.scope, surrounding(call.config)
-    events = run.events(input)
+    events = scope.watch.events(run, input) if scope.watch else run.events(input)
     try:
         async for event in events:
-            if parent is not None and event.mode in parent.scope.below:
-                parent.pass_on(event)
+            burst: list[Event] = event.data if event.mode == BURST else [event]
+            if parent is not None:
+                for one in burst:
+                    if one.mode in parent.scope.below:
+                        parent.pass_on(one)
                 if not scope.host.driven:
                     await parent.scope.host.room()
-            own = event.ns == scope.ns
-            if own and event.mode in call.printed:
-                call.print(event)
-            if own or call.subgraphs:
-                yield event._replace(ns=event.ns[len(scope.ns) :]) if parent else event
+            if call.printed:
+                for one in burst:
+                    if one.ns == scope.ns and one.mode in call.printed:
+                        call.print(one)
+            if parent is not None and not call.subgraphs:
+                burst = [one for one in burst if one.ns == scope.ns]
+            yield [one._replace(ns=one.ns[len(scope.ns) :]) for one in burst] if parent else burst
     finally:
         await events.aclose()

@@ -139,7 +139,7 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
             call = self._call(stream_mode, config, options, invoked=True)
             run = self._run(call, Threads())
             if stream_mode != "values":
-                return list(iterate(chunks(run, call, input)))
+                return [chunk for burst in iterate(chunks(run, call, input)) for chunk in burst]
             return self._output(drive(finish(run, call, input)), call, run.interrupts)
         except Exception as error:
             raise _trimmed(error)  # noqa: B904  (the same error)
@@ -182,7 +182,7 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
             call = self._call(stream_mode, config, options, invoked=True)
             run = self._run(call, _tasks(call))
             if stream_mode != "values":
-                return [chunk async for chunk in chunks(run, call, input)]
+                return [chunk async for burst in chunks(run, call, input) for chunk in burst]
             return self._output(await finish(run, call, input), call, run.interrupts)
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
@@ -211,8 +211,10 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
         Args:
             stream_mode: one of these, or a list of them for `(mode, chunk)` pairs. `"updates"` (default): `{node: what it
                 wrote}` as each task finishes. `"values"` (default inside a node): the whole state once the input is applied and
-                after each superstep that wrote. `"custom"`: what nodes hand to their stream writer, at once. `"tasks"`: each
-                task as it starts and ends. `"checkpoints"`: each checkpoint that is kept. `"debug"`: both, with step and time.
+                after each superstep that wrote. `"messages"`: tokens of LangChain's chat models as they are made, and messages
+                that nodes return and nobody has streamed, as `(message, metadata)`. `"custom"`: what nodes hand to their stream
+                writer, at once. `"tasks"`: each task as it starts and ends. `"checkpoints"`: each checkpoint that is kept.
+                `"debug"`: both, with step and time.
             context: what nodes find as `runtime.context`; a dict becomes an instance of the graph's context schema.
             output_keys: one key, to show its bare value, or several; default all.
             subgraphs: events of graphs inside nodes as well; every chunk begins with the namespace, `()` for this graph.
@@ -229,8 +231,8 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
                 `None` after a crash, or naming a `run_id` in the config, goes on with that run's numbers. Each superstep is
                 kept before the next.
 
-        Every chunk is yielded once what it shows is kept (custom ones at once). Tasks wait where the reader is slow. Closing
-        the iterator half-way leaves the thread at its last commit.
+        Every chunk is yielded once what it shows is kept (custom ones and tokens at once). Tasks wait where the reader is slow.
+        Closing the iterator half-way leaves the thread at its last commit.
         """
         options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
         options |= {"control": control, "debug": debug, "version": version}
@@ -238,7 +240,8 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
         options |= {"durability": durability, "on_busy": on_busy, "resumable": resumable}
         try:
             call = self._call(stream_mode, config, options)
-            yield from iterate(chunks(self._run(call, Threads()), call, input))
+            for burst in iterate(chunks(self._run(call, Threads()), call, input)):
+                yield from burst
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
 
@@ -269,8 +272,9 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
         call = self._call(stream_mode, config, options)
         found = chunks(self._run(call, _tasks(call)), call, input)
         try:
-            async for chunk in found:
-                yield chunk
+            async for burst in found:
+                for chunk in burst:
+                    yield chunk
         except Exception as error:
             raise _trimmed(error)  # noqa: B904
         finally:
@@ -305,6 +309,28 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
 
         jobs = [one(given, config) for given, config in zip(inputs, configs, strict=True)]
         return _settled(await asyncio.gather(*jobs, return_exceptions=True), return_exceptions)
+
+    # -- as a part of LangChain -------------------------------------------------------------------------------------
+
+    def as_runnable(self) -> Any:
+        """The graph as a LangChain `Runnable`, for chains: `prompt | graph.as_runnable()`.
+
+        Raises MissingDependency without langchain-core.
+        """
+        from clew.interop.runnable import GraphRunnable
+
+        return GraphRunnable(self)
+
+    def astream_events(self, input: Any, config: Any = None, **options: Any) -> AsyncIterator[Any]:
+        """The run as LangChain's stream of events: of graphs, nodes, models, tools, each as it begins, streams and ends.
+
+        Args:
+            options: `version` ("v2", LangChain's default), `include_names`, `include_types`, `include_tags` and the same with
+                `exclude_`; anything else as for `astream`.
+
+        Raises MissingDependency without langchain-core.
+        """
+        return self.as_runnable().astream_events(input, config, **options)
 
     # -- the cache --------------------------------------------------------------------------------------------------
 

@@ -69,9 +69,9 @@ class Starting:
         around = surrounding(call.config)
         saver = self._saver(around)
         context = as_context(self.builder.context_schema, call.context)
-        remembers = self.checkpointer is True and saver is not None
+        alone = self.own_name if self.checkpointer is True and saver is not None else None
         scope = scope_of(call, host, kept=saver is not None and not around, context=context, store=self.store,
-                         cache=self.cache, remembers=remembers, name=self.own_name)  # fmt: skip
+                         cache=self.cache, name=self.name, alone=alone)  # fmt: skip
         if call.resumable:
             self._check_resumable(saver, nested=around is not None)
         if call.durability and saver is None and not around:

@@ -4,6 +4,7 @@ Messages and documents are packed into short arrays and made again from a closed
 what is stored is what was once valid.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -31,6 +32,8 @@ NAMES: Final = {
     "function+": "FunctionMessageChunk",
     "chat+": "ChatMessageChunk",
 }
+TRACING: Final = ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "LANGSMITH_TRACING_V2")
+"""Variables of the environment that turn LangSmith's tracing on."""
 MISSING: Final = object()
 _blank: Final = cast("Callable[[Any], Any]", object.__new__)  # past constructors and validators
 _set: Final = object.__setattr__
@@ -299,6 +302,34 @@ def embeddings_named(name: str) -> Any:
         return init_embeddings(name)  # pyright: ignore
     except ImportError as error:
         raise MissingDependency(f"The embeddings {name!r} cannot be had: {error}") from error
+
+
+def messages_in(value: Any, *, deep: bool = False) -> list[Any]:
+    """The messages that a value is, or has in it as a list or tuple; `deep`: or among the values of a dict or an object."""
+    messages = sys.modules.get("langchain_core.messages")
+    if messages is None:
+        return []
+    if isinstance(value, messages.BaseMessage):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [item for item in cast("Sequence[Any]", value) if isinstance(item, messages.BaseMessage)]
+    fields: Any = cast("Any", value) if isinstance(value, dict) else getattr(value, "__dict__", None)
+    return [message for one in fields.values() for message in messages_in(one)] if deep and fields else []
+
+
+def is_heard(callbacks: Any) -> bool:
+    """Whether there may be somebody to tell of a run that is called with these callbacks; costs next to nothing."""
+    if callbacks:
+        return True
+    config = sys.modules.get("langchain_core.runnables.config")
+    if config is None:
+        return False
+    around, context = config.var_child_runnable_config.get(), sys.modules.get("langchain_core.tracers.context")
+    if around and around.get("callbacks"):
+        return True
+    if context is not None and (context.tracing_v2_callback_var.get() or context.run_collector_var.get()):
+        return True
+    return any(os.environ.get(name) == "true" for name in TRACING)
 
 
 def __getattr__(name: str) -> Any:

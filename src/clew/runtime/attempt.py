@@ -3,9 +3,9 @@
 A task is finished only when its routing is (DESIGN §10), so routers are called here, by the task itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from clew.channels import own
 from clew.constants import START
@@ -17,6 +17,9 @@ from clew.runtime.context import TaskContext
 from clew.runtime.host import Action, Host, Limit
 from clew.schema import View, refused
 from clew.types import CachePolicy, Checkpoint, Result, RetryPolicy, Send, Task, Values
+
+if TYPE_CHECKING:
+    from clew.runtime.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,25 @@ async def attempt(
         returned = Returned(task.arg, ())
         return Result(returned.writes, await led(plan, node, host, task, values, context, returned.writes)), returned
     given = given_to(node, task, values, context)
-    returned = await called(plan, node.name, node.action, host, given, context, limit)
+    work = _done(plan, node, node.action, host, task, values, context, limit, given)
+    if not context.scope.watch:
+        return await work
+    from clew.runtime.spans import tried  # late: few runs are watched
+
+    return await tried(context, given, work)
+
+
+async def _done(
+    plan: Plan, node: Node, action: Action, host: Host, task: Task, values: Values, context: TaskContext, limit: Limit | None,
+    given: Any,
+) -> tuple[Result, Returned]:  # fmt: skip
+    returned = await called(plan, node.name, action, host, given, context, limit)
     writes = prepared(plan, returned.writes) if returned.writes else ()
     targets = returned.targets + await led(plan, node, host, task, values, context, writes)
+    if context.scope.told is not None and not node.hidden:
+        from clew.runtime.spans import tell_messages  # late: few runs are read so
+
+        tell_messages(context, given, returned.writes)
     return Result(writes, targets, context.heads), returned
 
 
@@ -136,6 +155,7 @@ async def called(
         # from a graph that runs inside this node: as if the node itself had returned it
         up = raised if isinstance(raised, ParentCommand) else _on_its_way(raised)
         answer = replace(up.command, graph=None)
+    context.answer = answer
     try:
         return read_return(plan, name, answer)
     except ParentCommand as up:
@@ -192,10 +212,19 @@ async def led(
         plan.check(after, {write.key for write in writes})
     found: list[str | Send] = [*edges]
     for router in node.routers:
-        answer = await host.call(router.action, (router.view or plan.state)(after, context.left), context)
+        seen = (router.view or plan.state)(after, context.left)
+        work = host.call(router.action, seen, context)
+        answer = await (chosen(context.span, router.action.name, seen, work) if context.span else work)
         answers = cast("Sequence[Any]", answer) if isinstance(answer, list | tuple) else (answer,)
         found += targets_of(plan, node.name, [_named(node.name, router, one) for one in answers])
     return tuple(found)
+
+
+async def chosen(span: "Span", name: str, seen: Any, work: Coroutine[Any, Any, Any]) -> Any:
+    """What a router answers, as a span."""
+    from clew.runtime.spans import within  # late: few runs are watched
+
+    return await within(span.begin("router", name, seen, {}), work)
 
 
 def _named(node: str, router: Router, answer: Any) -> Any:

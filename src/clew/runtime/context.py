@@ -5,17 +5,17 @@ What is the same for all tasks of a run stands in its `Scope`. Nothing here runs
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from clew.channels import own
 from clew.constants import PREVIOUS
 from clew.ids import id_text, new_checkpoint_id, task_id
-from clew.runtime.events import Event
+from clew.runtime.events import ENTERED, Event, event
 from clew.runtime.notes import Notes
 from clew.runtime.runtime import ExecutionInfo, RunControl, Runtime
 from clew.runtime.settings import Settings
 from clew.schema import ROOT
-from clew.types import Answer, Checkpoint, Durability, Link, Question, Values
+from clew.types import RUNNING, Answer, Checkpoint, Durability, Link, Question, Values
 
 if TYPE_CHECKING:
     from clew.checkpoint.base import Saver
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clew.checkpoint.journal import Journal
     from clew.runtime.host import Host
     from clew.runtime.resumable import Wanted
+    from clew.runtime.spans import Span, Watch
     from clew.runtime.spawn import Spawned
     from clew.store.base import BaseStore
 
@@ -40,11 +41,13 @@ class Scope:
         step: the superstep's number. children: see `Checkpoint.children`.
         wanted: what of the events is to be kept, where they are; events: the log they are kept in.
         rejected: per task key the question whose answer did not fit.
+        watch: who watches the run, if anybody does. told: ids of the messages that readers of `messages` know of, None where
+            there are none. heard: somebody may want to hear of the models that tasks call.
     """
 
     __slots__ = ("_anchor", "_notes", "_values", "around", "below", "cache", "children", "context", "control", "durability",
-                 "events", "host", "journal", "modes", "ns", "number", "rejected", "remembers", "saver", "settings", "step",
-                 "store", "wanted")  # fmt: skip
+                 "events", "heard", "host", "journal", "modes", "ns", "number", "rejected", "remembers", "saver", "settings",
+                 "step", "store", "told", "wanted", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Scope:
         control: RunControl | None = None,
         durability: Durability = "sync",
         remembers: bool = False,
+        watch: "Watch | None" = None,
     ) -> None:
         self.host = host
         self.settings = settings
@@ -83,6 +87,11 @@ class Scope:
         self.children: Mapping[str, bytes] = {}
         self._values: Values = {}
         self.rejected: dict[str, Question] = {}
+        self.watch = watch
+        self.told: set[str] | None = None
+        if "messages" in modes:
+            self.told = around.scope.told if around and "messages" in around.scope.below else set()
+        self.heard = watch is not None or self.told is not None or (around is not None and around.scope.heard)
         self._notes: Notes | None = None
         self._anchor: bytes | None = None
 
@@ -161,12 +170,12 @@ class TaskContext:
         it ran to their end, those not written yet, as they need not be once the task has a result. whole: the task is a graph:
         no code of a user's stands between its state and that of the graph around. inside: that graph's journal, once it has
         come to its end. spawned: the calls of `@task`s that it has made. held: where events go that nobody can read meanwhile,
-        as it runs in the reader's own thread.
+        as it runs in the reader's own thread. span: it, as those see it who watch the run. answer: what its function returned.
     """
 
-    __slots__ = ("answers", "asked", "attempt", "beat", "calls", "ended", "error", "heads", "held", "inside", "key",
-                 "left", "metadata", "node", "origin", "over", "scope", "since", "spawned", "spoke", "triggers",
-                 "whole")  # fmt: skip
+    __slots__ = ("_callbacks", "answer", "answers", "asked", "attempt", "beat", "calls", "ended", "error", "heads", "held",
+                 "inside", "key", "left", "metadata", "node", "origin", "over", "scope", "since", "span", "spawned",
+                 "spoke", "triggers", "whole")  # fmt: skip
 
     def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -186,6 +195,9 @@ class TaskContext:
         self.spawned: Spawned | None = None
         self.held: list[Event] | None = None
         self.over = False
+        self.span: Span | None = None
+        self.answer: Any = None
+        self._callbacks: Any = None
         self.error: Any = None
         self.triggers: tuple[str, ...] = ()
         self.since = 0.0
@@ -294,6 +306,25 @@ class TaskContext:
 
             events.tell(told(event.mode, event.ns, event.data, self.scope.tasks(self.id), edge), unless)
 
+    def tell_message(self, told: tuple[Any, Mapping[str, Any]]) -> None:
+        """Hands a message, or a chunk of one, with its metadata to the readers of `messages`."""
+        self.spoke = time.monotonic()
+        self.emit(event((self.scope.ns, "messages", told)))
+
+    def enter(self) -> None:
+        """Called in the context that user code is about to be called in: makes this the task that runs there."""
+        RUNNING.set(self)
+        if self.scope.heard:
+            from clew.runtime.spans import enter  # late: few runs are listened to
+
+            enter(self)
+
+    @property
+    def watcher(self) -> "Span":
+        """What this task's span is within."""
+        assert self.scope.watch is not None
+        return self.scope.watch.span
+
     def alive(self) -> None:
         """Gives a sign of life, for an idle timeout."""
         self.beat = time.monotonic()
@@ -301,22 +332,40 @@ class TaskContext:
     @property
     def config(self) -> dict[str, Any]:
         """The call's config as a node sees it, with where it runs among the metadata (the keys that front ends read)."""
+        found = self.own_config
+        if self.scope.heard:
+            if self._callbacks is None:
+                from clew.runtime.spans import callbacks_of
+
+                self._callbacks = callbacks_of(self)
+            found["callbacks"] = self._callbacks
+        return found
+
+    @property
+    def own_config(self) -> dict[str, Any]:
+        """The config, with the callbacks of the run's caller where there are some."""
         settings, scope = self.scope.settings, self.scope
         place = {
             "langgraph_step": scope.step + 1,
             "langgraph_node": self.node,
             "langgraph_triggers": self.triggers,
-            "langgraph_path": ("__pregel_pull", self.node) if self.key == self.node else ("__pregel_push", self.index),
+            "langgraph_path": ("__pregel_push", self.index) if self.sent else ("__pregel_pull", self.node),
             "langgraph_checkpoint_ns": self.ns,
         }
         thread = {} if settings.thread is None else {"thread_id": settings.thread}
-        metadata = {**thread, **(settings.metadata or {}), **(self.metadata or {}), **place}
+        given = {key: value for key, value in settings.given.items() if key not in OF_RUNS}
+        said: Mapping[str, Any] = given.get("metadata") or {}
+        metadata = {**thread, **(settings.metadata or {}), **said, **(self.metadata or {}), **place}
         return {
             "recursion_limit": settings.recursion_limit,
-            **settings.given,
+            **given,
             "metadata": metadata,
             "configurable": {**settings.configurable, "checkpoint_ns": self.ns},
         }
+
+    @property
+    def sent(self) -> bool:
+        return self.key != self.node and self.triggers != ENTERED
 
     @property
     def index(self) -> int:
@@ -353,6 +402,9 @@ class TaskContext:
         """What a function asked for by the names of its parameters; see `clew.graph.node`."""
         return {name: GIVERS[name](self) for name in wants}
 
+
+OF_RUNS: Final = ("run_id", "run_name")
+"""What a config says of the run itself, and not of what is called in it."""
 
 GIVERS: Mapping[str, Callable[[TaskContext], Any]] = {
     "config": lambda task: task.config,

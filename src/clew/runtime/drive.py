@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+NO_HOOKS: Final = (None, None)
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -22,7 +23,11 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     finally:
         sys.set_asyncgen_hooks(*hooks)
         coroutine.close()
-    raise RuntimeError(f"{coroutine!r} suspended: something async was reached from the sync face. This is a bug in Clew.")
+    raise _suspended(coroutine)
+
+
+def _suspended(what: Any) -> RuntimeError:
+    return RuntimeError(f"{what!r} suspended: something async was reached from the sync face. This is a bug in Clew.")
 
 
 def iterate(events: AsyncIterator[T]) -> Iterator[T]:
@@ -30,10 +35,21 @@ def iterate(events: AsyncIterator[T]) -> Iterator[T]:
     steps: Any = events
     try:
         while True:
+            hooks = sys.get_asyncgen_hooks()
+            adopting = hooks != NO_HOOKS
+            if adopting:
+                sys.set_asyncgen_hooks(None, None)
             try:
-                event = drive(steps.__anext__())
+                steps.__anext__().send(None)
+            except StopIteration as done:
+                event = done.value
             except StopAsyncIteration:
                 return
+            else:
+                raise _suspended(events)
+            finally:
+                if adopting:
+                    sys.set_asyncgen_hooks(*hooks)
             yield event
     finally:
         drive(steps.aclose())

@@ -24,6 +24,7 @@ from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Re
 
 if TYPE_CHECKING:
     from clew.checkpoint.journal import Journal
+    from clew.runtime.spans import Watch
     from clew.runtime.travel import Target
 
 Answers = Mapping[str, tuple[Answer, ...]]
@@ -187,7 +188,8 @@ class Entrance:
             return True
         await committed(self._program, self._settings, journal, entered, joined=True)
         try:
-            await committed(self._program, self._settings, journal, after, last=not after.frontier and not self._scope.nested)
+            last, watch = not after.frontier and not self._scope.nested, self._scope.watch
+            await committed(self._program, self._settings, journal, after, last=last, watch=watch)
         except UnstorableValue:
             return False
         return True
@@ -245,7 +247,8 @@ class Entrance:
         notes: Mapping[str, bytes] | None = None,
     ) -> Checkpoint:
         if self._journal:
-            await committed(self._program, self._settings, self._journal, checkpoint, named=named, answers=answers, notes=notes)
+            await committed(self._program, self._settings, self._journal, checkpoint, named=named, answers=answers, notes=notes,
+                            watch=self._scope.watch)  # fmt: skip
         return checkpoint
 
 
@@ -261,15 +264,17 @@ async def committed(
     named: tuple[int, bytes] | None = None,
     answers: Answers | None = None,
     notes: Mapping[str, bytes] | None = None,
+    watch: "Watch | None" = None,
 ) -> Saved:
     """Commits a checkpoint of a run; see `Journal.commit`. Raises ThreadConflict, UnstorableValue."""
     stored, metadata, run = stored_checkpoint(program.plan, checkpoint), settings.metadata, settings.given.get("run_id")
     if run is not None and journal.hold.fresh and not journal.begun:  # which run a checkpoint is of, the first of each says
         metadata = {**(metadata or {}), "run_id": str(run)}
         journal.hold.fresh = journal.late
-    return await journal.commit(
+    work = journal.commit(
         stored, program.keeps, metadata, last=last, aside=aside, joined=joined, named=named, answers=answers, notes=notes
     )
+    return await (watch.commit(work) if watch else work)
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None]) -> dict[str, str]:

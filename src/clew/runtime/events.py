@@ -1,6 +1,7 @@
 """What a stream yields: which events pass, and what each says (the payloads are LangGraph's)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from clew.channels import own
@@ -15,17 +16,24 @@ from clew.types import Checkpoint, Interrupt, Outcome, Result, Saved, Task, Writ
 if TYPE_CHECKING:
     from clew.runtime.context import Scope
 
-MODES: Final = ("values", "updates", "custom", "tasks", "checkpoints", "debug")
+MODES: Final = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug")
+BURST: Final = ""
+"""The mode of an event that is several, told while tasks run and not read until now: its data is the list of them."""
 ENTERED: Final = (START,)
 """The triggers of a node that an input is handed to as it is."""
 
 
 class Event(NamedTuple):
-    """One thing that happened: in which graph (one segment for each around it), for readers of which mode, and what."""
+    """One thing that happened: in which graph (one segment for each around it), for readers of which mode, and what. Or a
+    `BURST` of such things."""
 
     ns: tuple[str, ...]
     mode: str
     data: Any
+
+
+event: Final = cast("Callable[[tuple[tuple[str, ...], str, Any]], Event]", partial(cast("Any", tuple).__new__, Event))
+"""Makes one out of its three parts, for those told by the thousand: without a frame of Python's."""
 
 
 def read_modes(stream_mode: Any) -> tuple[frozenset[str], bool]:
@@ -66,7 +74,8 @@ class Feed:
         self.updates = "updates" in modes
         self.tasks = bool(modes & {"tasks", "debug"})
         self.checkpoints = bool(modes & {"checkpoints", "debug"})
-        self.beside = self.tasks or (self.updates and plan.entry is not None) or "custom" in modes or bool(scope.below)
+        live = bool(modes & {"messages", "custom"} or scope.below)
+        self.beside = live or self.tasks or (self.updates and plan.entry is not None)
 
     # -- values and updates -----------------------------------------------------------------------------------------
 

@@ -52,9 +52,7 @@ class Run:
         stops: Stops | None = None,
         on_busy: OnBusy = "reject",
     ) -> None:
-        self._program = program
-        self._host = scope.host
-        self._saver = saver
+        self._program, self._host, self._saver = program, scope.host, saver
         self._settings = scope.settings
         self._readers = Readers(program, scope, output_keys) if scope.modes or scope.wanted else None
         self._journal: Journal | None = None
@@ -106,7 +104,7 @@ class Run:
                         yield event
                     failed = False
                     return
-                self._may_go_on()
+                await self._go_on()
                 results = recorded(self.checkpoint, records)
                 missing = [index for index, result in enumerate(results) if result is None]
                 for event in readers.begun(self.checkpoint, results) if readers else ():
@@ -163,11 +161,13 @@ class Run:
         node = self._program.nodes[self.checkpoint.frontier[index].node]
         return node.action is not None or bool(node.routers)
 
-    def _may_go_on(self) -> None:
-        """Counts a superstep. Raises GraphDrained, GraphRecursionError."""
+    async def _go_on(self) -> None:
+        """Begins a superstep. Raises GraphDrained, GraphRecursionError."""
         if not is_entering(self._program, self.checkpoint):
             may_go_on(self.scope, self._left, self.checkpoint.frontier)
             self._left -= 1
+        if watch := self.scope.watch:
+            await watch.superstep(self.scope.step + 1)
 
     # -- one superstep ----------------------------------------------------------------------------------------------
 
@@ -353,10 +353,10 @@ class Run:
             after = apply(self._program.plan, checkpoint, [result for result in results if result is not None])
             events = readers.state(after, results) if readers else []
             if self._journal:
-                last = not after.frontier and not self.scope.nested
+                last, watch = not after.frontier and not self.scope.nested, self.scope.watch
                 if last and readers:
                     readers.end()
-                await committed(self._program, self._settings, self._journal, after, last=last, aside=True)
+                await committed(self._program, self._settings, self._journal, after, last=last, aside=True, watch=watch)
             self.checkpoint = after
             if self.scope.around is not None and self.scope.around.whole and not after.frontier:
                 self.scope.around.inside = self._journal

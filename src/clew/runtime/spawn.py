@@ -87,6 +87,10 @@ class SpawnedContext(TaskContext):
         """Whether nobody waits for it any more: the one that called it was left to itself, or is over."""
         return self.parent.over or (isinstance(self.parent, SpawnedContext) and self.parent.abandoned)
 
+    @property
+    def watcher(self) -> Any:
+        return self.parent.span
+
     def slot(self, own: str) -> tuple[str, TaskContext]:
         return self.parent.slot(f"{MARK}{self.number}/{own}")
 

@@ -1,19 +1,19 @@
 """The async host: tasks are asyncio tasks, plain functions and databases are called in worker threads."""
 
 import asyncio
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context, copy_context
+from threading import get_ident
 from typing import Any, TypeVar, cast
 
 from clew.errors import NodeCancelledError
 from clew.runtime.context import TaskContext
-from clew.runtime.events import Event
+from clew.runtime.events import BURST, Event, event
 from clew.runtime.host import Action, Finished, Host, Limit
-from clew.runtime.threads import BUFFER, POOL, Gate, cancelled, done, heard, overdue, pending, spawned
-from clew.types import RUNNING
+from clew.runtime.threads import BUFFER, BURSTS, FULL, POOL, Gate, cancelled, done, heard, overdue, pending, spawned
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Apart:
             sent, error = None, None
             try:
                 sent = yield waits
-                if self._host is not None:
+                if self._host is not None and self._host.full:
                     yield from self._host.room().__await__()
             except BaseException as raised:  # a cancellation: the coroutine's own to deal with
                 error = raised
@@ -84,7 +84,8 @@ async def _handed(body: Coroutine[Any, Any, Any], future: Any) -> None:
 class Tasks:
     """The host of one run on the async face. `read` says that events are read while tasks run."""
 
-    __slots__ = ("_closed", "_gate", "_loop", "_mail", "_pending", "_room", "_running", "_thread", "_threaded", "read")
+    __slots__ = ("_called", "_closed", "_gate", "_loop", "_mail", "_posted", "_room", "_running", "_thread", "_threaded",
+                 "_waits", "full", "read")  # fmt: skip
 
     blocking = staticmethod(in_thread)
     aside = staticmethod(POOL.run)
@@ -92,27 +93,29 @@ class Tasks:
 
     def __init__(self, read: bool = False) -> None:
         self.read = read
-        self._mail: asyncio.Queue[tuple[Finished | Event, bool]] = asyncio.Queue()
+        self.full = False
+        self._mail: deque[Finished | Event] = deque()
+        self._waits: asyncio.Future[None] | None = None
+        self._posted: deque[Event] = deque()  # by other threads
+        self._called = False
         self._running: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None  # that of the first task; a run has one loop
         self._thread = 0
         self._threaded: set[asyncio.Task[Any] | None] = set()
-        self._pending = 0
         self._room = asyncio.Event()
-        self._room.set()
-        self._gate = Gate()
+        self._gate = Gate(lambda: len(self._mail) + len(self._posted))
         self._closed = False
 
     def _on_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+            self._loop, self._thread = asyncio.get_running_loop(), get_ident()
         return self._loop
 
     async def call(self, action: Action, given: Any, context: TaskContext, limit: Limit | None = None) -> Any:
         self._on_loop()
         extra = context.given(action.wants) if action.wants else {}
         copied = copy_context()
-        copied.run(RUNNING.set, context)
+        copied.run(context.enter)
         if action.awaited is None:
             assert action.plain is not None
             found: Any = self._plain(copied.run, action.plain, given, **extra)
@@ -152,7 +155,7 @@ class Tasks:
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
         async def post() -> None:
-            self._mail.put_nowait((await body(), False))
+            self._post(await body())
 
         task = self._on_loop().create_task(post())
         self._running.add(task)
@@ -208,31 +211,62 @@ class Tasks:
         return found
 
     def emit(self, event: Event) -> None:
+        mail = self._mail
         if self._closed:
             return
-        if self._loop is not None and threading.get_ident() != self._thread:
-            self._gate.enter()
-            with suppress(RuntimeError):  # the loop has ended meanwhile: nobody reads
-                self._loop.call_soon_threadsafe(self._mail.put_nowait, (event, True))
+        if get_ident() != self._thread and self._loop is not None:
+            if len(self._mail) + len(self._posted) >= FULL:
+                self._gate.enter()
+            self._posted.append(event)
+            if not self._called:
+                self._called = True
+                with suppress(RuntimeError):  # the loop has ended meanwhile: nobody reads
+                    self._loop.call_soon_threadsafe(self._fetch)
             return
-        self._pending += 1
-        if self._pending >= BUFFER:
+        if len(mail) >= FULL and not self.full:
+            self.full = True
             self._room.clear()
-        self._mail.put_nowait((event, False))
+        mail.append(event)
+        if self._waits is not None:
+            self._wake()
+
+    def _fetch(self) -> None:
+        """Takes what other threads have posted."""
+        self._called = False  # first: what is posted from now on calls again
+        while self._posted:
+            self._post(self._posted.popleft())
+
+    def _post(self, message: Finished | Event) -> None:
+        self._mail.append(message)
+        if self._waits is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Somebody waits for what has come."""
+        waits, self._waits = self._waits, None
+        if waits is not None and not waits.done():
+            waits.set_result(None)
 
     async def room(self) -> None:
-        if self._loop is None or threading.get_ident() == self._thread:  # elsewhere `emit` has waited
+        if self.full and (self._loop is None or get_ident() == self._thread):  # elsewhere `emit` has waited
             await self._room.wait()
 
     async def receive(self) -> Finished | Event:
-        message, threaded = await self._mail.get()
-        if isinstance(message, Event):
-            if threaded:
-                self._gate.leave()
-            else:
-                self._pending -= 1
-                if self._pending < BUFFER:
-                    self._room.set()
+        while not self._mail:
+            self._waits = self._on_loop().create_future()
+            await self._waits
+        mail = self._mail
+        message = mail.popleft()
+        if mail and type(message) is Event:
+            burst = [message]
+            while mail and len(burst) < BURSTS and type(found := mail[0]) is Event:
+                burst.append(found)
+                mail.popleft()
+            message = event(((), BURST, burst)) if len(burst) > 1 else message
+        self._gate.leave()
+        if self.full and len(self._mail) <= BUFFER // 2:
+            self.full = False
+            self._room.set()
         return message
 
     async def sleep(self, seconds: float) -> None:
@@ -243,7 +277,7 @@ class Tasks:
             task.cancel()
 
     async def close(self) -> None:
-        self._closed = True
+        self._closed, self.full = True, False
         self._room.set()
         self._gate.close()
         if self._running:

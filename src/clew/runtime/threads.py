@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from clew.errors import NodeCancelledError, NodeTimeoutError, WrongFace
 from clew.runtime.context import TaskContext
 from clew.runtime.drive import drive
-from clew.runtime.events import Event
+from clew.runtime.events import BURST, Event
 from clew.runtime.host import Action, Finished, Host, Limit
-from clew.types import RUNNING
 
 BUFFER: Final = 256
 """How many events may wait for their reader before those who make them wait as well."""
+BURSTS: Final = 64
+"""How many of them are handed to the reader at once, at most."""
+FULL: Final = BUFFER - BURSTS
 
 LONGEST: Final = 3600.0
 """Seconds that are waited at a time; what a thread can wait for has an end, which an infinite timeout has not."""
@@ -88,25 +90,30 @@ def in_parallel(jobs: list[Callable[[], T]], limit: int | None) -> list[T | Base
 
 
 class Gate:
-    """Holds those who post events for as long as `BUFFER` of them have not been read."""
+    """Holds those who post events once `BUFFER` of them have not been read, one burst in the reader's hands among them, until
+    half of them are. Else it costs no lock."""
 
-    __slots__ = ("_changed", "_closed", "_unread")
+    __slots__ = ("_changed", "_closed", "_held", "_unread")
 
-    def __init__(self) -> None:
+    def __init__(self, unread: Callable[[], int]) -> None:
+        self._unread = unread
         self._changed = threading.Condition()
-        self._unread = 0
+        self._held = False
         self._closed = False
 
     def enter(self) -> None:
         with self._changed:
-            while self._unread >= BUFFER and not self._closed:
+            self._held = True  # before looking again: whoever reads from now on sees it
+            while self._unread() >= FULL and not self._closed:
+                self._held = True
                 self._changed.wait()
-            self._unread += 1
 
     def leave(self) -> None:
-        with self._changed:
-            self._unread -= 1
-            self._changed.notify()
+        """Some have been read."""
+        if self._held and self._unread() <= BUFFER // 2:
+            with self._changed:
+                self._held = False
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Nobody reads any more: lets everybody through."""
@@ -118,13 +125,14 @@ class Gate:
 class Threads:
     """The host of one run on the sync face."""
 
-    __slots__ = ("_closed", "_gate", "_mail")
+    __slots__ = ("_closed", "_finished", "_gate", "_mail")
     aside = staticmethod(POOL.run)
     driven = True
 
     def __init__(self) -> None:
         self._mail: SimpleQueue[Finished | Event] = SimpleQueue()
-        self._gate = Gate()
+        self._finished: Finished | None = None  # taken out behind a burst
+        self._gate = Gate(self._mail.qsize)
         self._closed = False
 
     async def blocking(self, fn: Callable[..., T], /, *args: Any) -> T:
@@ -137,7 +145,7 @@ class Threads:
                 "`async for … in graph.astream(…)`, or make the node a plain function."
             )
         copied = copy_context()
-        copied.run(RUNNING.set, context)
+        copied.run(context.enter)
         extra = context.given(action.wants) if action.wants else {}
         plain = action.plain
         try:
@@ -163,7 +171,8 @@ class Threads:
         return [] if cancel else [heard(future) for future in futures]  # a thread cannot be stopped
 
     def emit(self, event: Event) -> None:
-        self._gate.enter()
+        if self._mail.qsize() >= FULL:
+            self._gate.enter()
         if not self._closed:
             self._mail.put(event)
 
@@ -171,9 +180,17 @@ class Threads:
         """`emit` has waited."""
 
     async def receive(self) -> Finished | Event:
-        message = self._mail.get()
-        if isinstance(message, Event):
-            self._gate.leave()
+        message, self._finished = self._finished or self._mail.get(), None
+        if type(message) is Event and (more := self._mail.qsize()):
+            burst, get = [message], self._mail.get
+            for _ in range(min(more, BURSTS - 1)):
+                found = get()
+                if type(found) is not Event:
+                    self._finished = cast("Finished", found)
+                    break
+                burst.append(found)
+            message = Event((), BURST, burst)
+        self._gate.leave()
         return message
 
     async def sleep(self, seconds: float) -> None:

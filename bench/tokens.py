@@ -1,0 +1,161 @@
+"""What a token costs: a chat model read by itself, called with a handler that does nothing, and read through a graph.
+
+Like `workloads.py` it is written once for both libraries. The model makes its tokens at once, or lets others run before each
+(`waits`), as one does that reads from a network.
+"""
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from workloads import Cost, Face, Stopwatch, load, middle
+
+TOKENS: Final = 1_000
+ROUNDS: Final = 7
+
+
+class Share(NamedTuple):
+    """A token's cost beyond that of the model read by itself, and beyond that of the model with a handler that does nothing;
+    and the seconds until the first token has come."""
+
+    over_model: Cost
+    over_handler: Cost
+    first: float
+
+
+class Ticker(BaseChatModel):
+    """Says `TOKENS` tokens."""
+
+    waits: bool
+
+    @property
+    def _llm_type(self) -> str:
+        return "ticker"
+
+    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any) -> ChatResult:
+        raise NotImplementedError  # whoever calls it wants a stream
+
+    def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any) -> Iterator[ChatGenerationChunk]:
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        try:
+            for _number in range(TOKENS):
+                if self.waits:
+                    os.read(nothing, 1)  # other threads may run meanwhile
+                yield ChatGenerationChunk(message=AIMessageChunk(content="token "))
+        finally:
+            os.close(nothing)
+
+    async def _astream(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for _number in range(TOKENS):
+            if self.waits:
+                await asyncio.sleep(0)
+            yield ChatGenerationChunk(message=AIMessageChunk(content="token "))
+
+
+class Silent(BaseCallbackHandler):
+    """Makes a model stream that is invoked, and does nothing: what LangChain itself takes for handing a token on."""
+
+    run_inline = True
+
+    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None: ...
+    def on_llm_new_token(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def tap_output_iter(self, run_id: Any, output: Any) -> Any:
+        return output
+
+    def tap_output_aiter(self, run_id: Any, output: Any) -> Any:
+        return output
+
+
+def tokens(package: str, face: Face, waits: bool) -> Share:
+    """The shares of one library, medians of `ROUNDS` rounds in which the three take turns."""
+    model, asked = Ticker(waits=waits), [HumanMessage("hi")]
+    graph = speaking(package, model, face)
+    given, mode = {"messages": asked}, {"stream_mode": "messages"}
+    if face == "async":
+        return asyncio.run(
+            _awaited(
+                lambda: _drained(model.astream(asked)),
+                lambda: model.ainvoke(asked, {"callbacks": [Silent()]}),
+                lambda: _drained(graph.astream(given, **mode)),
+            )
+        )
+    alone, handled, read = (
+        lambda: _drain(model.stream(asked)),
+        lambda: model.invoke(asked, {"callbacks": [Silent()]}),
+        lambda: _drain(graph.stream(given, **mode)),
+    )
+    read()
+    rounds = [[_timed(work) for work in (alone, handled, read)] for _ in range(ROUNDS)]
+    return _share(rounds)
+
+
+def speaking(package: str, model: Ticker, face: Face) -> Any:
+    """A graph of one node, which calls the model."""
+    found = load(package, "graph")
+
+    def plain(state: Any) -> Any:
+        return {"messages": [model.invoke(state["messages"])]}
+
+    async def awaited(state: Any) -> Any:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    builder = found.StateGraph(found.MessagesState).add_node("model", awaited if face == "async" else plain)
+    return builder.add_edge(found.START, "model").compile()
+
+
+async def _awaited(*works: Callable[[], Awaitable[Any]]) -> Share:
+    await works[-1]()
+    rounds: list[list[tuple[Cost, Any]]] = []
+    for _ in range(ROUNDS):
+        costs: list[tuple[Cost, Any]] = []
+        for work in works:
+            gc.collect()
+            watch = Stopwatch()
+            found = await work()
+            costs.append((watch.read(), found))
+        rounds.append(costs)
+    return _share(rounds)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Cost, Any]:
+    gc.collect()
+    watch = Stopwatch()
+    found = work()
+    return watch.read(), found
+
+
+def _drain(chunks: Iterator[Any]) -> float:
+    """Reads all of it; the seconds until the first."""
+    watch, first = Stopwatch(), 0.0
+    for count, _ in enumerate(chunks):
+        if not count:
+            first = watch.read().wall
+    return first
+
+
+async def _drained(chunks: AsyncIterator[Any]) -> float:
+    watch, first, count = Stopwatch(), 0.0, 0
+    async for _ in chunks:
+        if not count:
+            first = watch.read().wall
+        count += 1
+    return first
+
+
+def _share(rounds: list[list[tuple[Cost, Any]]]) -> Share:
+    alone, handled, read = (middle([each[column][0] for each in rounds]) for column in range(3))
+    firsts = sorted(each[2][1] for each in rounds)
+    return Share(_beyond(read, alone), _beyond(read, handled), firsts[len(firsts) // 2])
+
+
+def _beyond(whole: Cost, part: Cost) -> Cost:
+    return Cost((whole.cpu - part.cpu) / TOKENS, (whole.wall - part.wall) / TOKENS)
