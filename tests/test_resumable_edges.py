@@ -108,7 +108,7 @@ def test_tokens_gather_while_others_are_written(face: Face) -> None:
         writer = get_stream_writer()
         writer(0)
         assert written.wait(20)
-        for number in range(1, 200):
+        for number in range(1, 150):
             writer(number)
         told.set()
         return {"log": ["told"]}
@@ -116,5 +116,5 @@ def test_tokens_gather_while_others_are_written(face: Face) -> None:
     storage = Slow()
     graph = line(("tells", tells), checkpointer=Saver(storage))
     parts = face.stream(graph, IN, CONFIG, stream_mode="custom", **RUN)
-    assert [part.data for part in parts if part.mode == "custom"] == list(range(200))
-    assert storage.calls["commit"] <= 6, "200 tokens in a handful of writes"
+    assert [part.data for part in parts if part.mode == "custom"] == list(range(150))
+    assert storage.calls["commit"] <= 6, "150 tokens in a handful of writes"

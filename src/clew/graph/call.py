@@ -5,10 +5,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from clew.runtime.context import RunControl, Scope, TaskContext
+from clew.runtime.context import TaskContext
 from clew.runtime.events import BURST, Event, read_modes
 from clew.runtime.host import Host
 from clew.runtime.loop import Run
+from clew.runtime.runtime import RunControl
+from clew.runtime.scope import Scope
 from clew.runtime.settings import Settings, merged, read_settings
 from clew.runtime.spans import watching
 from clew.schema import is_annotated_class

@@ -16,10 +16,10 @@ from clew.graph.starting import NAMELESS, Starting
 from clew.graph.structure import Structure
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
 from clew.runtime.attempt import Program
-from clew.runtime.context import RunControl
 from clew.runtime.drive import drive, iterate
 from clew.runtime.host import Host
 from clew.runtime.loop import Run
+from clew.runtime.runtime import RunControl
 from clew.runtime.settings import merged, read_settings
 from clew.runtime.threads import Threads, in_parallel
 from clew.types import Command, Config, Durability, GraphOutput, OnBusy, Resumable

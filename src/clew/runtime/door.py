@@ -10,7 +10,7 @@ from clew.checkpoint.hold import MENDING
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.lease import HEARTBEATS
 from clew.errors import GraphDrained, MultipleSubgraphs, ThreadConflict
-from clew.runtime.context import Scope
+from clew.runtime.scope import Scope
 from clew.types import OnBusy, Saved
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from clew.engine.stored import stored_result
 from clew.engine.writes import prepared, read_input, read_return
 from clew.errors import CheckpointNotFound, InvalidUpdateError, ThreadConflict
 from clew.runtime.attempt import Program, led
-from clew.runtime.context import Scope, TaskContext
+from clew.runtime.context import TaskContext
 from clew.runtime.door import busy, mended, only_mended
 from clew.runtime.entrance import committed, warn_of_dropped
 from clew.runtime.host import Host
+from clew.runtime.scope import Scope
 from clew.runtime.settings import Settings
 from clew.types import Checkpoint, Result, Saved, StateUpdate, Task
 

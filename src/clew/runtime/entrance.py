@@ -18,7 +18,7 @@ from clew.engine.stored import stored_checkpoint
 from clew.engine.writes import Returned, prepared, read_input
 from clew.errors import DroppedWorkWarning, EmptyInputError, ThreadConflict, UnstorableValue
 from clew.runtime.attempt import Program
-from clew.runtime.context import Scope
+from clew.runtime.scope import Scope
 from clew.runtime.settings import Settings
 from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Result, Saved, Task
 

@@ -14,7 +14,7 @@ from clew.schema import ROOT
 from clew.types import Checkpoint, Interrupt, Outcome, Result, Saved, Task, Write
 
 if TYPE_CHECKING:
-    from clew.runtime.context import Scope
+    from clew.runtime.scope import Scope
 
 MODES: Final = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug")
 BURST: Final = ""

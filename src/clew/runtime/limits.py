@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clew.errors import GraphDrained, GraphRecursionError
-from clew.runtime.context import Scope
+from clew.runtime.scope import Scope
 from clew.types import Task
 
 

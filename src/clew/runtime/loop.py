@@ -16,13 +16,14 @@ from clew.engine.writes import Returned
 from clew.errors import GraphInterrupt, ParentCommand, PersistenceError, UnkeptPause, UnstorableValue
 from clew.ids import task_id
 from clew.runtime.attempt import Program, Stops
-from clew.runtime.context import Scope, TaskContext
+from clew.runtime.context import TaskContext
 from clew.runtime.entrance import Entered, Entrance, committed
 from clew.runtime.events import ENTERED, Event
 from clew.runtime.host import Finished
 from clew.runtime.limits import may_go_on
 from clew.runtime.policy import run_task
 from clew.runtime.readers import Readers, is_entering
+from clew.runtime.scope import Scope
 from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result, RunEvent, Task
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps

@@ -13,8 +13,8 @@ from clew.engine.apply import task_key
 from clew.engine.writes import Returned
 from clew.ids import task_id
 from clew.runtime.attempt import Program
-from clew.runtime.context import Scope
 from clew.runtime.events import Event, Feed
+from clew.runtime.scope import Scope
 from clew.types import Checkpoint, Interrupt, Outcome, Result, RunEvent, Saved
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from clew.checkpoint.hold import is_live
 from clew.checkpoint.pruning import seconds_of
 from clew.errors import DamagedData, EventsGone, RunLost
 from clew.ids import id_text, new_checkpoint_id
-from clew.runtime.context import Scope
+from clew.runtime.scope import Scope
 from clew.types import Resumable, RunEvent, Saved
 
 if TYPE_CHECKING:
