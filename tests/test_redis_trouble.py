@@ -86,7 +86,7 @@ def test_a_client_that_tries_again_by_itself_commits_once(redis_server: RedisSer
     with suppress(NoScriptError):
         storage.load("t", "", None)
     assert storage.commit(first) is False
-    assert storage.weigh("t") == ({0: (1, 1)}, (1, 3), (0, 0))
+    assert storage.weigh("t") == ({0: (1, 1)}, (1, 3), (0, 0), (0, 0))
     storage.close()
 
 

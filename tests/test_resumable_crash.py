@@ -9,6 +9,7 @@ import pytest
 from support.faces import Face
 from support.graphs import Log
 from support.sample_graphs import SAMPLES, Sample
+from support.speaking import says
 from support.tales import line
 from support.told import MODES, numbers, said, same
 
@@ -93,7 +94,21 @@ def tokens_of_tries(saver: Saver) -> CompiledStateGraph:
     return builder.add_edge(START, "one").add_edge("one", "two").add_edge("two", "three").compile(saver)
 
 
+def tokens_of_models(saver: Saver) -> CompiledStateGraph:
+    """Two models side by side, one of them within a graph."""
+
+    def asks(word: str) -> Callable[[Log], Log]:
+        def node(state: Log) -> Log:
+            return {"log": [str(says(f"{word}-1", f"{word}-2").invoke("?").content)]}
+
+        return node
+
+    builder = StateGraph(Log).add_node("a", asks("a")).add_node("b", line(("within", asks("b"))))
+    return builder.add_edge(START, "a").add_edge(START, "b").compile(saver)
+
+
 OWN = {
+    "tokens_of_models": Sample(tokens_of_models),
     "tokens": Sample(tokens),
     "tokens_within": Sample(tokens_within),
     "tokens_of_tasks": Sample(tokens_of_tasks, ([1, 2],)),

@@ -6,7 +6,7 @@ from typing import Any
 
 from clew.types import RunEvent
 
-MODES = ["values", "updates", "custom", "tasks", "checkpoints"]
+MODES = ["values", "updates", "custom", "messages", "tasks", "checkpoints"]
 
 
 def standing(parts: Iterable[RunEvent]) -> list[RunEvent]:
@@ -43,6 +43,8 @@ def _plain(part: RunEvent) -> str:
             shown = [data["metadata"]["step"], data["metadata"]["source"], data["next"], data["values"]]
         case "metadata":
             shown = []
+        case "messages":
+            shown = [data[0].content, data[1]["langgraph_node"]]
         case _:
             asked = data.get("__interrupt__") if isinstance(data, dict) else None  # pyright: ignore
             shown = [one.value for one in asked] if asked else data  # pyright: ignore

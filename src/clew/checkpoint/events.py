@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import ormsgpack
 
-from clew.checkpoint.checked import shown
+from clew.checkpoint.checked import Reading, shown
 from clew.checkpoint.codec import decode, encode
 from clew.checkpoint.manifest import unpacked
 from clew.checkpoint.storage import Batch, Events, EventsFound, Group
@@ -76,6 +76,7 @@ class EventLog:
         self._broken = False
         self._begun: dict[tuple[str, ...], int] = {}  # tasks, with those around them, by the first event that they told
         self._first: dict[tuple[str, ...], int] = {}  # likewise, by the event that says that they begin
+        self._with: dict[str, set[tuple[str, ...]]] = {}  # of these, by a task's id, those that come to nothing with it
         self._tries: dict[str, int] = {}
         self._done: set[str] = set()
         self._entered: set[tuple[str, tuple[str, ...]]] = set()
@@ -99,8 +100,9 @@ class EventLog:
         since, events = read_events(group)
         if same:
             self.since = since
-        for seq, (mode, ns, tasks, edge, body) in enumerate(events, group.first):
-            self._note(seq, Told(mode, tuple(ns), tuple(tasks), edge, decode(body) if mode == ATTEMPT else None, body))
+        with Reading("An event of a run"):
+            for seq, (mode, ns, tasks, edge, body) in enumerate(events, group.first):
+                self._note(seq, Told(mode, tuple(ns), tuple(tasks), edge, decode(body) if mode == ATTEMPT else None, body))
 
     @property
     def is_new(self) -> bool:
@@ -140,19 +142,14 @@ class EventLog:
         """A task runs once more: what it has told so far is taken back, where it has told something; that it has begun only
         where it begins `anew`."""
         with self._lock:
-            void: dict[tuple[str, ...], int] = {}
-            for tasks in () if self.ended else {**self._first, **self._begun}:
-                if task in tasks:
-                    since = self._first.get(tasks) if anew or tasks[0] != task else None
-                    since = self._begun.get(tasks) if since is None else since
-                    if since is not None:
-                        void[tasks] = since
             tries = self._tries.get(task, 1) + 1
-            for tasks, first in void.items():
-                data = {"task": tasks[0], "node": node, "attempt": tries, "since": first}
-                self._number(told(ATTEMPT, ns, data, tasks))
-            if void:
-                self._tries[task] = tries
+            for tasks in () if self.ended else sorted(self._with.get(task, ())):
+                since = self._first.get(tasks) if anew or tasks[0] != task else None
+                since = self._begun.get(tasks) if since is None else since
+                if since is not None:
+                    data = {"task": tasks[0], "node": node, "attempt": tries, "since": since}
+                    self._number(told(ATTEMPT, ns, data, tasks))
+                    self._tries[task] = tries
 
     def end(self, data: dict[str, Any] | None) -> None:
         """The next write is the last: it ends the log, with this. None takes that back, where nothing was written yet."""
@@ -172,6 +169,8 @@ class EventLog:
                 self._first.pop(one.tasks, None)
         elif one.tasks:
             (self._first if one.edge == FIRST else self._begun).setdefault(one.tasks, seq)
+            for task in one.tasks:
+                self._with.setdefault(task, set()).add(one.tasks)
             if one.edge == LAST:
                 self._done.add(one.tasks[0])
         elif one.edge == FIRST:

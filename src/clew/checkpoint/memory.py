@@ -282,7 +282,8 @@ def _tell(kept: Thread, events: Events) -> None:
     if (group := events.group) is not None:
         told.groups[group.first] = group
         told.last = max(told.last, group.first + group.length - 1)
-    told.groups = {n: group for n, group in told.groups.items() if n + group.length > events.floor}
+    while told.groups and (oldest := next(iter(told.groups.values()))).first + oldest.length <= told.floor:
+        del told.groups[oldest.first]
 
 
 def _is_expired(kept: Thread, told: Told) -> bool:

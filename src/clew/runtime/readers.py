@@ -116,7 +116,11 @@ class Readers:
     def paused(self, checkpoint: Checkpoint, index: int, waiting: tuple[Interrupt, ...]) -> list[Event]:
         task = checkpoint.frontier[index]
         name = self._program.nodes[task.node].name
-        return self._with_write([*self._feed.paused(checkpoint, task_key(checkpoint.frontier, index), name, waiting)])
+        events = [*self._feed.paused(checkpoint, task_key(checkpoint.frontier, index), name, waiting)]
+        for event in events:
+            own = event.mode in ("tasks", "debug")
+            self._with_write([event], checkpoint if own else None, index, 0)
+        return events
 
     # -- supersteps that end, likewise ------------------------------------------------------------------------------
 
@@ -176,11 +180,13 @@ class Readers:
                 self._scope.events.tell(one)
         return event
 
-    def _with_write(self, events: list[Event], checkpoint: Checkpoint | None = None, index: int = 0) -> list[Event]:
+    def _with_write(
+        self, events: list[Event], checkpoint: Checkpoint | None = None, index: int = 0, edge: int = LAST
+    ) -> list[Event]:
         log, journal = self._scope.events, self._scope.journal
         if log is None:
             return events
-        told = self._for_log(events) if checkpoint is None else self._for_log(events, self._id(checkpoint, index), LAST)
+        told = self._for_log(events) if checkpoint is None else self._for_log(events, self._id(checkpoint, index), edge)
         if journal is not None:
             journal.tells.told += told
         else:
