@@ -221,7 +221,7 @@ def test_an_id_that_is_a_uuid_takes_its_bytes_and_any_other_stays_as_it_is(id_: 
 
 def test_an_id_of_bytes_is_none_that_is_packed() -> None:
     message = HumanMessage("hi", id="1")
-    message.__dict__["id"] = bytes(16)
+    object.__setattr__(message, "__dict__", {**message.__dict__, "id": bytes(16)})
     assert pack(message) is None
     with pytest.raises(ValueError, match="an id of 3 bytes"):
         unpack(["human", b"abc", "hi"])
