@@ -127,7 +127,8 @@ def test_an_event_log_outlives_the_commits_that_brought_it(mongodb_saver: Make) 
         epoch = begun(storage)
         for seq in (3, 4):
             told = Events("run", Group(seq, 1, b"event %d" % seq), 0, 60.0, ended=seq == 4)
-            storage.commit(Batch("t", "", 0, seq - 1, epoch, 0, b"l", row=row_of(seq, parent=seq - 1), events=told))
+            row = row_of(seq, parent=seq - 1)
+            storage.commit(Batch("t", "", 0, seq - 1, epoch, 0, b"l", row=row, release=True, events=told))
         before = storage.events("t", None, 0, 9), storage.weigh("t").events
         assert before[1] == (2, 14)
         for seq in (1, 2):

@@ -8,7 +8,7 @@ that a pruning has made void only this stays, until the log goes.
 
 from typing import Any, Final
 
-from clew.checkpoint.mongodb.documents import Document, logs_of_runs, run_key
+from clew.checkpoint.mongodb.documents import Document, commit_key, logs_of_runs, run_key
 from clew.checkpoint.storage import Events, EventsFound, Group, Lease
 
 FIELDS: Final = {"ev": 1}
@@ -37,10 +37,11 @@ def of_commit(commits: Any, no: bytes, number: int, epoch: int, events: Events, 
     }
 
 
-def drop_below(commits: Any, no: bytes, events: Events) -> None:
-    """Drops the groups that end below the floor."""
+def drop_below(commits: Any, no: bytes, number: int, events: Events) -> None:
+    """Drops the groups that end below the floor; commit `number`, the newest one of the log, says how it stands."""
     if events.floor > 1:
-        _forget(commits, {MINE: run_key(no, events.run), "ev.x": {"$lt": events.floor}})
+        below = {MINE: run_key(no, events.run), "ev.x": {"$lt": events.floor}}
+        _forget(commits, {**below, "_id": {"$ne": commit_key(no, number)}})
 
 
 def newest_run(commits: Any, no: bytes) -> str | None:
@@ -57,8 +58,9 @@ def found(commits: Any, no: bytes, run: str, after: int, limit: int, lease: Leas
     log, groups = newest["ev"], dict[int, Group]()
     if limit:
         for one in commits.find({MINE: mine, "ev.x": {"$gt": after}}, FIELDS).sort("_id", 1).limit(limit):
-            first = one["ev"]["f"]
-            groups[first] = Group(first, one["ev"]["x"] - first + 1, one["ev"]["d"])  # one that was told again is the same
+            first, length = one["ev"]["f"], one["ev"]["x"] - one["ev"]["f"] + 1
+            if length:
+                groups[first] = Group(first, length, one["ev"]["d"])  # one that was told again is the same
     latest = commits.find_one({MINE: logs_of_runs(no), "ev.b": {"$gt": log["b"]}}, {"_id": 1}) is None
     ordered = [groups[first] for first in sorted(groups)]
     return EventsFound(run, log["e"], latest, log["x"], log["w"], log["z"], lease, ordered)
@@ -67,7 +69,7 @@ def found(commits: Any, no: bytes, run: str, after: int, limit: int, lease: Leas
 def sizes(commits: Any, no: bytes) -> list[int]:
     """Bytes of the groups of a thread."""
     told = commits.find({MINE: logs_of_runs(no)}, FIELDS).sort("_id", 1)
-    return list({(one["ev"]["h"], one["ev"]["f"]): len(one["ev"]["d"]) for one in told}.values())
+    return list({(one["ev"]["h"], one["ev"]["f"]): len(one["ev"]["d"]) for one in told if one["ev"]["d"]}.values())
 
 
 def over(commits: Any, now: float, limit: int) -> list[Document]:

@@ -63,7 +63,7 @@ class MongoStorage(Compacting):
             if batch.claim or batch.kept or batch.items or batch.logs is not None or batch.events:
                 known, n = self._insert(batch, leased)
                 if batch.events:
-                    events.drop_below(self._commits, known["no"], batch.events)
+                    events.drop_below(self._commits, known["no"], n, batch.events)
             else:
                 view = self._view(batch.thread)
                 if view is None or view.known is None or view.newest.state.epoch != batch.epoch:
