@@ -1,4 +1,5 @@
 """How many bytes three growing conversations take on each backend, and what a late turn costs; LangGraph's savers beside them.
+On MongoDB these are bytes as BSON with the keys of indexes, before the server compresses them.
 
 python -m soak.bytes_kept [--turns 1000] [--langgraph-turns 400] [--only sqlite …]
 """
@@ -13,7 +14,10 @@ from typing import Any
 from langgraph_side.chats import WORKLOADS, Told, tell
 from soak.backends import BACKENDS, backend
 from support.langgraph_env import made, run
+from support.mongo_server import bson_of
 from support.postgres_server import PostgresServer
+
+from clew.checkpoint.mongodb import MongoDBSaver
 
 MOST = {"redis": 3.0}  # of unique content; memory costs what hash tables cost
 USUAL = 1.6
@@ -24,6 +28,9 @@ def ours(name: str, workload: str, turns: int) -> tuple[int, Told]:
         saver.setup()
         before = saver.storage.occupies()
         told = tell("clew", workload, saver, turns, lambda turn: said(f"{name}, {workload}: turn {turn} of {turns}", turn))
+        if isinstance(saver, MongoDBSaver):  # SecantusDB, should it be that, stores differently from MongoDB
+            found = bson_of(saver.rows.connected.collection("clew_commits"))
+            return found.bson + found.keys, told
         return saver.storage.occupies() - before * (name != "sqlite"), told
 
 

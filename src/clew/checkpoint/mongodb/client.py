@@ -23,20 +23,7 @@ LOST: Final = (AutoReconnect,)
 """What pymongo raises where a connection is lost, no server answers, or another one has become the primary."""
 HOW: Final = "MongoDBSaver('mongodb://localhost:27017') or MongoDBSaver(pymongo.MongoClient(…))"
 SOON: Final = 5000  # milliseconds that one try waits for a server; `patience` is for how long it is tried
-INDEXES: Final = {
-    "clew_commits": (
-        [("hn", 1), ("_id", -1)],
-        [("rows.k", 1)],
-        [("kept.k", 1)],
-        [("items.k", 1)],
-        [("parts", 1)],
-        [("ev.h", 1), ("_id", -1)],
-        [("ev.u", 1)],
-    ),
-    "clew_parts": ([("items.k", 1)], [("t", 1)]),
-}
-
-SPARSE: Final = ("hn", "parts", "ev.h", "ev.u")
+INDEXES: Final = {"clew_threads": ("no", "gone", "erased"), "clew_commits": ("q", "o", "i", "p", "g", "ev.u")}
 
 
 class Connected:
@@ -89,10 +76,12 @@ class Connected:
         """Has the indexes made before; what the server refuses comes out as what to do about it."""
         try:
             if not self._ready:
-                for name, indexes in INDEXES.items():
-                    for keys in indexes:
-                        sparse = {"sparse": True} if keys[0][0] in SPARSE else {}
-                        self.collection(name).create_index(keys, **sparse)
+                for name, fields in INDEXES.items():
+                    for one in fields:
+                        self.collection(name).create_index([(one, 1)], sparse=True, unique=one == "no")
+                self.collection("clew_commits").create_index([("m", 1), ("_id", 1)])
+                logs: dict[str, Any] = {"ev.h": {"$exists": True}}
+                self.collection("clew_commits").create_index([("ev.h", 1), ("_id", 1)], partialFilterExpression=logs)
                 self._ready = True
             yield
         except LOST:

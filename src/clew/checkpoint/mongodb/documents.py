@@ -1,46 +1,261 @@
-"""Keys of documents, and rows out of them. A key begins with the thread's number, and is ordered as what it stands for."""
+"""What documents are made of: keys that indexes are built on, and bytes that hold all else. Nothing here asks a server.
 
+A key begins with the thread's number (4 bytes). BSON repeats the name of each field in each document, so what no index needs is
+packed into one: `d`, in which `FORMAT` comes first.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
-from clew.checkpoint.storage import Row
+import ormsgpack
+
+from clew.checkpoint.storage import Kept, Row
+from clew.errors import DamagedData
 
 Document: TypeAlias = dict[str, Any]
+Item: TypeAlias = tuple[int, int, bytes]
 
-LAST: Final = (1 << 63) - 1
+FORMAT: Final = 1
+BLOCK: Final = 8  # items of a log that share a key, so that a range of them is asked for by equality alone
+GROUP: Final = 4  # checkpoints that share one
+LAST: Final = (1 << 32) - 1
+TOKEN: Final = 8  # random bytes in the id of a bundle
+LEASE: Final = ("run", "owner", "base", "until")
 
 
-def key_of(no: bytes, number: int) -> bytes:
-    return no + number.to_bytes(8, "big")
+# -- keys -------------------------------------------------------------------------------------------------------------
+
+
+def commit_key(no: bytes, n: int) -> bytes:
+    return no + n.to_bytes(4, "big")
 
 
 def number_of(key: bytes) -> int:
-    return int.from_bytes(key[8:], "big")
+    return int.from_bytes(key[4:], "big")
 
 
-def within(no: bytes) -> Document:
-    return {"_id": {"$gte": key_of(no, 0), "$lte": key_of(no, LAST)}}
+def is_bundle(key: bytes) -> bool:
+    return len(key) == 4 + TOKEN
 
 
-def name_of(no: bytes, ns: str) -> bytes:
-    return no + blake2b(ns.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def commits_of(no: bytes, below: int = LAST) -> Document:
+    """Commits of a thread up to a number. Bundles are none of them: of two Binaries of BSON the longer one is the greater."""
+    return {"$gte": commit_key(no, 0), "$lte": commit_key(no, below)}
 
 
-def place_of(no: bytes, log: int, n: int) -> bytes:
-    return no + log.to_bytes(8, "big") + n.to_bytes(5, "big")
+def bundles_of(no: bytes) -> Document:
+    return {"$gte": no + bytes(TOKEN), "$lte": no + b"\xff" * TOKEN}
 
 
-def placed(key: bytes) -> tuple[int, int]:
-    return int.from_bytes(key[8:16], "big"), int.from_bytes(key[16:], "big")
+def seq_key(no: bytes, seq: int) -> bytes:
+    """Of what stands beside a checkpoint, or grew from it."""
+    return no + _varint(seq)
 
 
-def span_of(no: bytes, log: int, lo: int, hi: int) -> Document:
-    return {"$gte": place_of(no, log, lo), "$lt": place_of(no, log, hi)}
+def row_keys(no: bytes, seqs: Iterable[int]) -> list[bytes]:
+    """The keys under which checkpoints are found, with others."""
+    return list(dict.fromkeys(no + _varint(seq // GROUP) for seq in seqs))
 
 
-def every_place(no: bytes) -> Document:
-    return {"$gte": place_of(no, 0, 0), "$lte": place_of(no, (1 << 64) - 1, (1 << 40) - 1)}
+def block_key(no: bytes, log: int, block: int) -> bytes:
+    return no + _varint(log) + _varint(block)
 
 
-def row_of(row: Document) -> Row:
-    return Row(number_of(row["k"]), row["i"], row["p"], row["b"], row["d"])
+def blocks_of(no: bytes, log: int, lo: int, hi: int) -> Iterator[bytes]:
+    """The keys under which items from `lo` to `hi` are found, with others."""
+    for block in range(lo // BLOCK, -(-hi // BLOCK)):
+        yield block_key(no, log, block)
+
+
+def space_key(no: bytes, ns: str) -> bytes:
+    """Of the outermost namespace, which moves most, the shortest."""
+    return no + (blake2b(_encoded(ns), digest_size=6).digest() if ns else b"")
+
+
+def run_key(no: bytes, run: str) -> bytes:
+    return no + blake2b(_encoded(run), digest_size=8).digest()
+
+
+def logs_of_runs(no: bytes) -> Document:
+    return {"$gte": no + bytes(8), "$lte": no + b"\xff" * 8}
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
+
+
+# -- what a document holds --------------------------------------------------------------------------------------------
+
+
+class State(NamedTuple):
+    """How a commit left its thread: epoch, highest seq, count of namespaces, how many checkpoints there are, bytes of them and
+    of items, the number below which all commits are void, and the newest checkpoint's id."""
+
+    epoch: int = 0
+    seq: int = 0
+    spaces: int = 0
+    checkpoints: int = 0
+    size: int = 0
+    floor: int = 0
+    newest: bytes = b""
+
+
+class Move(NamedTuple):
+    """A namespace as a commit left it; `ns` is None where an earlier commit of it has the name."""
+
+    number: int
+    head: int | None
+    logs: bytes
+    ns: str | None = None
+
+
+class Bundle(NamedTuple):
+    """A document that a commit names: of rows of one namespace, from one seq to another, or of items and outcomes (number
+    None); `size` is that of what it holds."""
+
+    id: bytes
+    size: int
+    number: int | None = None
+    lo: int = 0
+    hi: int = 0
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a commit or a bundle brings: rows with the numbers of their namespaces, outcomes, items."""
+
+    rows: list[tuple[int, Row]] = field(default_factory=list[tuple[int, Row]])
+    kept: list[Kept] = field(default_factory=list[Kept])
+    items: Sequence[Item] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of rows and items, as a state counts them."""
+        return sum(len(row.body) for _, row in self.rows) + sum(len(data) for _, _, data in self.items)
+
+
+@dataclass(slots=True)
+class Commit:
+    """A document, unpacked; of a bundle there are contents alone. `moved`: the key of the one namespace that it moved."""
+
+    key: bytes
+    state: State = field(default_factory=State)
+    moves: Sequence[Move] = ()
+    contents: Contents = field(default_factory=Contents)
+    bundles: Sequence[Bundle] = ()
+    lease: Document | None = None
+    moved: bytes | None = None
+
+    @property
+    def n(self) -> int:
+        return number_of(self.key)
+
+
+def keys_of(no: bytes, contents: Contents, parents: Iterable[int | None], n: int | None = None) -> Document:
+    """The fields that indexes are built on; `parents` by which rows are found, `n` the number of the commit."""
+    fields = {
+        "q": row_keys(no, (row.seq for _, row in contents.rows if row.seq != n)),
+        "o": list(dict.fromkeys(seq_key(no, one.seq) for one in contents.kept)),
+        "i": list(dict.fromkeys(block_key(no, log, n // BLOCK) for log, n, _ in contents.items)),
+        "p": list(dict.fromkeys(seq_key(no, seq) for seq in parents if seq is not None)),
+    }
+    return {name: keys if len(keys) > 1 else keys[0] for name, keys in fields.items() if keys}
+
+
+def packed(commit: Commit) -> bytes:
+    contents, seqs = commit.contents, [row.seq for _, row in commit.contents.rows]
+    own = seqs[-1] if seqs else None
+    state: list[Any] = list(commit.state)
+    if own is not None and own == commit.state.seq and commit.state.newest == contents.rows[-1][1].id:
+        state.pop()
+    fields: list[Any] = [
+        FORMAT,
+        state if commit.state.epoch else None,
+        [_packed_move(move, own) for move in commit.moves],
+        [_packed_row(commit.state.seq, number, row) for number, row in contents.rows],
+        [[one.seq, _encoded(one.task), one.body] for one in contents.kept],
+        _runs(contents.items),
+        [[bundle.id[4:], *bundle[1 : 2 if bundle.number is None else None]] for bundle in commit.bundles],
+        commit.lease and [commit.lease.get(name) for name in LEASE],
+    ]
+    while not fields[-1]:
+        fields.pop()
+    return ormsgpack.packb(fields)
+
+
+def unpacked(document: Document) -> Commit:
+    """Raises DamagedData where it is of a format that this version does not know."""
+    key: bytes = document["_id"]
+    fields: list[Any] = ormsgpack.unpackb(document["d"])
+    if fields[0] != FORMAT:
+        raise DamagedData(f"A document of MongoDB has format {fields[0]!r}: expected {FORMAT}; a newer Clew has written it.")
+    state, moves, rows, kept, runs, bundles, lease = (fields[1:] + [None] * 7)[:7]
+    seq = state[1] if state else 0
+    contents = Contents(
+        [_row(seq, one) for one in rows or ()],
+        [Kept(seq, _decoded(task), body) for seq, task, body in kept or ()],
+        [(log, first + n, data) for log, first, *some in runs or () for n, data in enumerate(some)],
+    )
+    last = contents.rows[-1][1] if contents.rows else None
+    if state is not None and len(state) < len(State._fields):
+        state.append(last.id if last else b"")
+    return Commit(
+        key,
+        State(*state) if state else State(),
+        [_move(one, last.seq if last else None) for one in moves or ()],
+        contents,
+        [Bundle(key[:4] + token, *more) for token, *more in bundles or ()],
+        lease and dict(zip(LEASE, lease, strict=True)),
+        document.get("m"),
+    )
+
+
+def _packed_move(move: Move, own: int | None) -> list[Any]:
+    if move.ns is not None:
+        return [move.number, move.logs, move.head, _encoded(move.ns)]
+    return [move.number, move.logs] if own is not None and move.head == own else [move.number, move.logs, move.head]
+
+
+def _move(fields: list[Any], own: int | None) -> Move:
+    number, logs, *more = fields
+    return Move(number, more[0] if more else own, logs, _decoded(more[1]) if len(more) > 1 else None)
+
+
+def _packed_row(highest: int, number: int, row: Row) -> list[Any]:
+    stamp = row.seq.to_bytes(4, "big")  # in which an id ends
+    before = [None if seq is None else row.seq - seq for seq in (row.parent, row.base)]
+    return [highest - row.seq, row.id[:-4] if row.id[-4:] == stamp else row.id, *before, number, row.body]
+
+
+def _row(highest: int, fields: list[Any]) -> tuple[int, Row]:
+    below, id_, parent, base, number, body = fields
+    seq = highest - below
+    whole = id_ + seq.to_bytes(4, "big") if len(id_) == 12 else id_
+    return number, Row(
+        seq, whole, None if parent is None else seq - parent, None if base is None else seq - base, cast("bytes", body)
+    )
+
+
+def _runs(items: Sequence[Item]) -> list[list[Any]]:
+    """Items one after the other in their log, as [log, number of the first, bytes of each]."""
+    runs: list[list[Any]] = []
+    for log, n, data in items:
+        if runs and runs[-1][0] == log and runs[-1][1] + len(runs[-1]) - 2 == n:
+            runs[-1].append(data)
+        else:
+            runs.append([log, n, data])
+    return runs
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogatepass")

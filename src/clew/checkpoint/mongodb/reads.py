@@ -1,29 +1,31 @@
-"""The reading verbs of a storage in MongoDB; what a document holds stands in `storage`."""
+"""The reading verbs of a storage in MongoDB; what a document holds stands in `storage`.
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+A commit is found by its number, for commits stand one after the other above the floor; by equality with a key; or, the newest
+of a namespace, as the last of a range of keys. So each query is answered by an index, and none by looking through a collection.
+What is read in several queries is read again where a pruning has moved the floor meanwhile.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 from clew.checkpoint.mongodb import events
 from clew.checkpoint.mongodb.client import Connected
 from clew.checkpoint.mongodb.documents import (
     LAST,
-    Document,
-    every_place,
-    key_of,
-    name_of,
-    number_of,
-    place_of,
-    placed,
-    row_of,
-    span_of,
-    within,
+    Commit,
+    Item,
+    blocks_of,
+    commit_key,
+    seq_key,
+    unpacked,
 )
+from clew.checkpoint.mongodb.view import MANY, View, several
 from clew.checkpoint.storage import EventsFound, Found, Kept, Lease, Row, Space, ThreadRow, Weight
 from clew.ids import stamp_of
 
-MANY: Final = 500  # places that are asked for at once
-SPACE: Final = ("ns", "hn", "k", "h", "l")
-HEADER: Final = {"e": 1, "s": 1, "sp": 1, "i": 1, "cn": 1, "by": 1}
+T = TypeVar("T")
+KNOWN: Final = 10_000  # threads of which the number of the newest commit is remembered
 
 
 class Reads:
@@ -31,6 +33,8 @@ class Reads:
 
     def __init__(self, connected: Connected) -> None:
         self.connected = connected
+        self._seen: dict[str, tuple[bytes, int]] = {}  # where the newest commit of a thread is looked for first
+        self._places: tuple[bytes, int, list[tuple[int, int]]] | None = None
 
     @property
     def _threads(self) -> Any:
@@ -40,208 +44,237 @@ class Reads:
     def _commits(self) -> Any:
         return self.connected.collection("clew_commits")
 
-    @property
-    def _parts(self) -> Any:
-        return self.connected.collection("clew_parts")
-
-    def open(self) -> None:
-        """Makes the indexes where they are missing."""
-        self.connected.ready()
-
     def close(self) -> None:
         self.connected.close()
+
+    # -- how a thread stands ------------------------------------------------------------------------------------------
+
+    def _view(self, thread: str) -> View | None:
+        """A thread's newest commit; None where there is no thread, or no commit yet."""
+        while True:
+            known = self._threads.find_one({"_id": thread})
+            if known is None:
+                return None
+            no, n = self._seen.get(thread, (b"", 0))
+            if newest := self._newest(thread, known["no"], max(known.get("n", 0), n if no == known["no"] else 0)):
+                return View(self._commits, known["no"], newest, known)
+            if self._seen.pop(thread, None) is None and "n" not in known:
+                return None
+
+    def _newest(self, thread: str, no: bytes, at: int) -> Commit | None:
+        """The newest commit, which is number `at` or after it; None where that one is not there (any more)."""
+        found = several(self._commits, [commit_key(no, at), commit_key(no, at + 1)])
+        if commit_key(no, at + 1) in found:
+            at = self._grown(no, at + 1)
+            found = several(self._commits, [commit_key(no, at)])
+        if "d" not in found.get(commit_key(no, at), {}):
+            return None
+        self._remember(thread, no, at)
+        return unpacked(found[commit_key(no, at)])
+
+    def _grown(self, no: bytes, at: int) -> int:
+        """The number of the newest commit, which is `at` or after it."""
+        while True:
+            probes = {commit_key(no, n): n for j in range(32) if (n := at + (1 << j)) <= LAST}
+            found = self._commits.find({"_id": {"$in": list(probes)}}, {"_id": 1})
+            further = max((probes[one["_id"]] for one in found), default=at)
+            if further == at:
+                return at
+            at = further
+
+    def _remember(self, thread: str, no: bytes, n: int) -> None:
+        if len(self._seen) > KNOWN:
+            self._seen.clear()
+        self._seen[thread] = no, n
+
+    def _read(self, thread: str, read: Callable[[View], T], nothing: T) -> T:
+        """What is read of a thread, all of it from between two prunings."""
+        with self.connected.asked():
+            while (view := self._view(thread)) is not None:
+                found = read(view)
+                if view.stands() or ((later := self._view(thread)) and (later.no, later.floor) == (view.no, view.floor)):
+                    return found
+            return nothing
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
-        with self.connected.asked():
-            known = self._threads.find_one({"_id": thread})
-            newest = self._newest(known["no"]) if known else None
-            if known is None or newest is None:
-                return Found()
-            found = Found(newest["e"], newest["s"], newest["sp"], lease=self._lease(known, newest))
-            space = self._space(known["no"], ns)
+        def read(view: View) -> Found:
+            state = view.newest.state
+            found = Found(state.epoch, state.seq, state.spaces, lease=self._lease(view))
+            space = view.space(ns)
             if space is None:
                 return found
-            found.head, found.number, found.logs = space["h"], space["k"], space["l"]
+            found.head, found.number, found.logs = space.head, space.number, space.logs
             seq = found.head if checkpoint_id is None else stamp_of(checkpoint_id)
             if seq is None or found.head is None or seq > found.head:
                 return found
-            for row in self._rows(known["no"], [seq]):
-                if row["n"] == found.number and checkpoint_id in (None, row["i"]):
-                    self._complete(known["no"], [(found, row)], followed=checkpoint_id is not None)
+            row = view.rows([seq]).get(seq)
+            if row and row[0] == found.number and checkpoint_id in (None, row[1].id):
+                self._complete(view, [(found, row[1])])
+                if checkpoint_id is not None:
+                    found.next = self._after(view, ns, row[1])
             return found
 
-    def _newest(self, no: bytes) -> Document | None:
-        """The header of the thread's newest commit."""
-        return self._commits.find_one(within(no), {**HEADER}, sort=[("_id", -1)])
+        return self._read(thread, read, Found())
 
-    def _space(self, no: bytes, ns: str) -> Document | None:
-        """The newest commit that moved a namespace."""
-        fields = {"ns": 1, "k": 1, "h": 1, "l": 1}
-        return self._commits.find_one({"hn": name_of(no, ns), "ns": ns}, fields, sort=[("hn", -1), ("_id", -1)])
-
-    def _rows(self, no: bytes, seqs: Iterable[int]) -> list[Document]:
-        """The checkpoints with these numbers, of whatever namespace."""
-        keys = {key_of(no, seq) for seq in seqs}
-        found = self._commits.find({"rows.k": {"$in": list(keys)}}, {"rows": 1}) if keys else ()
-        return [row for document in found for row in document["rows"] if row["k"] in keys]
-
-    def _complete(self, no: bytes, wanted: Sequence[tuple[Found, Document]], *, followed: bool = True) -> None:
-        """Each checkpoint with its base, its parent's id, its outcomes, and, where that is asked for, the first after it."""
-        others = {seq for _, row in wanted for seq in (row["p"], row["b"]) if seq is not None}
-        rows = {number_of(row["k"]): row for row in self._rows(no, others)}
-        kept = self._kept(no, [number_of(row["k"]) for _, row in wanted])
+    def _complete(self, view: View, wanted: Sequence[tuple[Found, Row]]) -> None:
+        """Each checkpoint with its base, its parent's id, and its outcomes."""
+        others = {seq for _, row in wanted for seq in (row.parent, row.base) if seq is not None}
+        rows = {row.seq: row for _, row in wanted}
+        rows |= {seq: row for seq, (_, row) in view.rows(others - rows.keys()).items()}
+        kept = self._kept(view, [row.seq for _, row in wanted])
         for found, row in wanted:
-            seq = number_of(row["k"])
-            found.row = row_of(row)
-            if row["b"] in rows:
-                found.base = row_of(rows[row["b"]])
-            if row["p"] in rows:
-                found.parent_id = rows[row["p"]]["i"]
-            found.kept = list(kept.get(seq, {}).values())
-            if followed:
-                found.next = self._after(no, row["n"], seq)
+            found.row = row
+            found.base = rows.get(row.base) if row.base is not None else None
+            found.parent_id = rows[row.parent].id if row.parent in rows else None
+            found.kept = list(kept.get(row.seq, {}).values())
 
-    def _kept(self, no: bytes, seqs: Sequence[int]) -> dict[int, dict[str, Kept]]:
+    def _kept(self, view: View, seqs: Iterable[int]) -> dict[int, dict[str, Kept]]:
         """The outcomes beside checkpoints; of each task the last one."""
-        keys = [key_of(no, seq) for seq in seqs]
-        found: dict[int, dict[str, Kept]] = {}
-        for document in self._commits.find({"kept.k": {"$in": keys}}, {"kept": 1}).sort("_id", 1):
-            for one in document["kept"]:
-                if one["k"] in keys:
-                    seq = number_of(one["k"])
-                    found.setdefault(seq, {})[one["t"]] = Kept(seq, one["t"], one["d"])
+        found: dict[int, dict[str, Kept]] = {seq: {} for seq in seqs}
+        for commit in view.having("o", [seq_key(view.no, seq) for seq in found]):
+            for one in commit.contents.kept:
+                if one.seq in found:
+                    found[one.seq][one.task] = one
         return found
 
-    def _after(self, no: bytes, number: int, seq: int) -> Row | None:
-        grown = {"k": {"$gt": key_of(no, seq), "$lte": key_of(no, LAST)}, "n": number, "p": seq}
-        document = self._commits.find_one({"rows": {"$elemMatch": grown}}, {"rows": 1}, sort=[("rows.k", 1)])
-        rows = [row for row in document["rows"] if (row["n"], row["p"]) == (number, seq)] if document else []
-        return row_of(min(rows, key=lambda row: row["k"])) if rows else None
+    def _after(self, view: View, ns: str, row: Row) -> Row | None:
+        """The first checkpoint that grew from this one."""
+        grown = self._grown_from(view, ns, [row.seq])
+        following = view.following(ns, row.seq)
+        if following is not None and following.parent == row.seq:
+            return min(grown.get(row.seq, following), following, key=lambda one: one.seq)
+        return grown.get(row.seq)
 
-    def _lease(self, known: Document, newest: Document) -> Lease | None:
-        if known.get("e") != newest["e"]:  # what the claim was to write here has not come, or never will
-            claims = {**within(known["no"]), "lease": {"$exists": True}}
-            claim = self._commits.find_one(claims, {"lease": 1}, sort=[("_id", -1)])
-            known = claim["lease"] if claim else {}
-        if known.get("run") is None:
+    def _grown_from(self, view: View, ns: str, seqs: Iterable[int]) -> dict[int, Row]:
+        """Of each checkpoint the first that grew from it and was not the next of its namespace then, or is in a bundle."""
+        space, found = view.space(ns), dict[int, Row]()
+        for commit in view.having("p", [seq_key(view.no, seq) for seq in seqs]):
+            for number, row in commit.contents.rows:
+                if space and number == space.number and row.parent is not None:
+                    first = found.setdefault(row.parent, row)
+                    found[row.parent] = min(first, row, key=lambda one: one.seq)
+        return found
+
+    def _lease(self, view: View) -> Lease | None:
+        known = view.known
+        if (
+            known is None or known.get("e") != view.newest.state.epoch
+        ):  # what the claim was to write there has not come, or never will
+            known = next((one.lease for one in view.back() if one.lease), None)
+        if known is None or known.get("run") is None:
             return None
         return Lease(known["run"], known["owner"], known["base"], known["until"] - self.connected.now())
 
     def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        with self.connected.asked():
-            known = self._threads.find_one({"_id": thread}, {"no": 1, "big": 1})
-            if known is None:
-                return []
-            found: dict[bytes, bytes] = {}
-            for i in range(0, len(ranges), MANY):
-                spans = [span_of(known["no"], *range_) for range_ in ranges[i : i + MANY]]
-                for item in self._items(known, spans):
-                    found[item["k"]] = item["d"]
-            places = (place_of(known["no"], log, n) for log, lo, hi in ranges for n in range(lo, hi))
-            return [found[place] for place in places if place in found]
+        def read(view: View) -> list[bytes]:
+            found: dict[tuple[int, int], bytes] = {}
+            keys = dict.fromkeys(key for range_ in ranges for key in blocks_of(view.no, *range_))
+            for commit in view.having("i", keys):
+                found.update(((log, n), data) for log, n, data in commit.contents.items)
+            return [found[log, n] for log, lo, hi in ranges for n in range(lo, hi) if (log, n) in found]
 
-    def _items(self, known: Document, spans: Sequence[Document]) -> Iterator[Document]:
-        """The items within spans of places, and perhaps others."""
-        wanted = {"$or": [{"items": {"$elemMatch": {"k": span}}} for span in spans]}
-        for document in self._commits.find(wanted, {"items": 1}):
-            yield from document["items"]
-        if known.get("big"):
-            parts = list(self._parts.find(wanted))
-            named = self._commits.find({"parts": {"$in": [part["_id"] for part in parts]}}, {"parts": 1})
-            committed = {part for document in named for part in document["parts"]}
-            for part in parts:
-                if part["_id"] in committed:
-                    yield from part["items"]
+        return self._read(thread, read, [])
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
-        with self.connected.asked():
-            known = self._threads.find_one({"_id": thread}, {"no": 1})
-            space = self._space(known["no"], ns) if known and limit else None
-            if known is None or space is None or space["h"] is None:
+        def read(view: View) -> list[Found]:
+            space = view.space(ns)
+            if space is None or space.head is None or not limit:
                 return []
-            below = key_of(known["no"], space["h"] + 1 if before is None else min(before, space["h"] + 1))
-            span = {"k": {"$gte": key_of(known["no"], 0), "$lt": below}, "n": space["k"]}
-            rows: list[Document] = []
-            for document in self._commits.find({"rows": {"$elemMatch": span}}, {"rows": 1}).sort("rows.k", -1).limit(limit):
-                rows += [row for row in document["rows"] if row["n"] == space["k"] and row["k"] < below]
-                if len(rows) >= limit:
-                    break
-            rows.sort(key=lambda row: row["k"], reverse=True)
-            wanted = [(Found(head=space["h"], number=space["k"], logs=space["l"]), row) for row in rows[:limit]]
-            self._complete(known["no"], wanted)
+            rows = view.history(ns, LAST if before is None else before, limit)
+            wanted = [(Found(head=space.head, number=space.number, logs=space.logs), row) for row in rows]
+            self._complete(view, wanted)
+            grown = self._grown_from(view, ns, [row.seq for row in rows])
+            later = self._after(view, ns, rows[0]) if rows else None
+            for found, row in wanted:
+                apart = grown.get(row.seq)
+                beside = later if later and later.parent == row.seq else None
+                found.next = min((one for one in (apart, beside) if one), key=lambda one: one.seq, default=None)
+                later = row
             return [found for found, _ in wanted]
 
+        return self._read(thread, read, [])
+
     def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
-        with self.connected.asked():
-            known = self._threads.find_one({"_id": thread})
-            newest = self._newest(known["no"]) if known else None
-            if known is None or newest is None:
+        def read(view: View) -> EventsFound | None:
+            name = events.newest_run(self._commits, view.no) if run is None else run
+            if name is None:
                 return None
-            run = events.newest_run(self._commits, known["no"]) if run is None else run
-            if run is None:
-                return None
-            lease = self._lease(known, newest)
-            return events.found(self._commits, known["no"], run, after, limit, lease, self.connected.now())
+            return events.found(self._commits, view.no, name, after, limit, self._lease(view), self.connected.now())
+
+        return self._read(thread, read, None)
 
     def threads(self) -> list[ThreadRow]:
+        """Many at once: the commit that each was last seen with, unless there is one after it."""
         with self.connected.asked():
-            found = [(known["_id"], self._newest(known["no"])) for known in self._threads.find({}, {"no": 1})]
-            rows = [
-                ThreadRow(name, newest["cn"], newest["i"], newest["by"]) for name, newest in found if newest and newest["i"]
-            ]
-            return sorted(rows, key=lambda row: row.newest, reverse=True)
+            threads = list(self._threads.find({"no": {"$exists": True}}, {"no": 1, "n": 1}))
+            found: dict[str, Commit] = {}
+            for i in range(0, len(threads), MANY // 2):
+                some = {one["_id"]: (one["no"], one.get("n", 0)) for one in threads[i : i + MANY // 2]}
+                commits = several(self._commits, [commit_key(no, n + j) for no, n in some.values() for j in (0, 1)])
+                for thread, (no, n) in some.items():
+                    newest = commits.get(commit_key(no, n))
+                    if newest is not None and "d" in newest and commit_key(no, n + 1) not in commits:
+                        found[thread] = unpacked(newest)
+                    elif view := self._view(thread):
+                        found[thread] = view.newest
+        states = {thread: newest.state for thread, newest in found.items()}
+        rows = [ThreadRow(thread, one.checkpoints, one.newest, one.size) for thread, one in states.items() if one.newest]
+        return sorted(rows, key=lambda row: row.newest, reverse=True)
+
+    # -- moving and mending -------------------------------------------------------------------------------------------
 
     def spaces(self, thread: str) -> list[Space]:
-        with self.connected.asked():
-            known = self._threads.find_one({"_id": thread}, {"no": 1})
-            if known is None:
-                return []
-            found: dict[str, Space] = {}
-            moved = {**within(known["no"]), "hn": {"$exists": True}}
-            for one in self._commits.find(moved, {"ns": 1, "k": 1, "h": 1, "l": 1}).sort("_id", 1):
-                found[one["ns"]] = Space(one["ns"], one["k"], one["h"], one["l"])
-            return sorted(found.values(), key=lambda space: space.number)
+        def read(view: View) -> list[Space]:
+            names: dict[int, str] = {}
+            found: dict[int, Space] = {}
+            for commit in view.forth():
+                for move in commit.moves:
+                    names.setdefault(move.number, move.ns or "")
+                    found[move.number] = Space(names[move.number], move.number, move.head, move.logs)
+            return [found[number] for number in sorted(found)]
+
+        return self._read(thread, read, [])
 
     def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
-        with self.connected.asked():
-            known = self._threads.find_one({"_id": thread}, {"no": 1, "big": 1})
-            if known is None:
-                return []
-            no, found = known["no"], dict[bytes, bytes]()
-            start = place_of(no, after[0], after[1] + 1) if after[0] >= 0 else place_of(no, 0, 0)
-            span = {**every_place(no), "$gte": start}
-            for document in self._commits.find({"items": {"$elemMatch": {"k": span}}}, {"items.k": 1}):
-                found.update((item["k"], b"") for item in document["items"] if item["k"] >= start)
-            if known.get("big"):
-                found.update((item["k"], b"") for item in self._items(known, [span]) if item["k"] >= start)
-            places = [placed(key) for key in sorted(found)[:limit]]
-        data = self.items(thread, [(log, n, n + 1) for log, n in places])
-        return [(log, n, one) for (log, n), one in zip(places, data, strict=True)]
+        """The places are read once, and remembered while the thread stays as it is."""
+
+        def read(view: View) -> list[Item]:
+            known = self._places
+            if known is None or known[:2] != (view.no, view.newest.n):
+                places = sorted((log, n) for commit in view.all() for log, n, _ in commit.contents.items)
+                known = self._places = view.no, view.newest.n, places
+            first = bisect_right(known[2], after)
+            wanted = known[2][first : first + limit]
+            if len(wanted) < limit:
+                self._places = None
+            keys = dict.fromkeys(key for log, n in wanted for key in blocks_of(view.no, log, n, n + 1))
+            found = {(log, n): data for one in view.having("i", keys) for log, n, data in one.contents.items}
+            return [(log, n, found[log, n]) for log, n in wanted if (log, n) in found]
+
+        return self._read(thread, read, [])
 
     def weigh(self, thread: str) -> Weight:
         """It reads the whole thread."""
-        with self.connected.asked():
-            known = self._threads.find_one({"_id": thread}, {"no": 1, "big": 1})
-            if known is None:
-                return Weight({}, (0, 0), (0, 0))
+
+        def read(view: View) -> Weight:
+            items: dict[int, tuple[int, int]] = {}
             rows: list[int] = []
-            kept: dict[tuple[bytes, str], int] = {}
-            documents = list(self._commits.find(within(known["no"]), {"rows": 1, "kept": 1, "ev": 1}).sort("_id", 1))
-            told = events.sizes(documents)
-            for document in documents:
-                rows += [len(row["d"]) for row in document.get("rows", ())]
-                kept.update(((one["k"], one["t"]), len(one["d"])) for one in document.get("kept", ()))
-            sizes = {item["k"]: len(item["d"]) for item in self._items(known, [every_place(known["no"])])}
-        items: dict[int, tuple[int, int]] = {}
-        for key, size in sizes.items():
-            count, before = items.get(log := placed(key)[0], (0, 0))
-            items[log] = count + 1, before + size
-        return Weight(items, (len(rows), sum(rows)), (len(kept), sum(kept.values())), (len(told), sum(told)))
+            kept: dict[tuple[int, str], int] = {}
+            for commit in view.all():
+                rows += [len(row.body) for _, row in commit.contents.rows]
+                kept.update(((one.seq, one.task), len(one.body)) for one in commit.contents.kept)
+                for log, _, data in commit.contents.items:
+                    count, size = items.get(log, (0, 0))
+                    items[log] = count + 1, size + len(data)
+            told = events.sizes(self._commits, view.no)
+            return Weight(items, (len(rows), sum(rows)), (len(kept), sum(kept.values())), (len(told), sum(told)))
+
+        return self._read(thread, read, Weight({}, (0, 0), (0, 0)))
 
     def occupies(self) -> int:
-        return self.connected.occupies("clew_threads", "clew_commits", "clew_parts")
+        return self.connected.occupies("clew_threads", "clew_commits")
 
     def reclaim(self) -> None:
         """WiredTiger uses again what is free; to give it back to the system is `compact`'s business."""
