@@ -1,8 +1,6 @@
 """Tokens of chat models, and the messages that nodes return, as readers of `stream_mode="messages"` get them."""
 
 import asyncio
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -367,51 +365,12 @@ def test_a_try_that_is_over_is_not_heard_any_more(face: Face) -> None:
     assert [text for _, text in words(chunks) if text] == ["second"]
 
 
-# -- nobody listens -------------------------------------------------------------------------------------------------
-
-QUIET = """
-import sys
-from clew.graph import StateGraph, START
-graph = StateGraph(dict).add_node("n", lambda state: {}).add_edge(START, "n").compile()
-graph.invoke({})
-list(graph.stream({}, stream_mode=["updates", "custom", "values"]))
-print([name for name in sys.modules if name.startswith(("langchain", "langsmith", "opentelemetry", "clew.interop."))])
-"""
+# -- kept -----------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_loaded_for_those_who_do_not_listen() -> None:
-    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=True)
-    assert set(eval(done.stdout)) <= {"clew.interop.langchain", "clew.interop.pydantic"}
-
-
-def test_a_config_that_nobody_listens_to_has_no_callbacks(face: Face) -> None:
-    seen: list[Any] = []
-
-    def node(state: MessagesState, config: RunnableConfig) -> None:
-        seen.append(config.get("callbacks"))
-
-    face.invoke(one(node), HELLO)
-    assert seen == [None]
-
-
-WITHOUT = """
-import sys
-sys.modules["langchain_core"] = None  # as if it were not installed
-from clew.errors import MissingDependency
-from clew.graph import StateGraph, START
-graph = StateGraph(dict).add_node("n", lambda state, writer: writer("w")).add_edge(START, "n").compile()
-print(list(graph.stream({}, stream_mode=["messages", "custom"])))
-try:
-    graph.as_runnable()
-except MissingDependency as error:
-    print(error)
-"""
-
-
-def test_without_langchain_nobody_speaks() -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
-        "[('custom', 'w')]",
-        "A graph in a chain, and its events, take langchain-core, which is not installed: "
-        'type `pip install "clew[langchain]"`.',
-    ]
+def test_tokens_of_graphs_inside_are_kept_in_a_run_that_can_be_resumed(face: Face) -> None:
+    graph = one(nested(fit(face, says("a", "b")), 1), "outermost", checkpointer=InMemorySaver())
+    parts = face.stream(graph, HELLO, THREAD, stream_mode="messages", subgraphs=True, resumable=True)
+    tokens = [(part.ns[-1].partition(":")[0], part.data[0].text) for part in parts if part.mode == "messages"]
+    assert [token for token in tokens if token[1]] == [("level0", "a"), ("level0", "b")]
+    assert [part.seq for part in parts] == list(range(1, len(parts) + 1))
