@@ -326,6 +326,18 @@ def test_a_task_that_is_answered_from_the_record_tells_nothing_again(face: Face)
     assert face.stream(graph, Command(resume=1), THREAD, stream_mode="messages") == []
 
 
+def test_messages_of_an_error_handler(face: Face) -> None:
+    def fails(state: MessagesState) -> None:
+        raise ValueError("no")
+
+    def mends(state: MessagesState, error: Any) -> Any:
+        return {"messages": [AIMessage("mended", id="m"), says("a").invoke("x")]}
+
+    builder = StateGraph(MessagesState).add_node("fails", fails, error_handler=mends).add_edge(START, "fails")
+    told = words(face.stream(builder.compile(), HELLO, stream_mode="messages"))
+    assert [pair for pair in told if pair[1]] == [("fails", "a"), ("fails", "mended")]
+
+
 # -- failing --------------------------------------------------------------------------------------------------------
 
 
