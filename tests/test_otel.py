@@ -5,6 +5,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from langchain_core.language_models.fake import FakeListLLM
 from langchain_core.messages import HumanMessage
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -111,6 +112,14 @@ def test_tasks_that_a_workflow_calls(face: Face, exported: Exported) -> None:
 
     face.invoke(flow, "x")
     assert exported.tree() == ["run flow", "-superstep superstep 0", "--task flow", "---task work", "----model Speaking"]
+
+
+def test_a_model_that_does_not_chat(face: Face, exported: Exported) -> None:
+    def node(state: MessagesState) -> None:
+        FakeListLLM(responses=["x"]).invoke("hi")
+
+    face.invoke(one(node, name="g"), HELLO)
+    assert exported.tree() == ["run g", "-superstep superstep 1", "--task node", "---model FakeListLLM"]
 
 
 def test_errors_are_recorded_and_pauses_are_none(face: Face, exported: Exported) -> None:

@@ -326,6 +326,18 @@ def test_a_task_that_is_answered_from_the_record_tells_nothing_again(face: Face)
     assert face.stream(graph, Command(resume=1), THREAD, stream_mode="messages") == []
 
 
+def test_messages_of_an_error_handler(face: Face) -> None:
+    def fails(state: MessagesState) -> None:
+        raise ValueError("no")
+
+    def mends(state: MessagesState, error: Any) -> Any:
+        return {"messages": [AIMessage("mended", id="m"), says("a").invoke("x")]}
+
+    builder = StateGraph(MessagesState).add_node("fails", fails, error_handler=mends).add_edge(START, "fails")
+    told = words(face.stream(builder.compile(), HELLO, stream_mode="messages"))
+    assert [pair for pair in told if pair[1]] == [("fails", "a"), ("fails", "mended")]
+
+
 # -- failing --------------------------------------------------------------------------------------------------------
 
 
@@ -363,3 +375,14 @@ def test_a_try_that_is_over_is_not_heard_any_more(face: Face) -> None:
     builder = StateGraph(MessagesState).add_node(node, retry_policy=again).add_node(last).add_edge(START, "node")
     chunks = face.stream(builder.add_edge("node", "last").compile(), HELLO, stream_mode="messages")
     assert [text for _, text in words(chunks) if text] == ["second"]
+
+
+# -- kept -----------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_of_graphs_inside_are_kept_in_a_run_that_can_be_resumed(face: Face) -> None:
+    graph = one(nested(fit(face, says("a", "b")), 1), "outermost", checkpointer=InMemorySaver())
+    parts = face.stream(graph, HELLO, THREAD, stream_mode="messages", subgraphs=True, resumable=True)
+    tokens = [(part.ns[-1].partition(":")[0], part.data[0].text) for part in parts if part.mode == "messages"]
+    assert [token for token in tokens if token[1]] == [("level0", "a"), ("level0", "b")]
+    assert [part.seq for part in parts] == list(range(1, len(parts) + 1))

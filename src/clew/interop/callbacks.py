@@ -34,7 +34,7 @@ class OfTask(BaseCallbackHandler):
 
 
 class ModelCalls(OfTask):
-    """Tells of the calls of chat models inside one task.
+    """Tells of the calls of models inside one task.
 
     Args:
         began: called with the model's name and metadata; what it returns is called at the end, with the error if there was one.
@@ -50,6 +50,9 @@ class ModelCalls(OfTask):
         known: Mapping[str, Any] = serialized or {}
         called = name or known.get("name") or str((known.get("id") or ["model"])[-1])
         self._running[run_id] = self._began(called, metadata or {})
+
+    def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **more: Any) -> None:
+        self.on_chat_model_start(serialized, prompts, run_id=run_id, **more)
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **_: Any) -> None:
         self._over(run_id, None)

@@ -107,10 +107,8 @@ async def _done(
     returned = await called(plan, node.name, action, host, given, context, limit)
     writes = prepared(plan, returned.writes) if returned.writes else ()
     targets = returned.targets + await led(plan, node, host, task, values, context, writes)
-    if context.scope.told is not None and not node.hidden:
-        from clew.runtime.spans import tell_messages  # late: few runs are read so
-
-        tell_messages(context, given, returned.writes)
+    if not node.hidden:
+        tell_messages(context, given, returned)
     return Result(writes, targets, context.heads), returned
 
 
@@ -218,6 +216,14 @@ async def led(
         answers = cast("Sequence[Any]", answer) if isinstance(answer, list | tuple) else (answer,)
         found += targets_of(plan, node.name, [_named(node.name, router, one) for one in answers])
     return tuple(found)
+
+
+def tell_messages(context: TaskContext, given: Any, returned: Returned) -> None:
+    """Tells readers of `messages`, where there are some, those that a node has returned."""
+    if context.scope.told is not None:
+        from clew.runtime.spans import tell_messages  # late: few runs are read so
+
+        tell_messages(context, given, returned.writes)
 
 
 async def chosen(span: "Span", name: str, seen: Any, work: Coroutine[Any, Any, Any]) -> Any:

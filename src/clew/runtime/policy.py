@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned, prepared
 from clew.errors import CacheWarning, GraphDrained, NodeError, NodeTimeoutError, UnstorableValue
-from clew.runtime.attempt import Node, Policies, attempt, called, given_to
+from clew.runtime.attempt import Node, Policies, attempt, called, given_to, tell_messages
 from clew.runtime.context import TaskContext
 from clew.runtime.host import Host, limit_of
 from clew.types import CachePolicy, Result, RetryPolicy, Send, Task, Values, Write
@@ -72,6 +72,7 @@ async def _handled(
         given = given_to(node, task, values, context)
         try:
             returned = await called(plan, name, policies.handler, host, given, context)
+            tell_messages(context, given, returned)
         finally:
             context.over = True
         return Result(prepared(plan, returned.writes), returned.targets, context.heads), returned._replace(

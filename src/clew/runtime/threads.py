@@ -16,7 +16,7 @@ from clew.runtime.host import Action, Finished, Host, Limit
 
 BUFFER: Final = 256
 """How many events may wait for their reader before those who make them wait as well."""
-BURSTS: Final = 64
+BURSTS: Final = 32
 """How many of them are handed to the reader at once, at most."""
 FULL: Final = BUFFER - BURSTS
 
