@@ -17,10 +17,10 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 from clew.checkpoint.codec import decode_known, encode
+from clew.closing import Closing
 from clew.errors import CacheWarning, ClewError, DatabaseError, UnstorableValue
 
 ValueT = TypeVar("ValueT")
@@ -35,7 +35,7 @@ SEAL: Final = 1
 LONGEST: Final = 100 * 365 * 86_400  # seconds; longer is asked of nobody, and fits every backend's clock
 
 
-class BaseCache(Generic[ValueT]):
+class BaseCache(Closing, Generic[ValueT]):
     """Keeps values under `(namespace, key)`. One object serves both faces, any number of graphs and of threads.
 
     A backend of your own implements `_get`, `_set` and `_clear`.
@@ -109,20 +109,6 @@ class BaseCache(Generic[ValueT]):
     async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """`clear`, awaited."""
         await self._waited(self._empty, _namespaces(namespaces))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # -- bytes ------------------------------------------------------------------------------------------------------
 

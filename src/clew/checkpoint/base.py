@@ -8,8 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, TypeVar
 
 from clew.checkpoint.classic import EXCLUDED_METADATA_KEYS as EXCLUDED_METADATA_KEYS
 from clew.checkpoint.classic import WRITES_IDX_MAP as WRITES_IDX_MAP
@@ -31,6 +30,7 @@ from clew.checkpoint.journal import Journal
 from clew.checkpoint.reads import Reads
 from clew.checkpoint.records import Record, listed
 from clew.checkpoint.storage import Storage, ThreadRow, Waiting, Waits
+from clew.closing import Closing
 from clew.errors import MissingKey, TamperedRow
 
 if TYPE_CHECKING:  # moving, mending and sealing are imported where they are asked for: a run needs none of them
@@ -55,7 +55,7 @@ class Waiter(Protocol):
     def driven(self) -> bool: ...
 
 
-class Saver(Reads):
+class Saver(Closing, Reads):
     """Keeps threads. One object serves both faces, any number of graphs, and may be used from many threads.
 
     It keeps the newest state of the threads used last, so that the next turn need not read it again; that is only used while
@@ -377,20 +377,6 @@ class Saver(Reads):
             self._hot.clear()
         with self._sweeping:  # it stops before the next thread
             self.storage.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 async def _aside(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -12,10 +12,10 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 from clew.checkpoint.codec import decode, encode
+from clew.closing import Closing
 from clew.errors import DamagedData, UnindexedWarning, UnstorableValue
 from clew.store.asked import (
     checked_limits,
@@ -70,7 +70,7 @@ class Asked:
 Vectors = dict[str, bytes]
 
 
-class Store(BaseStore):
+class Store(Closing, BaseStore):
     """A store over a storage.
 
     Args:
@@ -295,20 +295,6 @@ class Store(BaseStore):
         """Closes connections and files. The store cannot be used after."""
         self.stop_ttl_sweeper()
         self.storage.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _texts(asked: Asked) -> list[str]:
