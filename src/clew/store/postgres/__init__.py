@@ -116,8 +116,8 @@ class PostgresStorage:
             [put.if_version for put in puts],
         )
         if failed := self._ask(WRITE, token, max(REMEMBERED, 2 * self.patience.seconds), *values):
-            ((nth, version),) = failed
-            raise conflict(puts[nth - 1], version)
+            where: tuple[int, int] = failed[0]  # the number of a put, and the version that is there
+            raise conflict(puts[where[0] - 1], where[1])
 
     def refresh(self, places: Sequence[Place]) -> None:
         self._ask(

@@ -1,0 +1,63 @@
+"""The servers that stores keep items in, each by one face for the tests: a store over it, straight or through a proxy."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from clew.store.keeping import Store
+from clew.store.postgres import PostgresStore
+from support.postgres_server import SUPERUSER, PostgresServer
+from support.proxy import Proxy, proxy_to
+
+
+@dataclass(frozen=True)
+class Served:
+    """One server.
+
+    Attributes:
+        make: opens a store over it at a URL, by default its own. url: of a proxy in front of it, by its port. port: its own.
+        writes: bytes that whoever asks for a write sends. type, url: for another process, which opens a store by them.
+        end: ends every connection that somebody has to it.
+    """
+
+    make: Callable[..., Store]
+    port: int
+    through: Callable[[int], str]
+    writes: bytes
+    opens: str
+    end: Callable[[], object]
+
+
+def postgres(request: pytest.FixtureRequest) -> Served:
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url: str = request.getfixturevalue("postgres_tables")
+    with PostgresStore(url) as store, psycopg.connect(url, autocommit=True) as db:
+        store.setup()
+        db.execute("delete from clew_store_item")
+
+    def through(port: int) -> str:
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{port}/{url.rpartition('/')[2]}?sslmode=disable"
+
+    def make(at: str = url, **options: Any) -> Store:
+        return PostgresStore(at, **options)
+
+    opens = f"from clew.store.postgres import PostgresStore; store = PostgresStore({url!r})"
+    return Served(make, server.port, through, b"clew_store_write", opens, server.end_backends)
+
+
+SERVERS: dict[str, Callable[[pytest.FixtureRequest], Served]] = {"postgres": postgres}
+
+
+@pytest.fixture(params=SERVERS)
+def served(request: pytest.FixtureRequest) -> Served:
+    """A server whose store is empty."""
+    return SERVERS[request.param](request)
+
+
+@pytest.fixture
+def store_proxy(served: Served) -> Generator[Proxy]:
+    with proxy_to(served.port) as made:
+        yield made
