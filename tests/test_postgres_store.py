@@ -114,7 +114,7 @@ def test_nothing_is_left_of_what_is_gone(url: str) -> None:
         assert rows() == [(0, 3)]
         with pytest.raises(VersionConflict):
             store.batch([PutOp(NS, "new", {}), PutOp(NS, "old", {}, if_version=1)])
-        assert rows() == [(0, 3)]
+        assert rows() == [(0, 4)]
         db.execute("update clew_store_done set at = at - interval '1 day'")
         store.put(NS, "k", {})
         assert rows() == [(1, 1)]

@@ -8,6 +8,7 @@ from clew.store.items import IndexConfig, TTLConfig
 from clew.store.keeping import Store
 from clew.store.memory import MemoryStorage
 from clew.store.postgres import PostgresStore
+from clew.store.redis import RedisStore
 from clew.store.sqlite import SqliteStore
 from clew.testing.stores import Clause, Make, cases
 
@@ -25,16 +26,19 @@ def maker(backend: str, request: pytest.FixtureRequest) -> Make:
     match backend:
         case "postgres":
             return partial(PostgresStore, request.getfixturevalue("postgres_tables"))
+        case "redis":
+            return partial(RedisStore, request.getfixturevalue("redis_server").url)
         case "sqlite":
             return partial(SqliteStore, request.getfixturevalue("tmp_path") / "store.db", synchronous="normal")
         case _:
             return memory()
 
 
+SERVERS = ["postgres", "redis"]
 SERVER = [pytest.mark.slow, pytest.mark.server]
 
 
-@pytest.mark.parametrize("backend", ["memory", "sqlite", pytest.param("postgres", marks=SERVER)])
+@pytest.mark.parametrize("backend", ["memory", "sqlite", *(pytest.param(one, marks=SERVER) for one in SERVERS)])
 @pytest.mark.parametrize(
     ("one", "face"),
     [pytest.param(one, face, id=f"{one.name}-{face}", marks=[pytest.mark.slow] * one.heavy) for one, face in cases()],

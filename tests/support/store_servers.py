@@ -6,11 +6,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from redis import Redis
 
 from clew.store.keeping import Store
 from clew.store.postgres import PostgresStore
+from clew.store.redis import RedisStore
 from support.postgres_server import SUPERUSER, PostgresServer
 from support.proxy import Proxy, proxy_to
+from support.servers import RedisServer
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,22 @@ def postgres(request: pytest.FixtureRequest) -> Served:
     return Served(make, server.port, through, b"clew_store_write", opens, server.end_backends)
 
 
-SERVERS: dict[str, Callable[[pytest.FixtureRequest], Served]] = {"postgres": postgres}
+def redis(request: pytest.FixtureRequest) -> Served:
+    server: RedisServer = request.getfixturevalue("redis_server")
+    client: Redis = request.getfixturevalue("redis_client")
+
+    def make(at: str = server.url, **options: Any) -> Store:
+        return RedisStore(at, **options)
+
+    def end() -> None:
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # pyright: ignore
+
+    opens = f"from clew.store.redis import RedisStore; store = RedisStore({server.url!r})"
+    # a write names a key that nobody else does
+    return Served(make, server.port, lambda port: f"redis://127.0.0.1:{port}", b":done:", opens, end)
+
+
+SERVERS: dict[str, Callable[[pytest.FixtureRequest], Served]] = {"postgres": postgres, "redis": redis}
 
 
 @pytest.fixture(params=SERVERS)

@@ -24,12 +24,17 @@ create index clew_store_item_ns on public.clew_store_item (substring(ns for 1000
 create index clew_store_item_updated on public.clew_store_item (updated desc);
 create index clew_store_item_expires on public.clew_store_item (expires) where expires is not null;
 
--- Writes that were done, for a while: one that is asked for again, as nobody heard of it, is found here.
-create table public.clew_store_done (token bytea primary key, at timestamptz not null default clock_timestamp());
+-- Writes that were answered, for a while, and how: one that is asked for again, as nobody heard of it, has the same answer.
+create table public.clew_store_done (
+    at timestamptz not null default clock_timestamp(),
+    nth bigint,
+    version bigint,
+    token bytea primary key
+);
 create index clew_store_done_at on public.clew_store_done (at);
 
 -- All of these puts or none. Returns nothing, or the number of the first whose condition does not hold and the version that is
--- there. What `_token` stands for is done once: where another call is at it, this one waits for that.
+-- there. What `_token` stands for is done once: where another call is at it, this one waits for that, and answers as that did.
 create function public.clew_store_write(
     _token bytea, _remember double precision, _places bytea[], _ns bytea[], _keys bytea[], _values bytea[], _vectors bytea[],
     _ttls bigint[], _versions bigint[]
@@ -41,6 +46,7 @@ declare
 begin
     insert into public.clew_store_done (token) values (_token) on conflict do nothing;
     if not found then
+        return query select d.nth, d.version from public.clew_store_done d where d.token = _token and d.nth is not null;
         return;
     end if;
     loop -- until all rows are there, and ours alone; in one order, so that writers wait for one another and not in a circle
@@ -57,7 +63,7 @@ begin
     where put.version <> case when i.expires <= _now then 0 else i.updated end order by put.n limit 1;
     if found then
         delete from public.clew_store_item i where i.place = any (_places) and i.updated = 0;
-        delete from public.clew_store_done where token = _token;
+        update public.clew_store_done d set nth = clew_store_write.nth, version = clew_store_write.version where d.token = _token;
         return next;
         return;
     end if;
