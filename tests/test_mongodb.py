@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
@@ -13,6 +12,7 @@ from typing import Any
 import pymongo
 import pytest
 from pymongo.monitoring import CommandListener
+from support.dying import Dying, dying
 from support.faces import Face
 from support.graphs import counting
 from support.mongo_server import MongoServer
@@ -57,45 +57,6 @@ def everything(storage: Storage) -> Any:
 # -- crashes ----------------------------------------------------------------------------------------------------------
 
 
-class Dying:
-    """Stands before the collections of a storage: the process dies at one of its operations, before it or right after it."""
-
-    def __init__(self, crash_at: int | None, *, done: bool) -> None:
-        self.calls, self.crash_at, self.done = 0, crash_at, done
-
-    def before(self, collection: Any) -> Any:
-        return _Watched(collection, self)
-
-    def call(self, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        number = self.calls
-        self.calls += 1
-        if self.crash_at is not None and number >= self.crash_at + self.done:
-            raise Crash
-        found = operation(*args, **options)
-        if number == self.crash_at:
-            raise Crash
-        return found
-
-
-class _Watched:
-    def __init__(self, collection: Any, dying: Dying) -> None:
-        self._collection, self._dying = collection, dying
-
-    def __getattr__(self, name: str) -> Any:
-        return partial(self._dying.call, getattr(self._collection, name))
-
-
-@contextmanager
-def dying(saver: MongoDBSaver, crash_at: int | None, *, done: bool = False) -> Generator[Dying]:
-    connected, died = saver.rows.connected, Dying(crash_at, done=done)
-    collection = connected.collection
-    connected.collection = lambda name: died.before(collection(name))
-    try:
-        yield died
-    finally:
-        connected.collection = collection
-
-
 def begun(storage: Storage, large: bool = False) -> int:
     """A thread of two checkpoints, with items and outcomes; returns its epoch."""
     epoch = new_epoch(0)
@@ -122,7 +83,7 @@ def commits_much(storage: Storage, epoch: int) -> None:
 
 def crashes(make: Callable[[], MongoDBSaver], act: Callable[[Storage, int], None]) -> Generator[tuple[Any, Any, int]]:
     """What there was, what another saver finds, and under which epoch, for a crash at every operation of `act`."""
-    with make() as saver, dying(saver, None) as counted:
+    with make() as saver, dying(saver.rows.connected, None) as counted:
         epoch = begun(saver.rows)
         first = counted.calls
         act(saver.rows, epoch)
@@ -134,7 +95,7 @@ def crashes(make: Callable[[], MongoDBSaver], act: Callable[[Storage, int], None
             with make() as saver, make() as other:
                 epoch = begun(saver.rows)
                 before = everything(other.rows)
-                with dying(saver, None) as died:
+                with dying(saver.rows.connected, None) as died:
                     died.crash_at, died.done = crash_at, done
                     with pytest.raises(Crash):
                         act(saver.rows, epoch)
@@ -278,7 +239,7 @@ def test_no_history_is_too_long(make: Callable[[], MongoDBSaver]) -> None:
     batch = Batch("t", "", 0, None, 0, new_epoch(0), b"l", [], kept, rows[-1], rows[:-1])
     with make() as saver, make() as other:
         saver.setup()
-        with dying(saver, 8), pytest.raises(Crash):
+        with dying(saver.rows.connected, 8), pytest.raises(Crash):
             saver.rows.commit(batch)
         assert other.rows._commits.count_documents({}) > 0  # pyright: ignore
         assert other.rows.scan("t", "", None, 100) == []
@@ -295,7 +256,7 @@ def test_parts_that_no_commit_names_are_never_read(make: Callable[[], MongoDBSav
     with make() as saver, make() as other:
         epoch = begun(saver.rows, large=True)
         before = everything(other.rows)
-        with dying(saver, None) as counted:
+        with dying(saver.rows.connected, None) as counted:
             large = [(0, 10 + n, bytes(3 << 20)) for n in range(6)]
             insert = partial(saver.rows.commit, Batch("t", "", 0, 1, epoch, 0, b"l", large, row=row_of(5)))
             with pytest.raises(ThreadConflict):  # the head is another: its parts are written by then

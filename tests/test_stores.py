@@ -3,10 +3,12 @@
 from functools import partial
 
 import pytest
+from support.mongo_server import MongoServer
 
 from clew.store.items import IndexConfig, TTLConfig
 from clew.store.keeping import Store
 from clew.store.memory import MemoryStorage
+from clew.store.mongodb import MongoDBStore
 from clew.store.postgres import PostgresStore
 from clew.store.redis import RedisStore
 from clew.store.sqlite import SqliteStore
@@ -26,6 +28,9 @@ def maker(backend: str, request: pytest.FixtureRequest) -> Make:
     match backend:
         case "postgres":
             return partial(PostgresStore, request.getfixturevalue("postgres_tables"))
+        case "mongodb":
+            server: MongoServer = request.getfixturevalue("mongodb_server")
+            return partial(MongoDBStore, server.url, request.getfixturevalue("mongodb_name"))
         case "redis":
             return partial(RedisStore, request.getfixturevalue("redis_server").url)
         case "sqlite":
@@ -34,7 +39,7 @@ def maker(backend: str, request: pytest.FixtureRequest) -> Make:
             return memory()
 
 
-SERVERS = ["postgres", "redis"]
+SERVERS = ["postgres", "redis", "mongodb"]
 SERVER = [pytest.mark.slow, pytest.mark.server]
 
 

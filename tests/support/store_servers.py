@@ -6,11 +6,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from pymongo import uri_parser
 from redis import Redis
 
 from clew.store.keeping import Store
+from clew.store.mongodb import MongoDBStore
 from clew.store.postgres import PostgresStore
 from clew.store.redis import RedisStore
+from support.mongo_server import MongoServer
 from support.postgres_server import SUPERUSER, PostgresServer
 from support.proxy import Proxy, proxy_to
 from support.servers import RedisServer
@@ -66,7 +69,25 @@ def redis(request: pytest.FixtureRequest) -> Served:
     return Served(make, server.port, lambda port: f"redis://127.0.0.1:{port}", b":done:", opens, end)
 
 
-SERVERS: dict[str, Callable[[pytest.FixtureRequest], Served]] = {"postgres": postgres, "redis": redis}
+def mongodb(request: pytest.FixtureRequest) -> Served:
+    server: MongoServer = request.getfixturevalue("mongodb_server")
+    name: str = request.getfixturevalue("mongodb_name")
+    port: int = uri_parser.parse_uri(server.url)["nodelist"][0][1]
+    between = Proxy(port)  # by which connections can be ended
+    request.addfinalizer(between.close)
+
+    def through(port: int) -> str:
+        return f"mongodb://127.0.0.1:{port}/?directConnection=true"
+
+    def make(at: str = through(between.port), **options: Any) -> Store:
+        return MongoDBStore(at, name, **options)
+
+    opens = f"from clew.store.mongodb import MongoDBStore; store = MongoDBStore({server.url!r}, {name!r})"
+    # a write sets the token of the head
+    return Served(make, port, through, b"\x05t\0", opens, between.cut_all)
+
+
+SERVERS: dict[str, Callable[[pytest.FixtureRequest], Served]] = {"postgres": postgres, "redis": redis, "mongodb": mongodb}
 
 
 @pytest.fixture(params=SERVERS)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from clew.checkpoint.mongodb.client import Connected
 from clew.checkpoint.mongodb.documents import (
     LAST,
     Document,
@@ -18,6 +17,7 @@ from clew.checkpoint.mongodb.documents import (
     within,
 )
 from clew.checkpoint.storage import Found, Kept, Lease, Row, Space, ThreadRow, Weight
+from clew.clients.mongodb import Connected
 from clew.ids import stamp_of
 
 MANY: Final = 500  # places that are asked for at once

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from clew.checkpoint.mongodb.client import DuplicateKeyError
 from clew.checkpoint.mongodb.documents import (
     Document,
     key_of,
@@ -31,6 +30,7 @@ from clew.checkpoint.mongodb.documents import (
 )
 from clew.checkpoint.mongodb.reads import HEADER, MANY, SPACE, Reads
 from clew.checkpoint.storage import Batch, Kept, Lease, Pruning, Row, conflict
+from clew.clients.mongodb import DuplicateKeyError
 
 ROOM: Final = 8 << 20  # bytes of items in one document, whose most is 16 MB; a single item has no more than this
 OVERHEAD: Final = 200  # bytes of a row, or an outcome, beside its body
