@@ -36,8 +36,7 @@ HEAD: Final = b"head"
 DAY: Final = 86_400  # seconds
 ROOM: Final = 8 << 20  # bytes of puts in one document, whose most is 16 MB
 OVERHEAD: Final = 200  # bytes of a put beside its value, vectors and names
-CHUNK: Final = 64  # rows that are read at once
-VECTORS: Final = 512
+CHUNK: Final = 64  # documents that are asked for at once by their ids
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MICROSECOND: Final = dt.timedelta(microseconds=1)
 TAKEN: Final = 11000  # what the server says where there is such a document already
@@ -79,7 +78,7 @@ class MongoStorage:
 
     def get(self, places: Sequence[Place]) -> dict[Place, Row]:
         ids = [_id(place) for place in places]
-        found = [row for at in range(0, len(ids), VECTORS) for row in self._found({"_id": {"$in": ids[at : at + VECTORS]}})]
+        found = [row for at in range(0, len(ids), CHUNK) for row in self._found({"_id": {"$in": ids[at : at + CHUNK]}})]
         return {(row := _row(one)).place: row for one in found}
 
     def scan(self, scan: Scan) -> Iterator[Row]:
@@ -102,10 +101,14 @@ class MongoStorage:
 
     def vectors(self, prefix: Namespace) -> Iterator[Vector]:
         ids = [one["_id"] for one in self._found({**_within(prefix), "v": {"$exists": True}}, {"_id": 1})]
-        for at in range(0, len(ids), VECTORS):
-            some = {"_id": {"$in": ids[at : at + VECTORS]}, "v": {"$exists": True}}
-            for one in self._found(some, {"ns": 1, "key": 1, "v": 1}):
+        for at in range(0, len(ids), CHUNK):
+            some: Document = {"_id": {"$in": ids[at : at + CHUNK]}, "v": {"$exists": True}}
+            for one in self.patience.call(self._asked, some, {"ns": 1, "key": 1, "v": 1}):
                 yield Vector(_place(one), one["v"])
+
+    def _asked(self, which: Document, fields: Document) -> list[Document]:
+        with self.connected.asked():
+            return list(self._items.find(which, fields))
 
     def near(self, prefix: Namespace, vector: bytes, most: int) -> None:
         return None
@@ -163,8 +166,8 @@ class MongoStorage:
         """The puts as items. Raises VersionConflict."""
         ids = [_id(put.place) for put in puts]
         there: dict[bytes, Document] = {}
-        for start in range(0, len(ids), VECTORS):
-            which = _alive({"_id": {"$in": ids[start : start + VECTORS]}}, now)
+        for start in range(0, len(ids), CHUNK):
+            which = _alive({"_id": {"$in": ids[start : start + CHUNK]}}, now)
             there.update((one["_id"], one) for one in self._items.find(which, {"c": 1, "u": 1}))
         made: list[Document] = []
         for id_, put in zip(ids, puts, strict=True):
@@ -257,7 +260,7 @@ def _change(one: Document) -> UpdateOne:
 
 
 def _alive(which: Document, now: dt.datetime) -> Document:
-    return {"$and": [which, {"d": {"$exists": True}, "$or": [{"x": None}, {"x": {"$gt": now}}]}]}
+    return {**which, "d": {"$exists": True}, "x": {"$not": {"$lte": now}}}
 
 
 def _within(prefix: Namespace) -> Document:
