@@ -46,34 +46,33 @@ local function drop(place)
   end
 end
 
--- Calls `visit` with each namespace that is this one or below it; all, where it is empty.
-local function each(prefix, visit)
+local expiring = redis.call('ZCARD', EXPIRY) > 0
+
+local function lives(place)
+  local expires = expiring and redis.call('ZSCORE', EXPIRY, place)
+  return not expires or tonumber(expires) > now
+end
+
+-- Calls `visit` with namespace, order and key of what is in this namespace and below it, or of all where it is empty: each
+-- namespace from its newest item on, until `visit` says that it has had enough of that one. What has expired is among them.
+local function walk(prefix, visit)
   local ranges = {{'-', '+'}}
   if prefix ~= '' then
     ranges = {{'[' .. prefix .. '\0', '(' .. prefix .. '\1'}, {'[' .. prefix .. '.', '(' .. prefix .. '/'}}
   end
   for _, range in ipairs(ranges) do
-    local member = redis.call('ZRANGEBYLEX', INDEX, range[1], range[2], 'LIMIT', 0, 1)[1]
-    while member do
-      local ns = split(member)
-      visit(ns)
-      member = redis.call('ZRANGEBYLEX', INDEX, '[' .. ns .. '\1', range[2], 'LIMIT', 0, 1)[1]
-    end
-  end
-end
-
--- Calls `visit` with the order and the key of each item of a namespace that lives, the newest first, until it says so.
-local function items(ns, visit)
-  local from, to = '[' .. ns .. '\0', '(' .. ns .. '\1'
-  local few = 16
-  while true do
-    local members = redis.call('ZRANGEBYLEX', INDEX, from, to, 'LIMIT', 0, few)
-    for _, member in ipairs(members) do
-      local at, key = string.sub(member, #ns + 2, #ns + 1 + WIDTH), string.sub(member, #ns + 2 + WIDTH)
-      if found(ns .. '\0' .. key) and visit(at, key) then return end
-    end
-    if #members < few then return end
-    from, few = '(' .. members[#members], MANY
+    local from, count, members, enough = range[1], 32, nil, nil
+    repeat
+      members = redis.call('ZRANGEBYLEX', INDEX, from, range[2], 'LIMIT', 0, count)
+      for _, member in ipairs(members) do
+        local ns, rest = split(member)
+        from = '(' .. member
+        if ns ~= enough and visit(ns, string.sub(rest, 1, WIDTH), string.sub(rest, WIDTH + 1)) then enough = ns end
+        if ns == enough then from = '[' .. ns .. '\1' end
+      end
+      local full = #members == count
+      count = MANY
+    until not full
   end
 end
 

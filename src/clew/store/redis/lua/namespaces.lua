@@ -1,9 +1,8 @@
 -- ARGV: a prefix. Returns the namespaces below it that have an item.
 local answer = {}
-each(ARGV[1], function(ns)
-  items(ns, function()
-    answer[#answer + 1] = ns
-    return true
-  end)
+walk(ARGV[1], function(ns, _, key)
+  if not lives(ns .. '\0' .. key) then return false end
+  answer[#answer + 1] = ns
+  return true
 end)
 return answer

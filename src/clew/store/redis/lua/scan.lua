@@ -23,15 +23,21 @@ local function cut()
   end
 end
 
+local current, count, oldest
 if most ~= 0 then
-  each(ARGV[1], function(ns)
-    local count = 0
-    items(ns, function(at, key)
-      sorted[#sorted + 1] = {at = tonumber(at), key = key, ns = ns}
+  walk(ARGV[1], function(ns, order, key)
+    local at = tonumber(order)
+    if ns ~= current then current, count = ns, 0 end
+    if oldest and at > oldest then return true end -- older than all that are wanted, as is what follows
+    if lives(ns .. '\0' .. key) then
+      sorted[#sorted + 1] = {at = at, key = key, ns = ns}
       count = count + 1
-      return count == most
-    end)
-    if most >= 0 and #sorted > 10 * most + MANY then cut() end
+      if most >= 0 and #sorted > 2 * most + 100 then
+        cut()
+        oldest = sorted[most].at
+      end
+    end
+    return count == most
   end)
   cut()
 end
