@@ -166,6 +166,16 @@ def test_what_is_swept_has_no_value_any_more(make: Callable[[], MongoDBStore]) -
     assert storage_of(store).get([Place(NS, "gone")]) == {}
 
 
+def test_a_database_that_was_dropped_is_begun_anew(make: Callable[[], MongoDBStore], mongodb_server: MongoServer) -> None:
+    store = make()
+    store.put(NS, "k", {})
+    with mongodb_server.client() as client:
+        client.drop_database(storage_of(store).connected.collection("clew_store").database.name)
+    assert store.search(()) == []
+    store.put(NS, "k", {}, if_version=0)
+    assert [item.key for item in store.search(NS)] == ["k"]
+
+
 def test_a_client_of_either_kind_tells_how_to_connect(mongodb_server: MongoServer, mongodb_name: str) -> None:
     with MongoClient[Any](mongodb_server.url) as client:
         clients: list[Any] = [client, AsyncMongoClient[Any](mongodb_server.url)]

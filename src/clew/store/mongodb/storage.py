@@ -203,7 +203,11 @@ class MongoStorage:
 
     def _settled(self) -> Document:
         """The head, once its batch is done, and what time it is (`now`)."""
-        head: Document = next(iter(self._batches.aggregate([{"$match": {"_id": HEAD}}, {"$set": {"now": "$$NOW"}}])))
+        asked = [{"$match": {"_id": HEAD}}, {"$set": {"now": "$$NOW"}}]
+        head: Document | None = next(iter(self._batches.aggregate(asked)), None)
+        if head is None:  # somebody has dropped the database
+            made(self.connected, self._name)
+            return self._settled()
         if "puts" in head:
             self._settle(head, head["puts"])
         elif "parts" in head:
