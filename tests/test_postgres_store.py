@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
-from support.postgres_server import PostgresServer
+from support.postgres_server import PostgresServer, pgbouncer
 
 from clew.errors import DatabaseError, VersionConflict
 from clew.store.items import PutOp
@@ -82,6 +84,19 @@ def test_a_connection_or_a_pool_of_ones_own(url: str) -> None:
         assert not given.autocommit
     with pytest.raises(TypeError, match="PostgresStore was given 7"):
         PostgresStore(7)  # pyright: ignore[reportArgumentType]
+
+
+def test_pgbouncer_in_transaction_mode(url: str, postgres_server: PostgresServer, tmp_path: Path) -> None:
+    """Two stores, one session."""
+    with pgbouncer(postgres_server, tmp_path) as bouncer:
+        at = bouncer + url.rpartition("/")[2]
+        with PostgresStore(at) as one, PostgresStore(at) as other, ThreadPoolExecutor(8) as pool:
+            counts = [
+                pool.submit(store.update, NS, "k", lambda value: {"n": (value or {"n": 0})["n"] + 1})
+                for store in (one, other) * 20
+            ]
+            assert [count.result() for count in counts] == [None] * 40
+            assert held(one, NS, "k").value == {"n": 40}
 
 
 def test_what_is_wrong_is_said_of_the_store(url: str) -> None:
