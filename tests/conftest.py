@@ -29,6 +29,7 @@ pytest_plugins = [
     "support.postgres_server",
     "support.mongo_server",
     "support.migrated",
+    "support.store_servers",
 ]
 
 

@@ -1,13 +1,14 @@
 """Any sequence of batches gives the same answers on every store, and on a model of one that is a dict."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from math import hypot
 from typing import Any, NamedTuple, cast
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.store_servers import SERVERS
 
 from clew.errors import VersionConflict
 from clew.store.filters import parsed
@@ -182,11 +183,33 @@ def same(ops: list[Op], found: list[Any], right: list[Any]) -> None:
 @settings(deadline=None, max_examples=100)
 @example([([PutOp(("a",), "k", {"n": 1}), PutOp(("a",), "k", None), PutOp(("a",), "k", {"n": 2})], ["any"] * 3)])
 def test_any_batches_are_answered_alike(story: list[tuple[list[Op], list[str]]]) -> None:
-    model = Model()
     with stores() as made:
-        for ops, versions in [*story, (EVERYTHING, ["any"] * 3)]:
-            right = model.batch(ops, versions)
-            answers = {name: asked(store, ops, versions) for name, store in made.items()}
-            for name, found in answers.items():
-                same(ops, found, right)
-                assert found == answers["memory"], name
+        told_alike(made, story)
+
+
+def told_alike(made: dict[str, Store], story: list[tuple[list[Op], list[str]]]) -> None:
+    model = Model()
+    for ops, versions in [*story, (EVERYTHING, ["any"] * 3)]:
+        right = model.batch(ops, versions)
+        answers = {name: asked(store, ops, versions) for name, store in made.items()}
+        for name, found in answers.items():
+            same(ops, found, right)
+            assert found == answers["memory"], name
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_any_batches_are_answered_alike_by_servers(request: pytest.FixtureRequest) -> None:
+    served = {name: server(request) for name, server in SERVERS.items()}
+    with ExitStack() as stack:
+        made: dict[str, Store] = {name: stack.enter_context(one.make(index=INDEX)) for name, one in served.items()}
+
+        @given(st.lists(batches(), max_size=8))
+        @settings(deadline=None, max_examples=10)
+        def test(story: list[tuple[list[Op], list[str]]]) -> None:
+            for one in made.values():
+                found = one.search((), limit=1000)
+                one.batch([PutOp(item.namespace, item.key, None) for item in found])
+            told_alike({"memory": InMemoryStore(index=INDEX), **made}, story)
+
+        test()

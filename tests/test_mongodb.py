@@ -15,10 +15,11 @@ import pymongo
 import pytest
 from langgraph_side.chats import tell
 from pymongo.monitoring import CommandListener
+from support.dying import dying
 from support.faces import Face
 from support.graphs import counting
 from support.mongo_server import MongoServer, bson_of
-from support.mongo_trouble import begun, documents, dying, everything, row_of
+from support.mongo_trouble import begun, documents, everything, row_of
 
 from clew.checkpoint.mongodb import AsyncMongoDBSaver, MongoDBSaver
 from clew.checkpoint.mongodb.storage import MongoStorage
@@ -51,7 +52,7 @@ def test_no_history_is_too_long(mongodb_saver: Callable[[], MongoDBSaver]) -> No
     batch = Batch("t", "", 0, None, 0, new_epoch(0), b"l", [], kept, rows[-1], rows[:-1])
     with mongodb_saver() as saver, mongodb_saver() as other:
         saver.setup()
-        with dying(saver, 8), pytest.raises(Crash):
+        with dying(saver.rows.connected, 8), pytest.raises(Crash):
             saver.rows.commit(batch)
         assert documents(other.rows, {}) > 0
         assert other.rows.scan("t", "", None, 100) == []
@@ -72,7 +73,7 @@ def test_bundles_that_no_commit_names_are_never_read(mongodb_saver: Callable[[],
     with mongodb_saver() as saver, mongodb_saver() as other:
         epoch = begun(saver.rows, large=True)
         before = everything(other.rows)
-        with dying(saver, None) as counted:
+        with dying(saver.rows.connected, None) as counted:
             large = [(0, 10 + n, bytes(3 << 20)) for n in range(6)]
             insert = partial(saver.rows.commit, Batch("t", "", 0, 1, epoch, 0, b"l", large, row=row_of(5)))
             with pytest.raises(ThreadConflict):  # the head is another: its bundles are written by then

@@ -4,7 +4,8 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
 import pytest
-from support.mongo_trouble import FIRST, ITEMS, LEASE, NEXT, Dying, begun, documents, dying, everything, row_of
+from support.dying import Dying, dying
+from support.mongo_trouble import FIRST, ITEMS, LEASE, NEXT, begun, documents, everything, row_of
 
 from clew.checkpoint.mongodb import MongoDBSaver
 from clew.checkpoint.mongodb.storage import MongoStorage
@@ -35,7 +36,7 @@ def commits_much(storage: Storage, epoch: int) -> None:
 
 def crashes(make: Make, act: Callable[[Storage, int], None]) -> Generator[tuple[Any, MongoStorage, int]]:
     """What there was, what another saver finds, and under which epoch, for a crash at every operation of `act`."""
-    with make() as saver, dying(saver, None) as counted:
+    with make() as saver, dying(saver.rows.connected, None) as counted:
         epoch = begun(saver.rows)
         first = counted.calls
         act(saver.rows, epoch)
@@ -47,7 +48,7 @@ def crashes(make: Make, act: Callable[[Storage, int], None]) -> Generator[tuple[
             with make() as saver, make() as other:
                 epoch = begun(saver.rows)
                 before = everything(other.rows)
-                with dying(saver, None) as died:
+                with dying(saver.rows.connected, None) as died:
                     died.crash_at, died.done = crash_at, done
                     with pytest.raises(Crash):
                         act(saver.rows, epoch)

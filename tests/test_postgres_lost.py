@@ -1,9 +1,7 @@
 """Connections that are lost, at any moment and behind whatever stands between: the run goes on, and nothing is done twice."""
 
-import subprocess
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,8 @@ import psycopg
 import pytest
 from support.faces import Face
 from support.graphs import Log, says
-from support.postgres_server import SUPERUSER, PostgresServer
+from support.postgres_server import SUPERUSER, PostgresServer, pgbouncer
 from support.proxy import Proxy, proxy_to
-from support.servers import free_port, program
 
 from clew.checkpoint.postgres import PostgresSaver
 from clew.graph import START, StateGraph
@@ -71,32 +68,6 @@ def test_ended_backends_and_a_restarted_server_are_lived_through(
         assert face.invoke(two_steps(PostgresSaver(given)), {"log": ["in"]}, THREAD)["log"][-1] == "second"
         found = face.invoke(two_steps(saver, postgres_server.restart), {"log": ["in"]}, THREAD)["log"]
         assert found == ["in", "first", "second"] * 3
-
-
-@contextmanager
-def pgbouncer(server: PostgresServer, folder: Path) -> Generator[str]:
-    """A PgBouncer in transaction mode with one connection to the server; yields where it is."""
-    port = free_port()
-    assert server.folder is not None
-    ini = server.folder / f"pgbouncer-{port}.ini"
-    ini.write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server.port} user={SUPERUSER}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
-        f"unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 1\nmax_client_conn = 100\n"
-    )
-    ini.chmod(0o644)
-    user = SUPERUSER if server.folder.owner() == SUPERUSER else None
-    with (folder / "log").open("wb") as out:
-        process = subprocess.Popen([program("pgbouncer"), str(ini)], cwd="/", user=user, stdout=out, stderr=out)
-    try:
-        for _ in range(1000):
-            assert process.poll() is None, (folder / "log").read_text()
-            with suppress(psycopg.OperationalError), psycopg.connect(f"postgresql://x@127.0.0.1:{port}/postgres"):
-                break
-        yield f"postgresql://{SUPERUSER}@127.0.0.1:{port}/"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_pgbouncer_in_transaction_mode(face: Face, postgres_url: str, postgres_server: PostgresServer, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import LiteralString
 
@@ -117,6 +118,32 @@ def _user() -> str | None:
 def _sql(text: str) -> LiteralString:
     """A statement put together here, of nothing from outside."""
     return text  # pyright: ignore[reportReturnType]
+
+
+@contextmanager
+def pgbouncer(server: PostgresServer, folder: Path) -> Generator[str]:
+    """A PgBouncer in transaction mode with one connection to the server; yields where it is."""
+    port = free_port()
+    assert server.folder is not None
+    ini = server.folder / f"pgbouncer-{port}.ini"
+    ini.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={server.port} user={SUPERUSER}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+        f"unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 1\nmax_client_conn = 100\n"
+    )
+    ini.chmod(0o644)
+    user = SUPERUSER if server.folder.owner() == SUPERUSER else None
+    with (folder / "log").open("wb") as out:
+        process = subprocess.Popen([program("pgbouncer"), str(ini)], cwd="/", user=user, stdout=out, stderr=out)
+    try:
+        for _ in range(1000):
+            assert process.poll() is None, (folder / "log").read_text()
+            with suppress(psycopg.OperationalError), psycopg.connect(f"postgresql://x@127.0.0.1:{port}/postgres"):
+                break
+        yield f"postgresql://{SUPERUSER}@127.0.0.1:{port}/"
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 
@@ -13,6 +13,7 @@ class Proxy:
     Attributes:
         port: its own. delay: seconds that everything takes, each way. trips: how often a server answered a client since 0.
         cut: once a client has sent this, what the server answers is swallowed and the connection ends; once.
+        then: called when that has happened, before the client hears of it.
     """
 
     def __init__(self, to: int) -> None:
@@ -20,6 +21,7 @@ class Proxy:
         self.delay = 0.0
         self.trips = 0
         self.cut: bytes | None = None
+        self.then: Callable[[], object] = lambda: None
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._ends: list[socket.socket] = []
@@ -59,6 +61,7 @@ class Proxy:
                     self.trips += 1
                     if self.cut is not None and self.cut in b"".join(asked):
                         self.cut = None
+                        self.then()
                         break
                     asked.clear()
                 if self.delay:

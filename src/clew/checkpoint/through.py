@@ -1,16 +1,15 @@
 """Storages over storages: what is done about every call, whatever the backend. They know rows no better than a storage does."""
 
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from clew.checkpoint.storage import Batch, EventsFound, Found, Pruning, Space, Storage, ThreadRow, Weight
-from clew.errors import DatabaseError, ThreadConflict
+from clew.clients.patience import Patience
+from clew.errors import ThreadConflict
 
 T = TypeVar("T")
-SHORTEST: Final = 0.02  # seconds before a call whose connection was lost is made again
-LONGEST: Final = 1.0
+THEN: Final = "What was kept before is safe: `invoke(None, config)` goes on from there."
 
 
 class Through:
@@ -86,22 +85,10 @@ class Reconnecting(Through):
 
     def __init__(self, storage: Storage, lost: tuple[type[Exception], ...], patience: float) -> None:
         super().__init__(storage)
-        self._lost = lost
-        self._patience = patience
+        self._patience = Patience(lost, patience, THEN)
 
     def call(self, verb: Callable[..., T], /, *args: Any) -> T:
-        until, pause = time.monotonic() + self._patience, SHORTEST
-        while True:
-            try:
-                return verb(*args)
-            except self._lost as error:
-                if time.monotonic() + pause > until:
-                    raise DatabaseError(
-                        f"The database could not be reached for {self._patience:g} s ({error}). Is it running? What was kept "
-                        "before is safe: `invoke(None, config)` goes on from there."
-                    ) from error
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST)
+        return self._patience.call(verb, *args)
 
     def commit(self, batch: Batch) -> bool:
         tries = itertools.count()

@@ -1,13 +1,16 @@
 """Threads kept in MongoDB, or what speaks its protocol; a server that stands alone will do. How is told in `storage`."""
 
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
-from clew.checkpoint.mongodb.client import LOST, Connected
+from clew.checkpoint.mongodb.indexes import made
 from clew.checkpoint.mongodb.storage import MongoStorage
 from clew.checkpoint.retention import Retention
 from clew.checkpoint.through import Reconnecting
+from clew.clients.mongodb import LOST, Connected, User
+
+USER: Final = User("MongoDBSaver", "saver", "Keep what is large in the state: outcomes of tasks are")
 
 
 class MongoDBSaver(Saver):
@@ -34,7 +37,7 @@ class MongoDBSaver(Saver):
         encryption: Encryption | None = None,
         retention: Retention | None = None,
     ) -> None:
-        self.rows = MongoStorage(Connected(client, db_name))
+        self.rows = MongoStorage(Connected(client, db_name, USER, made))
         super().__init__(Reconnecting(self.rows, LOST, patience), lease=lease, encryption=encryption, retention=retention)
 
     @classmethod

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from pymongo import DeleteOne
 
-from clew.checkpoint.mongodb.client import DuplicateKeyError
 from clew.checkpoint.mongodb.documents import (
     TOKEN,
     Bundle,
@@ -34,6 +33,7 @@ from clew.checkpoint.mongodb.documents import (
 from clew.checkpoint.mongodb.reads import Reads
 from clew.checkpoint.mongodb.view import MANY, View
 from clew.checkpoint.storage import Kept, Pruning, Row, conflict
+from clew.clients.mongodb import DuplicateKeyError
 
 FULL: Final = (
     256 << 10

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from clew.checkpoint.mongodb import events
-from clew.checkpoint.mongodb.client import Connected
 from clew.checkpoint.mongodb.documents import (
     LAST,
     Commit,
@@ -22,6 +21,7 @@ from clew.checkpoint.mongodb.documents import (
 )
 from clew.checkpoint.mongodb.view import MANY, View, several
 from clew.checkpoint.storage import EventsFound, Found, Kept, Lease, Row, Space, ThreadRow, Weight
+from clew.clients.mongodb import Connected
 from clew.ids import stamp_of
 
 T = TypeVar("T")

@@ -19,7 +19,6 @@ from itertools import pairwise
 from typing import Final
 
 from clew.checkpoint.mongodb import events
-from clew.checkpoint.mongodb.client import DuplicateKeyError
 from clew.checkpoint.mongodb.compaction import Compacting
 from clew.checkpoint.mongodb.documents import (
     Bundle,
@@ -34,6 +33,7 @@ from clew.checkpoint.mongodb.documents import (
 )
 from clew.checkpoint.mongodb.view import View
 from clew.checkpoint.storage import Batch, Lease, conflict
+from clew.clients.mongodb import DuplicateKeyError
 
 INLINE: Final = 256 << 10  # bytes that a commit holds itself
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.postgres import events
-from clew.checkpoint.postgres.connections import Connection, Connections, Lost, Taken, rows
 from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
-from clew.errors import DatabaseError
+from clew.clients.postgres import Connection, Connections, Lost, Taken, User
+from clew.clients.postgres_tables import Tables, migrations_of, printed, quoted
 from clew.ids import stamp_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-MIGRATIONS: Final = tuple(
-    file.read_text() for file in sorted((files("clew.checkpoint.postgres") / "sql").iterdir(), key=lambda file: file.name)
-)
+MIGRATIONS: Final = migrations_of("clew.checkpoint.postgres")
+USER: Final = User("PostgresSaver", "saver", "clew_")
 TABLES: Final = ("thread", "waiting", "head", "checkpoint", "item", "kept", "told", "events")
-SETUP: Final = 0x436C6577  # the lock that setting up takes: "Clew" in ASCII
 
 GROUPED: Final = " group by space, log"
 
@@ -55,48 +52,15 @@ class PostgresStorage:
     """Rows in the tables of one schema."""
 
     def __init__(self, connections: Connections, schema: str) -> None:
-        self.connections = connections
-        self.schema = schema
-        self._prefix = _quoted(schema).replace("%", "%%") + "."
-        self._is_ready = False
+        self.tables = Tables(connections, schema, MIGRATIONS)
+        self.ask = self.tables.ask
 
     def close(self) -> None:
-        self.connections.close()
+        self.tables.connections.close()
 
     def setup(self) -> None:
         """Makes the tables where they are missing, and runs the migrations that have not been. Ten may do so at once."""
-        with self.connections.using() as connection:
-            self._set_up(connection)
-
-    def _set_up(self, connection: Connection) -> None:
-        if self._format(connection) < len(MIGRATIONS):
-            with connection.transaction():
-                connection.execute(f"select pg_advisory_xact_lock({SETUP})".encode())
-                if not rows(connection, "select 1 from pg_namespace where nspname = %b", (self.schema,)):
-                    connection.execute(f"create schema {_quoted(self.schema)}".encode())
-                for migration in MIGRATIONS[self._format(connection) :]:
-                    connection.execute(_placed(migration, self.schema).encode())
-        self._is_ready = True
-
-    def _format(self, connection: Connection) -> int:
-        """How many migrations have been run."""
-        table = _quoted(self.schema) + ".clew_migration"
-        if rows(connection, "select to_regclass(%b::text)", (table,)) == [(None,)]:
-            return 0
-        ((found,),) = rows(connection, f"select coalesce(max(no), 0) from {self._prefix}clew_migration", ())
-        if found > len(MIGRATIONS):
-            raise DatabaseError(
-                f"The tables in schema {self.schema!r} are of a newer Clew (format {found}, this one has {len(MIGRATIONS)}): "
-                "upgrade it."
-            )
-        return found
-
-    def ask(self, sql: str, *values: Any) -> list[Any]:
-        """One statement, its rows; `{}` stands for the schema."""
-        with self.connections.using() as connection:
-            if not self._is_ready:
-                self._set_up(connection)
-            return rows(connection, sql.format(self._prefix), values)
+        self.tables.set_up()
 
     # -- the verbs --------------------------------------------------------------------------------------------------
 
@@ -203,15 +167,15 @@ class PostgresStorage:
 
     def occupies(self) -> int:
         sql = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%b::text[]) name"
-        return self.ask(sql, self._tables())[0][0]
+        return self.ask(sql, self._names())[0][0]
 
     def reclaim(self) -> None:
         """Writes the tables anew, without what was deleted: each is locked meanwhile, and the disk needs room for it twice."""
-        for table in self._tables():
+        for table in self._names():
             self.ask(f"vacuum (full, analyze) {table.replace('%', '%%')}")
 
-    def _tables(self) -> list[str]:
-        return [f"{_quoted(self.schema)}.clew_{table}" for table in TABLES]
+    def _names(self) -> list[str]:
+        return [f"{quoted(self.tables.schema)}.clew_{table}" for table in TABLES]
 
 
 def _columns(lines: Sequence[Sequence[Any]], width: int) -> Sequence[list[Any] | None]:
@@ -262,14 +226,6 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "surrogatepass")
 
 
-def _quoted(schema: str) -> str:
-    return '"' + schema.replace('"', '""') + '"'
-
-
-def _placed(migration: str, schema: str) -> str:
-    return migration.replace("public.", f"{_quoted(schema)}.")
-
-
 class PostgresSaver(Saver):
     """Keeps threads in PostgreSQL 12 or newer, in tables whose names begin with `clew_`.
 
@@ -300,9 +256,7 @@ class PostgresSaver(Saver):
         encryption: Encryption | None = None,
         retention: Retention | None = None,
     ) -> None:
-        if pool_size < 1:
-            raise ValueError(f"pool_size is {pool_size!r}: expected how many connections there may be, 1 at least.")
-        self.rows = PostgresStorage(Connections(conn, size=pool_size, timeout=timeout), schema)
+        self.rows = PostgresStorage(Connections(conn, USER, size=pool_size, timeout=timeout), schema)
         self._patient = Reconnecting(self.rows, (Lost,), patience)
         super().__init__(self._patient, lease=lease, encryption=encryption, retention=retention)
 
@@ -317,8 +271,7 @@ class PostgresSaver(Saver):
     @staticmethod
     def migrations(schema: str = "public") -> str:
         """The SQL that makes the tables, for a role that may, where the one that runs the graphs may not."""
-        made = "" if schema == "public" else f"create schema if not exists {_quoted(schema)};\n\n"
-        return "begin;\n\n" + made + "\n".join(_placed(migration, schema) for migration in MIGRATIONS) + "\ncommit;\n"
+        return printed(MIGRATIONS, schema)
 
     def setup(self) -> None:
         """Makes the tables where they are missing, and changes those of an older Clew. Done by itself on first use, where the

@@ -7,28 +7,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from hashlib import blake2b, sha1
+from hashlib import blake2b
 from importlib.resources import files
 from itertools import islice
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import ormsgpack
 
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.redis import events
-from clew.checkpoint.redis.client import DENIED, LOST, NoScriptError, RedisError, client_of, explained
 from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
+from clew.clients.redis import LOST, Server, User
 from clew.errors import CheckpointGone, DatabaseError
 from clew.ids import stamp_of
 
-T = TypeVar("T")
+USER: Final = User("RedisSaver", "saver", "checkpoints", "let threads expire (`ttl=`), or delete some (`delete_thread`)")
 LUA: Final = files("clew.checkpoint.redis") / "lua"
 COMMON: Final = (LUA / "common.lua").read_text()
 TOLD: Final = (LUA / "told.lua").read_text()
@@ -36,8 +36,6 @@ SCRIPTS: Final = {
     verb: COMMON + (TOLD if verb in ("commit", "events") else "") + (LUA / f"{verb}.lua").read_text()
     for verb in ("load", "commit", "wait", "leave", "scan", "walk", "prune", "weigh", "events")
 }
-DIGESTS: Final = {verb: sha1(script.encode(), usedforsecurity=False).hexdigest() for verb, script in SCRIPTS.items()}
-PREFIX: Final = re.compile(r"[\w.:-]+", re.ASCII)
 PLAIN: Final = re.compile(r"[\w.:@-]{1,64}", re.ASCII)
 KEYS: Final = ("", ":items", ":rows", ":index")
 SCANNED: Final = 1000  # keys that the server looks through in one go; others are served in between
@@ -55,11 +53,11 @@ class RedisStorage:
     """
 
     def __init__(self, redis: Any, *, prefix: str, ttl: int | None, refresh: bool) -> None:
-        self.redis, self._owned = client_of(redis)
+        self.server = Server(redis, USER, prefix, SCRIPTS)
+        self.redis, self._done = self.server.redis, self.server.done
         self._prefix = prefix
         self._ttl = -1 if ttl is None else ttl
         self._renewed = ttl if ttl is not None and refresh else 0
-        self._closed = False
 
     # -- the verbs --------------------------------------------------------------------------------------------------
 
@@ -210,9 +208,7 @@ class RedisStorage:
             self._done(self.redis.memory_purge)
 
     def close(self) -> None:
-        self._closed = True
-        if self._owned:
-            self.redis.close()
+        self.server.close()
 
     # -- keys and calls ---------------------------------------------------------------------------------------------
 
@@ -232,22 +228,7 @@ class RedisStorage:
 
     def _run(self, verb: str, thread: str, *args: Any, run: str | None = None) -> Any:
         keys = [*self._keys(thread), *([self._log(thread, run)] if run is not None else [])]
-        try:
-            return self._done(self.redis.evalsha, DIGESTS[verb], len(keys), *keys, *args)
-        except NoScriptError:  # the first call since the server was started
-            return self._done(self.redis.eval, SCRIPTS[verb], len(keys), *keys, *args)
-
-    def _done(self, call: Callable[..., T], *args: Any) -> T:
-        if self._closed:
-            raise DatabaseError("The RedisSaver is closed: make a new one.")
-        try:
-            return call(*args)
-        except DENIED as error:  # to redis-py these are lost connections as well
-            raise explained(error) from error
-        except (*LOST, NoScriptError):
-            raise
-        except RedisError as error:
-            raise explained(error) from error
+        return self.server.run(verb, keys, *args)
 
     def _evicted(self, thread: str) -> CheckpointGone:
         return CheckpointGone(
@@ -342,8 +323,6 @@ class RedisSaver(Saver):
         encryption: Encryption | None = None,
         retention: Retention | None = None,
     ) -> None:
-        if not PREFIX.fullmatch(prefix):
-            raise ValueError(f"prefix is {prefix!r}: expected letters, digits, '_', '.', ':' or '-', such as 'clew'.")
         storage = RedisStorage(redis, prefix=prefix, ttl=_milliseconds(ttl), refresh=refresh_on_read)
         super().__init__(Reconnecting(storage, LOST, patience), lease=lease, encryption=encryption, retention=retention)
 

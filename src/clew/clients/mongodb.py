@@ -1,35 +1,55 @@
-"""From what users hand over to the one client that a saver uses, and what its errors mean."""
+"""From what users hand over to the one client that is used, and what its errors mean."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from clew.errors import DatabaseError, MissingDependency
 
 try:
     from bson.codec_options import CodecOptions
     from pymongo import AsyncMongoClient, MongoClient, ReadPreference, WriteConcern
+    from pymongo import UpdateOne as UpdateOne
     from pymongo.errors import AutoReconnect, DocumentTooLarge, OperationFailure, PyMongoError
+    from pymongo.errors import BulkWriteError as BulkWriteError
     from pymongo.errors import DuplicateKeyError as DuplicateKeyError
     from pymongo.read_concern import ReadConcern
 except ImportError as error:
-    raise MissingDependency("MongoDBSaver needs pymongo: `pip install 'clew[mongodb]'`.") from error
+    raise MissingDependency("MongoDB needs pymongo: `pip install 'clew[mongodb]'`.") from error
 
 LOST: Final = (AutoReconnect,)
 """What pymongo raises where a connection is lost, no server answers, or another one has become the primary."""
-HOW: Final = "MongoDBSaver('mongodb://localhost:27017') or MongoDBSaver(pymongo.MongoClient(…))"
 SOON: Final = 5000  # milliseconds that one try waits for a server; `patience` is for how long it is tried
-INDEXES: Final = {"clew_threads": ("no", "gone", "erased"), "clew_commits": ("q", "o", "i", "p", "g", "ev.u")}
+
+
+class User(NamedTuple):
+    """Who uses a client, for messages: its class, what one calls such an object, what is said where something is too large."""
+
+    type: str
+    noun: str
+    large: str
+
+    @property
+    def how(self) -> str:
+        return f"{self.type}('mongodb://localhost:27017') or {self.type}(pymongo.MongoClient(…))"
 
 
 class Connected:
-    """A database, connected to on first use; anew in a forked child, which must not use its parent's sockets."""
+    """A database, connected to on first use; anew in a forked child, which must not use its parent's sockets.
 
-    def __init__(self, client: Any, name: str) -> None:
+    Args:
+        client: what users hand over. name: of the database. ready: makes what must be there before anything is asked, such as
+            indexes; any number of processes may at once.
+
+    Raises:
+        TypeError: `client` is nothing of that kind.
+    """
+
+    def __init__(self, client: Any, name: str, user: User, ready: Callable[[Connected], None]) -> None:
         self._given: MongoClient[Any] | None = None
         self._how: dict[str, Any] = {}
         if isinstance(client, str):
@@ -39,7 +59,9 @@ class Connected:
         elif isinstance(client, AsyncMongoClient):
             self._how = _told(client)
         else:
-            raise TypeError(f"The client is {client!r}: expected {HOW}.")
+            raise TypeError(f"The client is {client!r}: expected {user.how}.")
+        self._user = user
+        self._make_ready = ready
         self._name = name
         self._lock = threading.Lock()
         self._database: Any = None
@@ -54,7 +76,7 @@ class Connected:
         return self._opened().command("hello")["localTime"].timestamp()
 
     def ready(self) -> None:
-        """Makes the indexes where they are missing; any number of processes may."""
+        """Makes what must be there, where it is missing."""
         with self.asked():
             pass
 
@@ -73,15 +95,10 @@ class Connected:
 
     @contextmanager
     def asked(self) -> Generator[None]:
-        """Has the indexes made before; what the server refuses comes out as what to do about it."""
+        """Has that made before; what the server refuses comes out as what to do about it."""
         try:
             if not self._ready:
-                for name, fields in INDEXES.items():
-                    for one in fields:
-                        self.collection(name).create_index([(one, 1)], sparse=True, unique=one == "no")
-                self.collection("clew_commits").create_index([("m", 1), ("_id", 1)])
-                logs: dict[str, Any] = {"ev.h": {"$exists": True}}
-                self.collection("clew_commits").create_index([("ev.h", 1), ("_id", 1)], partialFilterExpression=logs)
+                self._make_ready(self)
                 self._ready = True
             yield
         except LOST:
@@ -89,11 +106,9 @@ class Connected:
         except OperationFailure as error:
             raise DatabaseError(_refused(error, self._name)) from error
         except DocumentTooLarge as error:
-            raise DatabaseError(
-                f"Outcomes of tasks are too large for MongoDB ({error}): keep what is large in the state."
-            ) from error
+            raise DatabaseError(f"{self._user.large} too large for MongoDB ({error}).") from error
         except PyMongoError as error:
-            raise DatabaseError(f"MongoDB cannot be used ({error}): expected {HOW}.") from error
+            raise DatabaseError(f"MongoDB cannot be used ({error}): expected {self._user.how}.") from error
 
     def _opened(self) -> Any:
         with self._lock:
@@ -101,7 +116,7 @@ class Connected:
                 self._database, self._given, self._pid = None, None, os.getpid()
             if self._database is None:
                 if self._closed:
-                    raise DatabaseError(f"The saver of database {self._name!r} is closed: make a new one.")
+                    raise DatabaseError(f"The {self._user.noun} of database {self._name!r} is closed: make a new one.")
                 how: dict[str, Any] = {"serverSelectionTimeoutMS": SOON, **self._how}
                 made: Any = self._given or MongoClient(**how)
                 self._database = made.get_database(

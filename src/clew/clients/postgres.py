@@ -24,7 +24,7 @@ try:
     from psycopg.pq import TransactionStatus
     from psycopg.rows import tuple_row
 except ImportError as error:  # without the driver, or without libpq
-    raise MissingDependency(f"PostgresSaver needs psycopg: `pip install 'clew[postgres]'` ({error}).") from error
+    raise MissingDependency(f"PostgreSQL needs psycopg: `pip install 'clew[postgres]'` ({error}).") from error
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
 
@@ -49,6 +49,14 @@ class Taken(Exception):
     """What was to be written is there already, by another run; nothing was written."""
 
 
+class User(NamedTuple):
+    """Who uses connections, for messages: its class, and what one calls such an object; the first word of its tables' names."""
+
+    type: str
+    noun: str
+    tables: str
+
+
 class Address(NamedTuple):
     """Where to connect to: a connection string, and psycopg's further arguments."""
 
@@ -65,12 +73,15 @@ class Connections:
         size: how many of our own. timeout: seconds to wait for one, and for a server that says nothing.
 
     Raises:
-        TypeError: `source` is something else.
+        TypeError: `source` is something else. ValueError: it is no connection string, or `size` is below 1.
     """
 
-    def __init__(self, source: Any, *, size: int, timeout: float) -> None:
+    def __init__(self, source: Any, user: User, *, size: int, timeout: float) -> None:
+        if size < 1:
+            raise ValueError(f"pool_size is {size!r}: expected how many connections there may be, 1 at least.")
+        self.user = user
         self.timeout = timeout
-        self._address, given, self._pool = _read(source)
+        self._address, given, self._pool = _read(source, user)
         self._size = 1 if given is not None else size
         self._given = given
         self._free: list[Connection] = [given] if given is not None else []
@@ -90,9 +101,9 @@ class Connections:
         """
         self._forked()
         if self._closed:
-            raise DatabaseError("The saver is closed: make a new one.")
+            raise DatabaseError(f"The {self.user.noun} is closed: make a new one.")
         try:
-            with self._from_pool() if self._pool is not None else self._own() as connection, _autocommit(connection):
+            with self._from_pool() if self._pool is not None else self._own() as connection, self._autocommit(connection):
                 self.known = True
                 yield connection
         except psycopg.Error as error:
@@ -137,7 +148,7 @@ class Connections:
             if not connection.broken:
                 self._free.append(connection)
                 raise DatabaseError(
-                    "The connection that the saver was given is closed: leave it open for as long as the saver."
+                    f"The connection that the {self.user.noun} was given is closed: leave it open for as long as that."
                 )
             return self._connected()
         return connection
@@ -175,24 +186,42 @@ class Connections:
         with cast("Any", self._pool).connection(timeout=self.timeout) as connection:
             yield connection
 
+    @contextmanager
+    def _autocommit(self, connection: Connection) -> Generator[None]:
+        """A connection of somebody else's may have transactions of its own."""
+        if connection.autocommit:
+            yield
+            return
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            raise DatabaseError(
+                f"The connection that the {self.user.noun} was given is in the middle of a transaction: end it, or make the "
+                "connection with `autocommit=True`."
+            )
+        connection.autocommit = True
+        try:
+            yield
+        finally:
+            if not connection.closed:
+                connection.autocommit = False
+
     # -- what is said -----------------------------------------------------------------------------------------------
 
     def _explained(self, error: psycopg.Error) -> Exception:
-        text = " ".join(str(error).split())
+        user, text = self.user, " ".join(str(error).split())
         if isinstance(error, errors.UniqueViolation):
             return Taken(text)
         if _is_lost(error, known=self.known):
             return Lost(text)
         if isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.InvalidSchemaName):
             return DatabaseError(
-                f"Clew's tables are missing here ({text}): call `saver.setup()` once, or have the SQL run that "
-                "`PostgresSaver.migrations()` returns. If they are in a schema of their own, name it: `schema='…'`."
+                f"Clew's tables are missing here ({text}): call `{user.noun}.setup()` once, or have the SQL run that "
+                f"`{user.type}.migrations()` returns. If they are in a schema of their own, name it: `schema='…'`."
             )
         if isinstance(error, errors.InsufficientPrivilege):
             return DatabaseError(
                 f"The role may not do this ({text}). It needs `usage` on the schema, `select, insert, update, delete` on the "
-                "`clew_` tables; to make them as well, `create` on the schema, or have a role that may run the SQL that "
-                "`PostgresSaver.migrations()` returns."
+                f"`{user.tables}` tables; to make them as well, `create` on the schema, or have a role that may run the SQL "
+                f"that `{user.type}.migrations()` returns."
             )
         if isinstance(error, errors.ReadOnlySqlTransaction):
             return DatabaseError(
@@ -201,7 +230,7 @@ class Connections:
             )
         if type(error).__name__ == "PoolClosed":
             return DatabaseError(
-                f"The saver's pool is not open ({text}): open it before, and close it after the saver is used."
+                f"The {user.noun}'s pool is not open ({text}): open it before, and close it after the {user.noun} is used."
             )
         if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
             found = REFUSED.search(str(error))
@@ -225,26 +254,7 @@ def _is_lost(error: psycopg.Error, *, known: bool) -> bool:
     return refused is None or known or MENDS.search(refused[1]) is not None
 
 
-@contextmanager
-def _autocommit(connection: Connection) -> Generator[None]:
-    """A connection of somebody else's may have transactions of its own."""
-    if connection.autocommit:
-        yield
-        return
-    if connection.info.transaction_status != TransactionStatus.IDLE:
-        raise DatabaseError(
-            "The connection that the saver was given is in the middle of a transaction: end it, or make the connection with "
-            "`autocommit=True`."
-        )
-    connection.autocommit = True
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.autocommit = False
-
-
-def _read(source: Any) -> tuple[Callable[[], Address], Connection | None, Any]:
+def _read(source: Any, user: User) -> tuple[Callable[[], Address], Connection | None, Any]:
     """Where a source leads, the connection that it is, and the pool that it is."""
     if isinstance(source, str):
         try:
@@ -261,9 +271,9 @@ def _read(source: Any) -> tuple[Callable[[], Address], Connection | None, Any]:
         return lambda: address, found if isinstance(source, psycopg.Connection) else None, None
     if all(hasattr(source, name) for name in ("conninfo", "kwargs", "getconn")):
         lends = not inspect.iscoroutinefunction(source.getconn)
-        return lambda: _address_of(source), None, source if lends else None
+        return lambda: _address_of(source, user), None, source if lends else None
     raise TypeError(
-        f"PostgresSaver was given {source!r}: expected a connection string, as in 'postgresql://user@localhost/database', or a "
+        f"{user.type} was given {source!r}: expected a connection string, as in 'postgresql://user@localhost/database', or a "
         "connection or a pool of psycopg 3."
     )
 
@@ -274,11 +284,13 @@ def rows(connection: Connection, sql: str, values: Sequence[Any] = ()) -> list[A
     return cursor.fetchall() if cursor.description else []
 
 
-def _address_of(pool: Any) -> Address:
+def _address_of(pool: Any, user: User) -> Address:
     conninfo: Any = pool.conninfo() if callable(pool.conninfo) else pool.conninfo
     options: Any = pool.kwargs() if callable(pool.kwargs) else pool.kwargs or {}
     if inspect.isawaitable(conninfo) or inspect.isawaitable(options):
-        raise TypeError("The pool's `conninfo` or `kwargs` must be awaited: give the saver a pool that need not ask a loop.")
+        raise TypeError(
+            f"The pool's `conninfo` or `kwargs` must be awaited: give the {user.noun} a pool that need not ask a loop."
+        )
     return Address(conninfo, {key: value for key, value in options.items() if key not in OWN})
 
 
