@@ -10,7 +10,9 @@ from typing import Any, cast
 import pytest
 from support.faces import Face
 from support.graphs import Log, drawn, says
+from support.storages import CountingStorage
 
+from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import InMemorySaver
 from clew.config import get_stream_writer
 from clew.graph import END, START, StateGraph
@@ -262,6 +264,32 @@ def test_a_half_read_stream_is_closed_and_nothing_of_it_stays(case: tuple[bool, 
 
         asyncio.run(reading())
     flood.goes_on()
+
+
+def test_what_still_runs_when_its_stream_is_closed_writes_nothing_any_more() -> None:
+    """A thread cannot be stopped: its late commit would come between the next run's look at the thread and its first write."""
+    storage, may_end, ended = CountingStorage(), threading.Event(), threading.Event()
+
+    def slow(state: Log, writer: Any) -> Log:
+        writer("begun")
+        assert may_end.wait(10)
+        return says("late")(state)
+
+    inside = StateGraph(Log).add_node(slow).add_edge(START, "slow").compile()
+
+    def calls(state: Log) -> Any:
+        try:
+            return inside.invoke(state)
+        finally:
+            ended.set()
+
+    graph = StateGraph(Log).add_node(calls).add_edge(START, "calls").compile(Saver(storage))
+    with closing(cast("Any", graph.stream({}, THREAD, stream_mode="custom", subgraphs=True))) as stream:
+        next(stream)
+    commits = storage.commits
+    may_end.set()
+    assert ended.wait(10)
+    assert storage.commits == commits
 
 
 def test_a_node_that_first_speaks_when_the_reader_is_gone_is_not_held() -> None:

@@ -6,6 +6,7 @@ itself: ids are known before anything is written. Journals of several namespaces
 
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -41,18 +42,21 @@ class Hold:
         seq: the highest that a checkpoint had when the thread was found.
         fresh: the run has not committed a checkpoint yet.
         events: the run's event log, where its events are kept.
+        over: the run has ended, so what still runs of it, in threads that nobody can stop, writes nothing any more.
         left: the epoch that the thread was last seen with: while it is the same, nobody else has written anything.
     """
 
-    __slots__ = ("_seqs", "_spaces", "base", "claimed", "epoch", "events", "flight", "fresh", "known", "lease", "leased",
-                 "left", "live", "run", "seconds", "seq", "stop", "storage", "thread", "waits")  # fmt: skip
+    __slots__ = ("_gate", "_seqs", "_spaces", "_writing", "base", "claimed", "epoch", "events", "flight", "fresh", "known",
+                 "lease", "leased", "left", "live", "over", "run", "seconds", "seq", "stop", "storage", "thread",
+                 "waits")  # fmt: skip
 
     def __init__(self, storage: Storage, thread: str, seconds: float = 30.0) -> None:
         self.storage = storage
         self.thread = thread
         self.seconds = seconds
         self.run, self.waits, self.left = NONE, False, 0
-        self.fresh = False
+        self.fresh = self.over = False
+        self._gate, self._writing = threading.Condition(), 0
         self.events: Telling | None = None
         self.known: dict[bytes, int] = {}
         self.live: dict[str, object] = {}
@@ -72,7 +76,7 @@ class Hold:
     def begin(self) -> None:
         """Another run has come; what is known of items that are stored stays."""
         self.run, self.waits, self.left = NONE, False, 0 if self.mended else self.epoch
-        self.events = None
+        self.events, self.over = None, False
         self.stand(Found())
 
     @property
@@ -155,8 +159,29 @@ class Hold:
         self.commit(self.storage.commit, Batch(self.thread, "", 0, None, self.epoch, kept=[Kept(seq, task, body)]))
 
     def commit(self, commit: Callable[[Batch], bool], batch: Batch, told: Iterable[Any] = ()) -> bool:
-        """Commits a batch, with the events that wait for it and those that are `told` by it."""
-        return commit(batch) if self.events is None else self.events.commit(commit, batch, told)
+        """Commits a batch, with the events that wait for it and those that are `told` by it. Raises ThreadConflict."""
+        with self._gate:
+            if self.over:
+                raise ThreadConflict(f"The run of thread {self.thread!r} is over: nothing more of it is kept.")
+            self._writing += 1
+        try:
+            return commit(batch) if self.events is None else self.events.commit(commit, batch, told)
+        finally:
+            with self._gate:
+                self._writing -= 1
+                self._gate.notify_all()
+
+    def end(self) -> bool:
+        """The run is over. Whether something of it is being written right now, which `quiet` waits for."""
+        with self._gate:
+            self.over = True
+            return self._writing > 0
+
+    def quiet(self) -> None:
+        """Waits until nothing is being written any more."""
+        with self._gate:
+            while self._writing:
+                self._gate.wait()
 
 
 class Tells:

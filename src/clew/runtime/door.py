@@ -68,6 +68,8 @@ async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool, why
     finally:
         if around is None:
             hold.events = None
+            if hold.end():
+                await journal.storage.wait(hold.quiet)
             hold.let_go()
             if hold.waits:  # it has not come to its turn; where that cannot be said, its place ends by itself
                 with suppress(Exception):
