@@ -274,7 +274,9 @@ def test_a_backend_without_its_packages_says_what_to_install(
     url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [
-        name for name in sys.modules if name.partition(".")[0] == package or name.startswith(f"clew.checkpoint.{extra}")
+        name
+        for name in sys.modules
+        if name.partition(".")[0] == package or name.startswith((f"clew.checkpoint.{extra}", f"clew.clients.{extra}"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)  # as Python marks what cannot be imported

@@ -137,8 +137,8 @@ class ForeignStorage:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def commit(self, batch: Batch) -> bool:
-        if batch.history:
-            raise self._cannot("be given a history")
+        for older in batch.history:
+            self._put(batch.thread, batch.ns, older)
         row = batch.row
         for seq, kept in groupby(batch.kept, lambda one: one.seq):
             id_ = row.id if row is not None and row.seq == seq else self._id(batch.thread, batch.ns, seq)
