@@ -133,8 +133,10 @@ def test_of_a_half_done_superstep_only_the_rest_runs(
 
 def test_of_sends_only_those_run_that_have_not(face: Face, langgraph_database: Database, saver: Saver) -> None:
     thread = Thread(face, langgraph_database, saver, "half_sent")
+    kept = {item for task in thread.state().tasks if task.name == "sent" and task.result for item in task.result["items"]}
+    assert "sent 1" not in kept  # of its siblings it depends on the moment which LangGraph has kept when it fails
     thread.invoke(Command(resume="a1"))
-    assert sorted(graphs.RAN) == ["asks", "beside", "sent 1"]
+    assert sorted(graphs.RAN) == ["asks", "beside", *sorted({"sent 0", "sent 1", "sent 2"} - kept)]
     found = thread.invoke(Command(resume="a2"))
     assert found["items"] == ["first", "a1/a2", "beside", "sent 0", "sent 1", "sent 2", "joined", "last"]
 
