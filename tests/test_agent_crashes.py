@@ -17,6 +17,7 @@ from clew.testing import crash_everywhere
 from clew.testing.crash import Crash, CrashingStorage
 from clew.types import Command, Durability
 
+pytestmark = pytest.mark.slow
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 LEVELS = pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 Version = Literal["v1", "v2"]

@@ -214,7 +214,8 @@ def test_a_thread_is_deleted_by_the_savers_own_verb(thread: dict[str, Any]) -> N
 @pytest.fixture(scope="module")
 def page(redis_server: RedisServer) -> dict[str, Any]:
     """The names that the page makes."""
-    with pytest.MonkeyPatch.context() as there:
+    with redis_server.client() as client, pytest.MonkeyPatch.context() as there:
+        client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
         there.setenv("REDIS_PORT", str(redis_server.port))
         with warnings.catch_warnings():
             return run(ROOT / "docs" / "how-to" / "write-your-own-saver.md")

@@ -22,7 +22,7 @@ def servers_of(page: Path) -> dict[str, str]:
 
 def slow(page: Path) -> bool:
     """Whether a page needs a server."""
-    return bool(servers_of(page)) or "CLEW_POSTGRES_URL" in page.read_text()
+    return bool(servers_of(page)) or any(name in page.read_text() for name in ("CLEW_POSTGRES_URL", "REDIS_PORT"))
 
 
 RUN = [pytest.param(page, id=page.name, marks=[pytest.mark.slow, pytest.mark.server] if slow(page) else []) for page in OURS]
@@ -38,6 +38,7 @@ def test_a_page_runs(
     if "CLEW_POSTGRES_URL" in page.read_text():
         monkeypatch.setenv("CLEW_POSTGRES_URL", request.getfixturevalue("postgres_server").database())
     if "REDIS_PORT" in page.read_text():
+        request.getfixturevalue("redis_client")  # an empty server
         monkeypatch.setenv("REDIS_PORT", str(request.getfixturevalue("redis_server").port))
     assert list(blocks(page))
     if before := of_langgraph(page):

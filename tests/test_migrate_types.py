@@ -23,6 +23,9 @@ from clew.types import Interrupt, Send
 types: Any = load_graphs("types_kept")
 
 
+pytestmark = pytest.mark.slow
+
+
 def kept(database: Database, saver: Saver) -> dict[str, Any]:
     graph = types.keeping().compile(checkpointer=saver)
     moved = database.moved(saver, "types")

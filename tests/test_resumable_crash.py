@@ -24,6 +24,7 @@ from clew.graph.compiled import CompiledStateGraph
 from clew.testing.crash import Crash, CrashingStorage
 from clew.types import Command, RetryPolicy, RunEvent
 
+pytestmark = pytest.mark.slow
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "1"}}
 
 
