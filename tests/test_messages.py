@@ -281,6 +281,15 @@ def test_what_was_never_packed_is_refused(packed: Any) -> None:
         unpack(packed)
 
 
+@pytest.mark.parametrize("place", [3, 4, 5])
+def test_what_is_of_an_unknown_type_is_not_touched(place: int) -> None:
+    """Found by fuzzing: it would say that it cannot be touched, in place of what is wrong."""
+    packed: list[Any] = ["tool", None, "r", {"tool_call_id": "1"}, None, None]
+    packed[place] = decode(b"\xd4\x21a")
+    with pytest.raises(ValueError, match="is not a packed message"):
+        unpack(packed)
+
+
 def test_a_field_that_the_class_no_longer_has_hides_no_method_of_it() -> None:
     read = unpack(["human", "1", "x", {"name": "n", "model_dump": 1, "gone": 2}])
     assert read.name == "n"

@@ -182,6 +182,9 @@ def from_fields(name: str, fields: Mapping[str, Any]) -> Any:
 
 def _made(name: str, id_: Any, content: Any, other: Any = None, changed: Any = None, extra: Any = None) -> Any:
     shape = _shapes()[1][name]
+    for part, kind in ((other, dict), (changed, list), (extra, dict)):
+        if part is not None and type(part) is not kind:  # such as a value of an unknown type, which must not be touched
+            raise TypeError(f"found a {type(part).__name__}, expected a {kind.__name__}")
     fields = shape.blank.copy()
     for field, factory in shape.made:
         fields[field] = factory()
