@@ -213,11 +213,8 @@ class ForeignStorage:
         self._refuse("keep the events of runs")
 
     def _refuse(self, what: str) -> NoReturn:
-        raise self._cannot(what)
-
-    def _cannot(self, what: str) -> NotImplementedError:
         name = type(self.saver).__name__
-        return NotImplementedError(f"{name} has the classic interface of a saver, and so cannot {what}: call its own methods.")
+        raise NotImplementedError(f"{name} has the classic interface of a saver, and so cannot {what}: call its own methods.")
 
     def close(self) -> None:
         pass  # whoever made the saver closes it

@@ -26,6 +26,7 @@ from clew.checkpoint.base import Saver
 from clew.checkpoint.storage import Storage
 from clew.checkpoint.through import Through
 from clew.runtime.tasks import in_thread
+from clew.testing.clauses import BaseClause, Broken, broken_of, by_face, rule_of, suite_of
 from clew.testing.faces import ASYNC, SYNC, Face
 
 T = TypeVar("T")
@@ -79,22 +80,13 @@ class Subject:
             saver.close()
 
 
-@dataclass(frozen=True)
-class Clause:
-    """One rule that every backend keeps to: its name, what it says, and how it is tried. `heavy`: takes seconds, not less."""
-
-    name: str
-    rule: str
-    trial: Callable[[Subject], None]
-    heavy: bool = False
+class Clause(BaseClause[Subject]):
+    """One rule, tried on a saver."""
 
     def check(self, make: Make, face: str = "sync") -> None:
         """Tries this clause. Raises AssertionError, or whatever the backend raises."""
         with Subject(make, FACES[face], f"{self.name} {os.urandom(6).hex()} ") as on:
             self.trial(on)
-
-    def __str__(self) -> str:
-        return self.name
 
 
 CLAUSES: Final[list[Clause]] = []
@@ -102,13 +94,13 @@ CLAUSES: Final[list[Clause]] = []
 
 def clause(trial: Callable[[Subject], None]) -> Callable[[Subject], None]:
     """A clause by the name of this function, which says its rule in its docstring."""
-    CLAUSES.append(Clause(trial.__name__, " ".join((trial.__doc__ or "").split()), trial))
+    CLAUSES.append(Clause(*rule_of(trial), trial))
     return trial
 
 
 def heavy(trial: Callable[[Subject], None]) -> Callable[[Subject], None]:
     """A clause that takes seconds: many checkpoints, many bytes, many processes."""
-    CLAUSES.append(Clause(trial.__name__, " ".join((trial.__doc__ or "").split()), trial, heavy=True))
+    CLAUSES.append(Clause(*rule_of(trial), trial, heavy=True))
     return trial
 
 
@@ -119,21 +111,12 @@ def clauses() -> Sequence[Clause]:
     return CLAUSES
 
 
-@dataclass(frozen=True)
-class Broken:
-    """A clause that a saver does not keep to, by which face, and what was raised."""
-
-    clause: Clause
-    face: str
-    error: Exception
-
-
 def check_saver(
     make: Make,
     *,
     only: Callable[[Clause], bool] = lambda clause: True,
     progress: Callable[[Clause, str], None] = lambda clause, face: None,
-) -> list[Broken]:
+) -> list[Broken[Clause]]:
     """Tries every clause by both faces; returns those that do not hold.
 
     Args:
@@ -141,29 +124,14 @@ def check_saver(
             will do. For clauses that need other processes it has to be picklable.
         only: which clauses. progress: is told of each clause and face before it is tried.
     """
-    broken: list[Broken] = []
-    for one, face in cases(only):
-        progress(one, face)
-        try:
-            one.check(make, face)
-        except Exception as error:
-            broken.append(Broken(one, face, error))
-    return broken
+    return broken_of(cases(only), make, progress)
 
 
 def cases(only: Callable[[Clause], bool] = lambda clause: True) -> Iterator[tuple[Clause, str]]:
     """Every clause by every face."""
-    return ((one, face) for one in clauses() if only(one) for face in FACES)
+    return by_face(clauses(), only, FACES)
 
 
 def suite(make: Make, *, only: Callable[[Clause], bool] = lambda clause: not clause.heavy) -> Callable[..., None]:
     """A test for pytest: one case a clause and face. By default without those that take seconds."""
-    import pytest  # late: whoever checks a saver by hand need not have it
-
-    tried = list(cases(only))
-
-    @pytest.mark.parametrize(("one", "face"), tried, ids=[f"{one.name}-{face}" for one, face in tried])
-    def test(one: Clause, face: str) -> None:
-        one.check(make, face)
-
-    return test
+    return suite_of(cases(only), make)

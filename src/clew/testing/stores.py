@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol, Self, cast
 
 from clew.store.items import IndexConfig, Item, TTLConfig
 from clew.store.keeping import Store
+from clew.testing.clauses import BaseClause, Broken, broken_of, by_face, rule_of, suite_of
 
 DIMS: Final = 16
 FACES: Final = ("sync", "async")
@@ -91,22 +92,13 @@ class Subject:
             store.close()
 
 
-@dataclass(frozen=True)
-class Clause:
-    """One rule that every backend keeps to: its name, what it says, and how it is tried. `heavy`: takes seconds, not less."""
-
-    name: str
-    rule: str
-    trial: Callable[[Subject], None]
-    heavy: bool = False
+class Clause(BaseClause[Subject]):
+    """One rule, tried on a store."""
 
     def check(self, make: Make, face: str = "sync") -> None:
         """Tries this clause. Raises AssertionError, or whatever the backend raises."""
         with Subject(make, face, f"{self.name}-{os.urandom(6).hex()}") as on:
             self.trial(on)
-
-    def __str__(self) -> str:
-        return self.name
 
 
 CLAUSES: Final[list[Clause]] = []
@@ -114,13 +106,13 @@ CLAUSES: Final[list[Clause]] = []
 
 def clause(trial: Callable[[Subject], None]) -> Callable[[Subject], None]:
     """A clause by the name of this function, which says its rule in its docstring."""
-    CLAUSES.append(Clause(trial.__name__, " ".join((trial.__doc__ or "").split()), trial))
+    CLAUSES.append(Clause(*rule_of(trial), trial))
     return trial
 
 
 def heavy(trial: Callable[[Subject], None]) -> Callable[[Subject], None]:
     """A clause that takes seconds: many items, many bytes, many writers."""
-    CLAUSES.append(Clause(trial.__name__, " ".join((trial.__doc__ or "").split()), trial, heavy=True))
+    CLAUSES.append(Clause(*rule_of(trial), trial, heavy=True))
     return trial
 
 
@@ -163,43 +155,20 @@ def version(store: Store, ns: tuple[str, ...], key: str) -> int:
     return item.version if item else 0
 
 
-@dataclass(frozen=True)
-class Broken:
-    """A clause that a store does not keep to, by which face, and what was raised."""
-
-    clause: Clause
-    face: str
-    error: Exception
-
-
-def check_store(make: Make, *, only: Callable[[Clause], bool] = lambda clause: True) -> list[Broken]:
+def check_store(make: Make, *, only: Callable[[Clause], bool] = lambda clause: True) -> list[Broken[Clause]]:
     """Tries every clause by both faces; returns those that do not hold.
 
     Args:
         make: opens a store over the database under test; `functools.partial` of a class will do. only: which clauses.
     """
-    broken: list[Broken] = []
-    for one, face in cases(only):
-        try:
-            one.check(make, face)
-        except Exception as error:
-            broken.append(Broken(one, face, error))
-    return broken
+    return broken_of(cases(only), make)
 
 
 def cases(only: Callable[[Clause], bool] = lambda clause: True) -> Iterator[tuple[Clause, str]]:
     """Every clause by every face."""
-    return ((one, face) for one in clauses() if only(one) for face in FACES)
+    return by_face(clauses(), only, FACES)
 
 
 def suite(make: Make, *, only: Callable[[Clause], bool] = lambda clause: not clause.heavy) -> Callable[..., None]:
     """A test for pytest: one case a clause and face. By default without those that take seconds."""
-    import pytest  # late: whoever checks a store by hand need not have it
-
-    tried = list(cases(only))
-
-    @pytest.mark.parametrize(("one", "face"), tried, ids=[f"{one.name}-{face}" for one, face in tried])
-    def test(one: Clause, face: str) -> None:
-        one.check(make, face)
-
-    return test
+    return suite_of(cases(only), make)
