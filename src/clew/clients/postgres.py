@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -21,8 +21,7 @@ try:
     import psycopg
     from psycopg import errors
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
-    from psycopg.pq import TransactionStatus
-    from psycopg.rows import tuple_row
+    from psycopg.pq import PipelineStatus, TransactionStatus
 except ImportError as error:  # without the driver, or without libpq
     raise MissingDependency(f"PostgreSQL needs psycopg: `pip install 'clew[postgres]'` ({error}).") from error
 
@@ -188,7 +187,12 @@ class Connections:
 
     @contextmanager
     def _autocommit(self, connection: Connection) -> Generator[None]:
-        """A connection of somebody else's may have transactions of its own."""
+        """A connection of somebody else's may have transactions of its own, or a pipeline."""
+        if connection.pgconn.pipeline_status != PipelineStatus.OFF:
+            raise DatabaseError(
+                f"The connection that the {self.user.noun} was given is in a pipeline: leave the pipeline first. A commit is "
+                "one round trip without it."
+            )
         if connection.autocommit:
             yield
             return
@@ -276,12 +280,6 @@ def _read(source: Any, user: User) -> tuple[Callable[[], Address], Connection | 
         f"{user.type} was given {source!r}: expected a connection string, as in 'postgresql://user@localhost/database', or a "
         "connection or a pool of psycopg 3."
     )
-
-
-def rows(connection: Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-    """What one statement returns. Values go and come in binary, whatever rows the connection makes for others."""
-    cursor = psycopg.Cursor(connection, row_factory=tuple_row).execute(sql.encode(), values, prepare=False, binary=True)
-    return cursor.fetchall() if cursor.description else []
 
 
 def _address_of(pool: Any, user: User) -> Address:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
-from clew.clients.postgres import Connection, Connections, rows
+from clew.clients.postgres import Connection, Connections
+from clew.clients.postgres_wire import rows
 from clew.errors import DatabaseError
 
 SETUP: Final = 0x436C6577  # the lock that setting up takes: "Clew" in ASCII
@@ -36,7 +37,7 @@ class Tables:
         if self._format(connection) < len(self._migrations):
             with connection.transaction():
                 connection.execute(f"select pg_advisory_xact_lock({SETUP})".encode())
-                if not rows(connection, "select 1 from pg_namespace where nspname = %b", (self.schema,)):
+                if not rows(connection, "select 1 from pg_namespace where nspname = %b::text", (self.schema,)):
                     connection.execute(f"create schema {quoted(self.schema)}".encode())
                 for migration in self._migrations[self._format(connection) :]:
                     connection.execute(_placed(migration, self.schema).encode())
