@@ -23,7 +23,7 @@ from clew.checkpoint.mongodb import MongoDBSaver
 from clew.checkpoint.postgres import PostgresSaver
 from clew.checkpoint.redis import RedisSaver
 from clew.checkpoint.sqlite import SqliteSaver
-from clew.checkpoint.storage import Batch, Lease
+from clew.checkpoint.storage import Batch, Lease, Waiting
 from clew.errors import GraphDrained, ThreadConflict
 from clew.graph import START, StateGraph
 from clew.types import interrupt
@@ -280,12 +280,14 @@ def test_a_lease_costs_no_commit_of_its_own(face: Face, thread: Config) -> None:
     assert storage.commits == 3, "nothing is pending, so nothing is taken"
 
 
-def test_a_thread_that_is_taken_while_its_turn_is_read_is_waited_for_once_more(meeting: Meeting) -> None:
+def test_a_thread_that_is_taken_while_its_turn_is_read_is_waited_for_once_more(
+    meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever comes without having stood in the queue may be in time between a waiter's turn and what it reads then."""
-    load, taken, third = meeting.saver.storage.load, threading.Event(), list[Future[Any]]()
+    load, taken, third = Waiting.load, threading.Event(), list[Future[Any]]()
 
-    def loading(*args: Any) -> Any:
-        found = load(*args)
+    async def loading(*args: Any) -> Any:
+        found = await load(*args)
         if found.lease is None and not taken.is_set():
             taken.set()
             meeting.begun.clear()
@@ -296,7 +298,7 @@ def test_a_thread_that_is_taken_while_its_turn_is_read_is_waited_for_once_more(m
 
     second = meeting.calls({"log": ["second"], "n": 0}, on_busy="enqueue")
     meeting.until_queued()
-    meeting.saver.storage.load = loading  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setattr(Waiting, "load", loading)
     meeting.end(meeting.first)
     assert taken.wait(SECONDS)
     for _ in range(3):

@@ -57,6 +57,7 @@ class SqliteFile:
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
         self._closed = False
+        self._grouped = self._begun = False  # whether this thread's writes are committed together, and any is to be
         self._name = ""  # of the file, as SQLite sees it: absolute, and empty for one in memory
         self._known: tuple[int, int] | None = None  # where the connection's file is
 
@@ -68,6 +69,49 @@ class SqliteFile:
                 yield connection
         except sqlite3.Error as error:
             raise DatabaseError(self._explained(str(error))) from error
+
+    @contextmanager
+    def writing(self) -> Generator[sqlite3.Connection]:
+        """`using`, in a transaction: all that is done inside, or nothing of it. Other writers are waited for."""
+        with self.using() as connection, self._part(connection) if self._grouped else transaction(connection):
+            yield connection
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """Holds the file. What this thread writes meanwhile, each whole or not at all, is committed when it is let go.
+
+        Raises:
+            DatabaseError: nothing of it could be committed.
+        """
+        with self._lock:
+            self._grouped, self._begun = True, False
+            try:
+                yield
+                if self._begun:
+                    with self.using() as connection:
+                        connection.execute("commit")
+            finally:
+                if self._begun and self._connection is not None and self._connection.in_transaction:
+                    self._connection.execute("rollback")
+                self._grouped = self._begun = False
+
+    @contextmanager
+    def _part(self, connection: sqlite3.Connection) -> Generator[None]:
+        """One of those that are committed together; the first begins what they are in."""
+        if not self._begun:
+            connection.execute("begin immediate")
+            self._begun = True
+        elif not connection.in_transaction:
+            raise sqlite3.OperationalError("what was to be committed with it was rolled back")
+        connection.execute("savepoint part")
+        try:
+            yield
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback to part")
+                connection.execute("release part")
+            raise
+        connection.execute("release part")
 
     @contextmanager
     def raw(self) -> Generator[sqlite3.Connection]:
@@ -85,7 +129,7 @@ class SqliteFile:
 
     def _opened(self) -> sqlite3.Connection:
         self._forked()
-        if self._connection not in (None, self._given) and self._place() != self._known:
+        if self._connection not in (None, self._given) and not self._begun and self._place() != self._known:
             self._connection.close()  # deleted or replaced, the file would take what is written and never be read again
             self._connection = None
         if self._connection is None:

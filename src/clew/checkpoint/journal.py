@@ -385,7 +385,7 @@ class Journal:
             self.storage.aside(hold.flight.run)
             return
         try:
-            await self.storage.wait(write)
+            await (self.storage.ask(write) if hold.events is None else self.storage.wait(write))
         except BaseException:
             self.sound = False
             raise

@@ -346,26 +346,31 @@ class Flight:
 
 
 class Waiting:
-    """A storage whose verbs are awaited. `aside` runs a job beside the run, None where nothing is gained by that."""
+    """A storage whose verbs are awaited.
 
-    __slots__ = ("aside", "storage", "wait")
+    Attributes:
+        wait: how any blocking call is waited for. ask: how those of the storage's verbs are that hold up nobody else's.
+        aside: runs a job beside the run, None where nothing is gained by that.
+    """
+
+    __slots__ = ("aside", "ask", "storage", "wait")
 
     def __init__(self, storage: Storage, wait: Waits, aside: Callable[[Callable[[], None]], None] | None = None) -> None:
         self.storage = storage
-        self.wait = wait
+        self.wait = self.ask = wait
         self.aside = aside
 
     async def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
-        return await self.wait(self.storage.load, thread, ns, checkpoint_id)
+        return await self.ask(self.storage.load, thread, ns, checkpoint_id)
 
     async def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        return await self.wait(self.storage.items, thread, ranges)
+        return await self.ask(self.storage.items, thread, ranges)
 
     async def commit(self, batch: Batch) -> bool:
-        return await self.wait(self.storage.commit, batch)
+        return await self.ask(self.storage.commit, batch)
 
     async def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
-        return await self.wait(self.storage.scan, thread, ns, before, limit)
+        return await self.ask(self.storage.scan, thread, ns, before, limit)
 
 
 async def at_once(fn: Callable[..., T], /, *args: Any) -> T:

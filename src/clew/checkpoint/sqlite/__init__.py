@@ -6,18 +6,33 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from clew.checkpoint.base import LEASE, Saver
+from clew.checkpoint.base import LEASE, Saver, Waiter
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.sqlite import events
-from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
+from clew.checkpoint.storage import (
+    Batch,
+    EventsFound,
+    Found,
+    Kept,
+    Lease,
+    Pruning,
+    Row,
+    Space,
+    ThreadRow,
+    Waiting,
+    Weight,
+    conflict,
+)
 from clew.ids import stamp_of
-from clew.sqlite_file import Kind, SqliteFile, transaction
+from clew.sqlite_file import Kind, SqliteFile
 
 if TYPE_CHECKING:
     from clew.checkpoint.retention import Retention
+    from clew.checkpoint.sqlite.lane import Lane
 
 ROW: Final = "c.seq, c.id, c.parent, c.base, c.body"
 KIND: Final = Kind(
@@ -96,7 +111,7 @@ class SqliteStorage:
             return found
 
     def commit(self, batch: Batch) -> bool:
-        with self.file.using() as db, transaction(db):
+        with self.file.writing() as db:
             try:
                 return self._commit(db, batch)
             except sqlite3.IntegrityError as error:  # a number or a name that another run has taken
@@ -153,7 +168,7 @@ class SqliteStorage:
         db.execute("insert into head values (?, ?, ?, ?, ?)", (no, batch.ns, batch.number, seq, logs))
 
     def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
-        with self.file.using() as db, transaction(db):
+        with self.file.writing() as db:
             sql = "update thread set stop = max(stop, ?) where name = ? returning no"
             found = db.execute(sql, (stop, thread)).fetchone()
             if found is None:
@@ -168,7 +183,7 @@ class SqliteStorage:
             return db.execute("select run from waiting where thread = ? order by n limit 1", (no,)).fetchone()[0] == run
 
     def leave(self, thread: str, run: bytes) -> None:
-        with self.file.using() as db, transaction(db):
+        with self.file.writing() as db:
             sql = "delete from waiting where thread = (select no from thread where name = ?) and run = ?"
             db.execute(sql, (thread, run))
 
@@ -219,7 +234,7 @@ class SqliteStorage:
             return db.execute(sql, (thread, *after, limit)).fetchall()
 
     def prune(self, pruning: Pruning) -> None:
-        with self.file.using() as db, transaction(db):
+        with self.file.writing() as db:
             found = db.execute("select no from thread where name = ? and epoch = ?", (pruning.thread, pruning.epoch)).fetchone()
             if found is None:
                 raise conflict(pruning.thread)
@@ -254,7 +269,7 @@ class SqliteStorage:
             db.execute("pragma wal_checkpoint(truncate)")
 
     def drop(self, thread: str) -> None:
-        with self.file.using() as db, transaction(db):
+        with self.file.writing() as db:
             for table in ("head", "checkpoint", "item", "kept", "waiting", "told", "events"):
                 db.execute(f"delete from {table} where thread = (select no from thread where name = ?)", (thread,))
             db.execute("delete from thread where name = ?", (thread,))
@@ -295,6 +310,18 @@ class SqliteSaver(Saver):
         rows = SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given)
         super().__init__(rows, lease=lease, encryption=encryption, retention=retention)
         self.file = rows.file
+
+    @cached_property
+    def _lane(self) -> Lane:
+        from clew.checkpoint.sqlite.lane import Lane  # late: it needs asyncio
+
+        return Lane(self.file)
+
+    def on(self, host: Waiter) -> Waiting:
+        waits = super().on(host)
+        if not host.driven:
+            waits.ask = self._lane.waits(host.aside)
+        return waits
 
     @classmethod
     def from_conn_string(cls, conn_string: str) -> Self:
