@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
+from clew.nouns import noun
 from clew.shown import Branch as Branch
 from clew.shown import Change as Change
 from clew.shown import Failed as Failed
@@ -244,7 +245,7 @@ def interrupt(value: Any, *, key: str | None = None, response_schema: Any = None
     return task.ask(value, key, response_schema, strict, sys._getframe(1).f_code)  # pyright: ignore[reportPrivateUsage]  (the only way to know who asks)
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Task:
     """One entry of the frontier. `sent` tells a task with its own input (`arg`) from one that reads the state.
 
@@ -266,7 +267,7 @@ class Write(NamedTuple):
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Result:
     """A finished task: what it writes, and where it leads (names and Sends, in the order they were given).
 
@@ -336,7 +337,7 @@ class Paused:
 Outcome: TypeAlias = Result | Failed | Paused
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Checkpoint:
     """A thread between two supersteps: all that is needed to go on.
 
@@ -371,7 +372,7 @@ class Link(NamedTuple):
     call: int
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Saved:
     """A checkpoint as a saver keeps it.
 

@@ -35,10 +35,10 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration |
     state = builder.schema.view()
     stations: dict[str, Station] = {}
     nodes: dict[str, Node] = {START: Node(START, None, state, _routers(builder, START), hidden=True)}
-    stations[START] = Station(tuple(edges.get(START, ())))
+    stations[START] = Station(START, tuple(edges.get(START, ())))
     aliases: dict[str, str] = {}
     for name, spec in builder.nodes.items():
-        stations[name] = Station(tuple(edges.get(name, ())), tuple(joins.get(name, ())))
+        stations[name] = Station(name, tuple(edges.get(name, ())), tuple(joins.get(name, ())))
         nodes[name] = Node(
             name,
             _inside(builder, spec) if spec.graph is not None else spec.action,

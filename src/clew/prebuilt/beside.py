@@ -102,5 +102,5 @@ _VIEW = View((ROOT,), root=True)
 @cache
 def _plan(name: str) -> Plan:
     return Plan(
-        {ROOT: LastValue(), PREVIOUS: LastValue()}, {name: Station()}, frozenset(), _VIEW, frozenset(), _VIEW, entry=name
+        {ROOT: LastValue(), PREVIOUS: LastValue()}, {name: Station(name)}, frozenset(), _VIEW, frozenset(), _VIEW, entry=name
     )

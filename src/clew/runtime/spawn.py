@@ -67,8 +67,6 @@ class Spawned:
 class SpawnedContext(TaskContext):
     """A task that another task has called; what it asks and keeps is told by the way there."""
 
-    __slots__ = ("number", "parent")
-
     def __init__(self, parent: TaskContext, number: int, name: str) -> None:
         super().__init__(parent.scope, f"{parent.key}|{MARK}{number}", name, parent.left, parent.metadata)
         self.parent, self.number = parent, number

@@ -132,7 +132,7 @@ class Threads:
     def __init__(self) -> None:
         self._mail: SimpleQueue[Finished | Event] = SimpleQueue()
         self._finished: Finished | None = None  # taken out behind a burst
-        self._gate = Gate(self._mail.qsize)
+        self._gate: Gate | None = None  # until another thread can post
         self._closed = False
 
     async def blocking(self, fn: Callable[..., T], /, *args: Any) -> T:
@@ -158,6 +158,8 @@ class Threads:
             raise
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
+        if self._gate is None:
+            self._gate = Gate(self._mail.qsize)
         context, mail = copy_context(), self._mail
         POOL.run(lambda: mail.put(context.run(drive, body())))
 
@@ -171,7 +173,7 @@ class Threads:
         return [] if cancel else [heard(future) for future in futures]  # a thread cannot be stopped
 
     def emit(self, event: Event) -> None:
-        if self._mail.qsize() >= FULL:
+        if self._gate is not None and self._mail.qsize() >= FULL:
             self._gate.enter()
         if not self._closed:
             self._mail.put(event)
@@ -190,7 +192,8 @@ class Threads:
                     break
                 burst.append(found)
             message = Event((), BURST, burst)
-        self._gate.leave()
+        if self._gate is not None:
+            self._gate.leave()
         return message
 
     async def sleep(self, seconds: float) -> None:
@@ -202,7 +205,8 @@ class Threads:
     async def close(self) -> None:
         """What still runs goes on to its end; nobody hears of it."""
         self._closed = True
-        self._gate.close()
+        if self._gate is not None:
+            self._gate.close()
 
 
 def spawned(body: Callable[[Host], Coroutine[Any, Any, Any]]) -> Any:

@@ -1,0 +1,15 @@
+"""How the nouns that every superstep makes some of are made. Nothing else belongs here."""
+
+from dataclasses import dataclass, field
+from typing import TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def noun(cls: type[T]) -> type[T]:
+    """A slotted dataclass whose fields nobody sets, which the type checker alone sees to.
+
+    In a frozen one each field costs a call when it is made, which was an eighth of a superstep.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(cls)
