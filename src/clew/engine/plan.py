@@ -9,26 +9,28 @@ from typing import Any
 
 from clew.channels import CONTAINERS, MISSING, Channel
 from clew.errors import UnknownNode
+from clew.nouns import noun
 from clew.schema import View
 from clew.types import Join, Task, Values
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Station:
     """A node as the rules see it.
 
     Attributes:
-        name: what it is called now. edges: the nodes its plain edges lead to, END left out. joins: those that wait for it.
-        task: it in a frontier, where it reads the state.
+        task: it in a frontier, where it reads the state; of the name that it has now.
+        edges: the nodes its plain edges lead to, END left out.
+        joins: the joins that wait for it.
     """
 
-    name: str
+    task: Task
     edges: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
-    task: Task = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "task", Task(self.name))
+    @property
+    def name(self) -> str:
+        return self.task.node
 
 
 @dataclass(frozen=True, slots=True)

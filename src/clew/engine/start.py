@@ -30,7 +30,8 @@ def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Ch
     if plan.entry is not None:
         values = {key: value for key, value in values.items() if key != ROOT}
         task = Task(plan.entry, given[0].value, sent=True)
-    return replace(parent, values=values, frontier=(task,), step=parent.step + 1, source="input")
+    joins, waiting, acted, children = parent.joins, parent.waiting, parent.acted, parent.children
+    return Checkpoint(values, (task,), joins, waiting, acted, parent.step + 1, "input", children)
 
 
 def dropped(plan: Plan, parent: Checkpoint) -> Checkpoint:

@@ -13,6 +13,7 @@ from clew.engine.apply import fold
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned, prepared, read_return, targets_of
 from clew.errors import GraphBubbleUp, GraphInterrupt, InvalidUpdateError, ParentCommand
+from clew.nouns import noun
 from clew.runtime.context import TaskContext
 from clew.runtime.host import Action, Host, Limit
 from clew.schema import View, refused
@@ -41,7 +42,7 @@ class Policies(NamedTuple):
     known_as: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Node:
     """A node as it runs. START has no action. A `hidden` one is left out of streams (`TAG_HIDDEN`); a `whole` is a graph."""
 

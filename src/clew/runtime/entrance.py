@@ -135,7 +135,7 @@ class Entrance:
         saved = current(self._plan, saved) if saved else None
         answer = given.resume if isinstance(given, Command) else Nothing.GIVEN
         read = None if given is None else read_input(self._plan, given)
-        if read is not None:
+        if read is not None and self._plan.prepares:
             read = read._replace(writes=prepared(self._plan, read.writes))
         if read is not None and answer is Nothing.GIVEN:
             if isinstance(given, Command) and (saved or read.targets):

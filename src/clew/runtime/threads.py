@@ -93,33 +93,37 @@ class Gate:
     """Holds those who post events once `BUFFER` of them have not been read, one burst in the reader's hands among them, until
     half of them are. Else it costs no lock."""
 
-    __slots__ = ("_changed", "_closed", "_held", "_unread")
+    __slots__ = ("_changed", "_closed", "_held", "_lock", "_unread")
 
     def __init__(self, unread: Callable[[], int]) -> None:
         self._unread = unread
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed: threading.Condition | None = None  # made when somebody is held, as few runs come to that
         self._held = False
         self._closed = False
 
     def enter(self) -> None:
-        with self._changed:
+        with self._lock:
+            changed = self._changed = self._changed or threading.Condition(self._lock)
             self._held = True  # before looking again: whoever reads from now on sees it
             while self._unread() >= FULL and not self._closed:
                 self._held = True
-                self._changed.wait()
+                changed.wait()
 
     def leave(self) -> None:
         """Some have been read."""
         if self._held and self._unread() <= BUFFER // 2:
-            with self._changed:
-                self._held = False
-                self._changed.notify_all()
+            self._let_through(closed=False)
 
     def close(self) -> None:
         """Nobody reads any more: lets everybody through."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._let_through(closed=True)
+
+    def _let_through(self, *, closed: bool) -> None:
+        with self._lock:
+            self._held, self._closed = False, closed
+            if self._changed is not None:
+                self._changed.notify_all()
 
 
 class Threads:
@@ -132,7 +136,7 @@ class Threads:
     def __init__(self) -> None:
         self._mail: SimpleQueue[Finished | Event] = SimpleQueue()
         self._finished: Finished | None = None  # taken out behind a burst
-        self._gate: Gate | None = None  # until another thread can post
+        self._gate = Gate(self._mail.qsize)
         self._closed = False
 
     async def blocking(self, fn: Callable[..., T], /, *args: Any) -> T:
@@ -158,8 +162,6 @@ class Threads:
             raise
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
-        if self._gate is None:
-            self._gate = Gate(self._mail.qsize)
         context, mail = copy_context(), self._mail
         POOL.run(lambda: mail.put(context.run(drive, body())))
 
@@ -173,7 +175,7 @@ class Threads:
         return [] if cancel else [heard(future) for future in futures]  # a thread cannot be stopped
 
     def emit(self, event: Event) -> None:
-        if self._gate is not None and self._mail.qsize() >= FULL:
+        if self._mail.qsize() >= FULL:
             self._gate.enter()
         if not self._closed:
             self._mail.put(event)
@@ -192,8 +194,7 @@ class Threads:
                     break
                 burst.append(found)
             message = Event((), BURST, burst)
-        if self._gate is not None:
-            self._gate.leave()
+        self._gate.leave()
         return message
 
     async def sleep(self, seconds: float) -> None:
@@ -205,8 +206,7 @@ class Threads:
     async def close(self) -> None:
         """What still runs goes on to its end; nobody hears of it."""
         self._closed = True
-        if self._gate is not None:
-            self._gate.close()
+        self._gate.close()
 
 
 def spawned(body: Callable[[Host], Coroutine[Any, Any, Any]]) -> Any:
