@@ -154,12 +154,12 @@ class Journal:
         base = read_body(found.base.body).on(None) if found.base else None
         body = read_body(row.body)
         self._forget(found)
-        ledger = self._ledger
-        self._base = Base(row.base if base else row.seq, base.entries if base else None, apart=body.apart)
-        self._base.changed.update(body.entries if base else ())
-        self._base.spent += size(body.entries) * (row.seq - row.base) // 2 if row.base else 0  # about what those between said
+        ledger, said = self._ledger, body.entries
         self._entries = dict(body.on(base).entries)
-        self._base.entries = base.entries if base else dict(self._entries)
+        self._base = Base(row.base if base else row.seq, base.entries if base else dict(self._entries), apart=body.apart)
+        if base:
+            self._base.changed.update(dict.fromkeys(said))
+            self._base.spent += size(said) * (row.seq - (row.base or 0)) // 2  # about what those between said
         self.begun = body.begun
         reader = Reader(self.storage, self.thread, ledger)
         await reader.fetch(list(self._entries.values()))
@@ -219,7 +219,7 @@ class Journal:
             self._ledger.undo(mark)
             name = "the input" if task.node == START else f"node {task.node!r}"
             raise UnstorableValue(f"{name} wrote {error.reason}", error.path) from None
-        self._keys.update(write.key for write in result.writes)
+        self._keys.update([write.key for write in result.writes])
         self._outcomes.append((key, fields))
 
     def fail(self, keys: Sequence[str], failed: Failed) -> None:
@@ -296,9 +296,9 @@ class Journal:
             UnstorableValue: a value that cannot be stored; nothing was written.
         """
         seq, id_ = named or self.new_id()
-        saved = Saved(checkpoint, id_, seq, self._stored and self._stored.id, {}, dict(metadata or {}), begun=self.begun)
+        saved = Saved(checkpoint, id_, seq, self._stored and self._stored.id, {}, dict(metadata or {}), {}, False, self.begun)
         self._keeps = keeps
-        beside = [(ANSWERS + key, write_answers(given)) for key, given in (answers or {}).items()]
+        beside = [(ANSWERS + key, write_answers(given)) for key, given in answers.items()] if answers else []
         if self.late:
             self._ledger.dropped()
             self._outcomes = beside
@@ -333,7 +333,7 @@ class Journal:
         self._stored = saved
         self._keys.clear()
         if joined:  # what START is given is what it writes, and stands in the ledger already
-            self._keys.update(write.key for write in saved.checkpoint.frontier[0].arg)
+            self._keys.update([write.key for write in saved.checkpoint.frontier[0].arg])
         else:
             self._ledger.closed()
 
@@ -343,8 +343,11 @@ class Journal:
         The first one of a graph inside a task adds to that of the graph around it, whose values it may have been given.
         """
         ledger, values = self._ledger, checkpoint.values
-        touched = {key for key in ledger.kept if key not in self._keys and ledger.touches(key)}
-        keys = [key for key in values if key in self._keys or key in touched or key not in self._entries]
+        keys = sorted([key for key in self._keys if key in values])
+        kept = ledger.kept if ledger.written else ()
+        keys += [key for key in kept if key not in self._keys and key in values and ledger.touches(key)]
+        if self._entries.keys() != values.keys():
+            keys += [key for key in values if key not in self._entries and key not in self._keys]
         mark = len(ledger.pending)
         for key in keys:
             try:
@@ -370,7 +373,7 @@ class Journal:
         sent, told = ledger.sent(), self.tells.taken()
         items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent]
         logs = ledger.logs() if items or rows else None
-        batch = Batch(self.thread, self.ns, self._number, self._head, hold.epoch, logs=logs, items=items, kept=kept)
+        batch = Batch(hold.thread, self.ns, self._number, self._head, hold.epoch, 0, logs, items, kept, None, [])
         if rows:
             *batch.history, batch.row = rows
             self._head = batch.row.seq

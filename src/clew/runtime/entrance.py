@@ -5,7 +5,7 @@ Which of these it is stands in the input and the config; the rules are the engin
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -252,7 +252,7 @@ class Entrance:
         return checkpoint
 
 
-async def committed(
+def committed(
     program: Program,
     settings: Settings,
     journal: "Journal",
@@ -265,7 +265,7 @@ async def committed(
     answers: Answers | None = None,
     notes: Mapping[str, bytes] | None = None,
     watch: "Watch | None" = None,
-) -> Saved:
+) -> Coroutine[Any, Any, Saved]:
     """Commits a checkpoint of a run; see `Journal.commit`. Raises ThreadConflict, UnstorableValue."""
     stored, metadata, run = stored_checkpoint(program.plan, checkpoint), settings.metadata, settings.given.get("run_id")
     if run is not None and journal.hold.fresh and not journal.begun:  # which run a checkpoint is of, the first of each says
@@ -274,7 +274,7 @@ async def committed(
     work = journal.commit(
         stored, program.keeps, metadata, last=last, aside=aside, joined=joined, named=named, answers=answers, notes=notes
     )
-    return await (watch.commit(work) if watch else work)
+    return watch.commit(work) if watch else work
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None]) -> dict[str, str]:
