@@ -46,22 +46,20 @@ class Journal:
                  "storage", "tells")  # fmt: skip
 
     def __init__(self, storage: Waiting, hold: Hold, ns: str = "") -> None:
-        self.hold = hold
-        self.ns = ns
-        self.sound = True
+        self.hold, self.ns, self.sound = hold, ns, True
         self.begun: tuple[Link, ...] = ()
-        self.storage = storage
-        self.late = self.aside = self.leasing = False
         self.around: Journal | None = None
-        self.tells = Tells()
+        self._on(storage)
         self._forget(Found())
         self._stand(Found())
 
+    def _on(self, storage: Waiting) -> None:
+        self.storage, self.tells = storage, Tells()
+        self.late = self.aside = self.leasing = False
+
     def begin(self, storage: Waiting) -> None:
         """Another run begins, which may know what was kept before."""
-        self.storage = storage
-        self.late = self.aside = self.leasing = False
-        self.tells = Tells()
+        self._on(storage)
         self.hold.begin()
 
     @property
@@ -346,8 +344,7 @@ class Journal:
         keys = sorted([key for key in self._keys if key in values])
         kept = ledger.kept if ledger.written else ()
         keys += [key for key in kept if key not in self._keys and key in values and ledger.touches(key)]
-        if self._entries.keys() != values.keys():
-            keys += [key for key in values if key not in self._entries and key not in self._keys]
+        keys += sorted(values.keys() - self._entries.keys() - self._keys)
         mark = len(ledger.pending)
         for key in keys:
             try:
