@@ -137,6 +137,14 @@ def stepped(
     empty, the deferred nodes that wait. `left` has not run and stays."""
     stations, deferred = plan.stations, plan.deferred
     joins, waiting = checkpoint.joins, checkpoint.waiting
+    if after is None:
+        after = fold(plan, checkpoint.values, ordered)
+    if len(ordered) == 1 and not (left or joins or waiting):  # mostly so, and known since the graph was compiled
+        task, result = ordered[0]
+        station = stations[task.node]
+        if station.then is not None and result.targets == station.edges:
+            children = _with_children(checkpoint.children, ordered) if result.children else checkpoint.children
+            return Checkpoint(after, station.then, joins, waiting, (station.name,), checkpoint.step + 1, "loop", children)
     if joins or waiting:
         spent = {stations[task.node].name for task, _ in ordered if not task.sent}
         joins, waiting = spend(joins, spent), waiting - spent
@@ -166,7 +174,7 @@ def stepped(
     if waiting and not reached and not sends:
         reached = {name: stations[name].task for name in waiting}
     return Checkpoint(
-        fold(plan, checkpoint.values, ordered) if after is None else after,
+        after,
         (*sends, *[reached[name] for name in sorted(reached)]),
         joins,
         waiting,

@@ -22,11 +22,14 @@ class Station:
         task: it in a frontier, where it reads the state; of the name that it has now.
         edges: the nodes its plain edges lead to, END left out.
         joins: the joins that wait for it.
+        then: the frontier after it, where it was the only one to run and only its edges were followed; None where that
+            depends on others as well.
     """
 
     task: Task
     edges: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
+    then: tuple[Task, ...] | None = None
 
     @property
     def name(self) -> str:

@@ -36,20 +36,23 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration |
                 joins.setdefault(source, []).append(join)
     state = builder.schema.view()
     views = {source: schema.view() for source, schema in builder.schemas.items()}
-    stations: dict[str, Station] = {}
+    deferred = frozenset(name for name, spec in builder.nodes.items() if spec.defer)
+    tasks = {name: Task(name) for name in (START, *builder.nodes)}
+
+    def station(name: str) -> Station:
+        leads, joined = tuple(edges.get(name, ())), tuple(joins.get(name, ()))
+        depends = joined or not deferred.isdisjoint(leads)
+        return Station(tasks[name], leads, joined, None if depends else tuple([tasks[target] for target in sorted(leads)]))
+
+    stations = {name: station(name) for name in tasks}
     nodes: dict[str, Node] = {START: Node(START, None, state, _routers(builder, START), hidden=True)}
-    stations[START] = Station(Task(START), tuple(edges.get(START, ())))
     aliases: dict[str, str] = {}
     for name, spec in builder.nodes.items():
-        stations[name] = Station(Task(name), tuple(edges.get(name, ())), tuple(joins.get(name, ())))
+        view = views[spec.reads] if spec.reads is not None else state
         nodes[name] = Node(
             name,
-            _inside(builder, spec) if spec.graph is not None else spec.action,
-            views[spec.reads]
-            if spec.reads is not None
-            else state
-            if spec.graph is None
-            else _shared(builder, spec.graph, state),
+            spec.action if spec.graph is None else _inside(builder, spec),
+            view if spec.graph is None or spec.reads is not None else _shared(builder, spec.graph, state),
             _routers(builder, name),
             _policies(builder, name, spec),
             spec.metadata,
@@ -62,7 +65,7 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration |
     plan = Plan(
         builder.channels,
         stations,
-        frozenset(name for name, spec in builder.nodes.items() if spec.defer),
+        deferred,
         state,
         frozenset(builder.input.channels),
         builder.output.view(),

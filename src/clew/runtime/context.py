@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from clew.runtime.spawn import Spawned
 
 
+NOTHING: Final[Mapping[str, bytes]] = {}
+
+
 class TaskContext:
     """One task of a superstep (`clew.types.Running`).
 
     Attributes:
         key: the task's key in its superstep. node: its name. attempt: which try this is, from 1. since: when the first began.
         left: how many supersteps the run may still take. over: nobody listens to it any more. beat, spoke: its last heartbeat
-        and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot. heads: the
-        newest checkpoints of the graphs with a memory of their own that it ran, by their namespaces. ended: of the graphs that
-        it ran to their end, those not written yet, as they need not be once the task has a result. whole: the task is a graph:
-        no code of a user's stands between its state and that of the graph around. inside: that graph's journal, once it has
-        come to its end. spawned: the calls of `@task`s that it has made. held: where events go that nobody can read meanwhile,
-        as it runs in the reader's own thread. span: it, as those see it who watch the run. answer: what its function returned.
+        and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot. whole: the
+        task is a graph: no code of a user's stands between its state and that of the graph around. inside: that graph's
+        journal, once it has come to its end. spawned: the calls of `@task`s that it has made. held: where events go that
+        nobody can read meanwhile, as it runs in the reader's own thread. span: it, as those see it who watch the run. answer:
+        what its function returned.
         after: the state with what it has written, where its routers have asked to see that.
     """
 
@@ -53,6 +55,7 @@ class TaskContext:
     after: dict[str, Any] | None = None
     error: Any = None
     _callbacks: Any = None
+    _graphs: "tuple[dict[str, bytes], dict[str, Journal]] | None" = None
 
     def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -60,8 +63,16 @@ class TaskContext:
         self.node = node
         self.left = left
         self.metadata = metadata
-        self.heads: dict[str, bytes] = {}
-        self.ended: dict[str, Journal] = {}
+
+    @property
+    def graphs(self) -> "tuple[dict[str, bytes], dict[str, Journal]]":
+        """Of the graphs that it ran, by their namespaces: the newest checkpoints of those with a memory of their own; those
+        that have ended and are not written yet, as they need not be once the task has a result. All its tries share them."""
+        return self.__dict__.setdefault("_graphs", ({}, {}))  # one step, as they may end in several threads
+
+    @property
+    def heads(self) -> Mapping[str, bytes]:
+        return self._graphs[0] if self._graphs else NOTHING
 
     def again(self) -> "TaskContext":
         """The same task for its next try; the one before is over, whatever it may still do."""
@@ -69,7 +80,7 @@ class TaskContext:
         other = self.twin()
         other.triggers, other.since, other.attempt, other.answers = self.triggers, self.since, self.attempt + 1, self.answers
         other.whole = self.whole
-        other.heads, other.ended, other.origin, other.held = self.heads, self.ended, self.origin, self.held
+        other._graphs, other.origin, other.held = self.graphs, self.origin, self.held
         other.retract(anew=False)
         return other
 

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clew.constants import START
 from clew.engine.answers import answered
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from clew.runtime.travel import Target
 
 Answers = Mapping[str, tuple[Answer, ...]]
+SHOWN: Final = ("checkpoints", "debug")
+"""Modes whose readers see each checkpoint, that of the input too."""
 
 
 class Entered(NamedTuple):
@@ -174,7 +176,7 @@ class Entrance:
         """The checkpoint after START, which calls nothing that takes long, so both may be kept at once. None where it does,
         where somebody reads what is between, and where it fails: then it runs as any other task."""
         start, plan = entered.frontier[0], self._plan
-        if start.node != START or self._program.nodes[START].routers or self._scope.modes & {"checkpoints", "debug"}:
+        if start.node != START or self._program.nodes[START].routers or not self._scope.modes.isdisjoint(SHOWN):
             return None
         try:
             return apply(plan, entered, [Result(start.arg, plan.stations[START].edges)])

@@ -219,7 +219,7 @@ class Run:
         try:
             return await run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
         except BaseException:
-            for journal in context.ended.values():
+            for journal in context.graphs[1].values():
                 await journal.flush()
             raise
         finally:

@@ -11,7 +11,7 @@ from clew.runtime.notes import Notes
 from clew.runtime.runtime import RunControl
 from clew.runtime.settings import Settings
 from clew.schema import ROOT
-from clew.types import Checkpoint, Durability, Link, Question, Values
+from clew.types import Checkpoint, Durability, Link, Question
 
 if TYPE_CHECKING:
     from clew.checkpoint.base import Saver
@@ -40,9 +40,17 @@ class Scope:
             there are none. heard: somebody may want to hear of the models that tasks call.
     """
 
-    __slots__ = ("_alone", "_anchor", "_notes", "_ns", "_values", "around", "below", "cache", "children", "context", "control",
-                 "durability", "events", "heard", "host", "journal", "modes", "number", "rejected", "remembers", "saver",
-                 "settings", "step", "store", "told", "wanted", "watch")  # fmt: skip
+    # what few runs have, and what a superstep sets: until then it is read here
+    saver: "Saver | None" = None
+    journal: "Journal | None" = None
+    wanted: "Wanted | None" = None
+    told: set[str] | None = None
+    step = 0
+    children: Mapping[str, bytes] = {}
+    _values: Mapping[str, Any] = {}
+    _ns: tuple[str, ...] | None = None
+    _notes: Notes | None = None
+    _anchor: bytes | None = None
 
     def __init__(
         self,
@@ -74,24 +82,13 @@ class Scope:
         self.cache = cache
         self.control = control
         self.durability: Durability = durability
-        self.remembers = alone is not None
-        self.saver: Saver | None = None
-        self.journal: Journal | None = None
-        self.wanted: Wanted | None = None
+        self._alone, self.remembers = alone, alone is not None
         self.events: EventLog | None = around.scope.events if around else None
-        self.step = 0
-        self.children: Mapping[str, bytes] = {}
-        self._values: Values = {}
         self.rejected: dict[str, Question] = {}
         self.watch = watch
-        self.told: set[str] | None = None
         if "messages" in modes:
             self.told = around.scope.told if around and "messages" in around.scope.below else set()
         self.heard = watch is not None or self.told is not None or (around is not None and around.scope.heard)
-        self._alone = alone
-        self._ns: tuple[str, ...] | None = None
-        self._notes: Notes | None = None
-        self._anchor: bytes | None = None
 
     @property
     def ns(self) -> tuple[str, ...]:
