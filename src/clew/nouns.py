@@ -1,9 +1,13 @@
 """How the nouns that every superstep makes some of are made. Nothing else belongs here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar, dataclass_transform
+from typing import Any, Final, TypeVar, dataclass_transform
 
 T = TypeVar("T")
+
+new_dict: Final[Callable[[], dict[Any, Any]]] = dict
+"""For `default_factory`: a name with types in it, such as `dict[str, int]`, takes ten times as long to call."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))

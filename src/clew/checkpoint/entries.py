@@ -76,7 +76,7 @@ def longer(entry: list[Any], other: list[Any]) -> list[Any]:
 
 def size(entries: Mapping[str, Entry]) -> int:
     """How much a manifest says, in numbers."""
-    return sum(3 if isinstance(entry, bytes) else len(entry) for entry in entries.values())
+    return sum([3 if isinstance(entry, bytes) else len(entry) for entry in entries.values()])
 
 
 class Base:

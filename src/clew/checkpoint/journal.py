@@ -21,7 +21,7 @@ from clew.checkpoint.storage import Batch, Flight, Found, Kept, Row, Waiting
 from clew.constants import START
 from clew.engine.apply import task_key
 from clew.errors import UnstorableValue
-from clew.ids import new_checkpoint_id, stamped
+from clew.ids import new_checkpoint_id
 from clew.types import Answer, Checkpoint, Failed, Link, Outcome, Paused, Result, Saved, Task
 
 STOP: Final = "!|stop"  # no task's key, for no node's name has a bar: a run has stopped here at a breakpoint
@@ -263,8 +263,7 @@ class Journal:
         """The run is over: what has not been written yet is, and the lease is given back. Raises ThreadConflict."""
         await self._landed()
         kept = self._kept() if self.late else []
-        if self.saved is not None:
-            kept += [Kept(self.saved.seq, NOTE + key, body) for key, body in self._noted.items()]
+        kept += [Kept(self.saved.seq, NOTE + key, body) for key, body in self._noted.items()] if self.saved else []
         if self.late and self.saved is not None and self.unwritten:
             await self._write_row(self.saved, kept, last=True)
         elif kept or (self.leasing and (self.hold.leased or (self.saved and self.hold.tells))):
@@ -310,7 +309,7 @@ class Journal:
     def new_id(self) -> tuple[int, bytes]:
         """The seq and id of a checkpoint that is yet to be committed."""
         seq = self.hold.next_seq()
-        return seq, stamped(new_checkpoint_id(), seq)
+        return seq, new_checkpoint_id(seq)
 
     async def _write_row(
         self, saved: Saved, kept: list[Kept], *, last: bool, aside: bool = False, joined: bool = False
@@ -364,7 +363,8 @@ class Journal:
         return (self._entries, None) if said is None else (said, base)
 
     async def _write(self, kept: list[Kept], *, last: bool = False, aside: bool = False) -> None:
-        await self._landed()
+        if self.hold.flight is not None:
+            await self._landed()
         rows, self._before = self._before, []
         ledger, hold = self._ledger, self.hold
         sent, told = ledger.sent(), self.tells.taken()

@@ -91,19 +91,19 @@ def write_body(
     def short(key: str, entry: Entry) -> Entry:
         return shorter(entry, _beside(key, entries, before))
 
-    joins = [[list(sources), target, sorted(arrived)] for (sources, target), arrived in checkpoint.joins.items()]
+    joins, waiting, children = checkpoint.joins, checkpoint.waiting, checkpoint.children
     fields: list[Any] = [
         checkpoint.step,
         SOURCES.index(checkpoint.source),
         said,
         [_given(_write_task(ledger, task), short) for task in checkpoint.frontier],
-        joins,
-        sorted(checkpoint.waiting),
+        [[list(sources), target, sorted(arrived)] for (sources, target), arrived in joins.items()] if joins else [],
+        sorted(waiting) if waiting else [],
         [_short(name) for name in checkpoint.acted],
         [_written(outcome, short) for outcome in outcomes],
         encode(metadata) if metadata else b"",
-        dict(checkpoint.children),
-        [list(link) for link in begun],
+        dict(children) if children else {},
+        [list(link) for link in begun] if begun else [],
         base is not None and base.apart,
     ]
     return packed(fields)

@@ -101,10 +101,11 @@ def read_call(
     around = surrounding(config)
     if stream_mode is None:
         stream_mode = "values" if around else "updates"
-    for name, value, known in (("durability", durability, (None, *DURABILITIES)), ("on_busy", on_busy, ON_BUSY)):
-        if value not in known:
-            raise ValueError(f"There is no {name}={value!r}: expected one of {[one for one in known if one]}.")
-    modes, tagged = read_modes(stream_mode)
+    if durability is not None and durability not in DURABILITIES:
+        raise ValueError(f"There is no durability={durability!r}: expected one of {[*DURABILITIES]}.")
+    if on_busy not in ON_BUSY:
+        raise ValueError(f"There is no on_busy={on_busy!r}: expected one of {[*ON_BUSY]}.")
+    modes, tagged = read_modes(stream_mode) if stream_mode != () else (NONE, True)
     if version not in ("v1", "v2"):
         raise ValueError(f"There is no version {version!r} of stream chunks: expected 'v1' or 'v2'.")
     printed = read_modes(print_mode)[0] if print_mode else NONE

@@ -168,7 +168,7 @@ class Entrance:
         passed = self._past_start(after)
         if passed is None:
             return Entered(await self._commit(after), {}, {})
-        if await self._joined(after, passed):
+        if self._journal is None or await self._joined(self._journal, after, passed):
             return Entered(passed, {}, {}, wrote=Result(read.writes))
         return Entered(after, {}, {})
 
@@ -183,11 +183,8 @@ class Entrance:
         except Exception:
             return None
 
-    async def _joined(self, entered: Checkpoint, after: Checkpoint) -> bool:
+    async def _joined(self, journal: "Journal", entered: Checkpoint, after: Checkpoint) -> bool:
         """Commits both at once. False where a reducer has made what cannot be stored: `entered` is committed by what comes."""
-        journal = self._journal
-        if journal is None:
-            return True
         await committed(self._program, self._settings, journal, entered, joined=True)
         try:
             last, watch = not after.frontier and not self._scope.nested, self._scope.watch
