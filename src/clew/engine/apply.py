@@ -5,7 +5,7 @@ The rules of the stored frontier (DESIGN §5), pure. Only what ran and what was 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, TypeAlias, cast
 
 from clew.channels import CONTAINERS, MISSING, own
 from clew.constants import START
@@ -13,7 +13,7 @@ from clew.engine.plan import Plan
 from clew.errors import InvalidUpdateError
 from clew.types import Checkpoint, Join, Outcome, Overwrite, Result, Task, Values
 
-NOBODY: Final[frozenset[str]] = frozenset()
+Ran: TypeAlias = Sequence[tuple[Task, Result]]
 
 
 def task_key(frontier: Sequence[Task], index: int) -> str:
@@ -104,7 +104,7 @@ def apply(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result], after: 
 
     `after` is what `fold` makes of them, where that is known already.
     """
-    return faded(plan, stepped(plan, checkpoint, in_order(checkpoint.frontier, results), (), after), results)
+    return faded(plan, stepped(plan, checkpoint, in_order(checkpoint.frontier, results), after=after), results)
 
 
 def faded(plan: Plan, after: Checkpoint, results: Sequence[Result]) -> Checkpoint:
@@ -127,64 +127,36 @@ def amend(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result | None], 
 
 
 def stepped(
-    plan: Plan,
-    checkpoint: Checkpoint,
-    ordered: Sequence[tuple[Task, Result]],
-    left: Sequence[Task],
-    after: dict[str, Any] | None = None,
+    plan: Plan, before: Checkpoint, ordered: Ran, left: Sequence[Task] = (), after: dict[str, Any] | None = None
 ) -> Checkpoint:
     """The next frontier is the Sends in order, then by name the nodes reached and those whose join is complete; where that is
     empty, the deferred nodes that wait. `left` has not run and stays."""
-    stations, deferred = plan.stations, plan.deferred
-    joins, waiting = checkpoint.joins, checkpoint.waiting
-    if after is None:
-        after = fold(plan, checkpoint.values, ordered)
+    values = fold(plan, before.values, ordered) if after is None else after
+    stations, joins, waiting, step = plan.stations, before.joins, before.waiting, before.step + 1
+    children = _with_children(before.children, ordered)
     if len(ordered) == 1 and not (left or joins or waiting):  # mostly so, and known since the graph was compiled
-        task, result = ordered[0]
-        station = stations[task.node]
-        if station.then is not None and result.targets == station.edges:
-            children = _with_children(checkpoint.children, ordered) if result.children else checkpoint.children
-            return Checkpoint(after, station.then, joins, waiting, (station.name,), checkpoint.step + 1, "loop", children)
-    if joins or waiting:
-        spent = {stations[task.node].name for task, _ in ordered if not task.sent}
-        joins, waiting = spend(joins, spent), waiting - spent
-    sends = [task for task in left if task.sent]
+        station, targets = stations[ordered[0][0].node], ordered[0][1].targets
+        if station.then is not None and targets == station.edges:
+            return Checkpoint(values, station.then, joins, waiting, (station.name,), step, "loop", children)
+    spent = {stations[task.node].name for task, _ in ordered if not task.sent}
+    joins, waiting = spend(joins, spent), waiting - spent
+    for task, _ in ordered:
+        for join in stations[task.node].joins:
+            joins[join] = joins.get(join, frozenset()) | {stations[task.node].name}
+    led = [target for _, result in ordered for target in result.targets]
+    named = {target for target in led if isinstance(target, str)}.union([target for _, target in full(joins)])
+    waiting |= named & plan.deferred
     reached = {task.node: Task(task.node) for task in left if not task.sent}
-    late: set[str] = set()
-    acted: set[str] = set()
-    for task, result in ordered:
-        station = stations[task.node]
-        acted.add(station.name)
-        for target in result.targets:
-            if not isinstance(target, str):
-                sends.append(Task(target.node, target.arg, True, target.timeout))
-            elif target in deferred:
-                late.add(target)
-            else:
-                reached[target] = stations[target].task
-        for join in station.joins:
-            joins = {**joins, join: joins.get(join, NOBODY) | {station.name}}
-    for _, target in full(joins) if joins else ():
-        if target in deferred:
-            late.add(target)
-        else:
-            reached[target] = stations[target].task
-    if late:
-        waiting |= late
+    reached |= {name: stations[name].task for name in named - plan.deferred}
+    sends = [task for task in left if task.sent]
+    sends += [Task(target.node, target.arg, True, target.timeout) for target in led if not isinstance(target, str)]
     if waiting and not reached and not sends:
         reached = {name: stations[name].task for name in waiting}
-    return Checkpoint(
-        after,
-        (*sends, *[reached[name] for name in sorted(reached)]),
-        joins,
-        waiting,
-        tuple(sorted(acted)),
-        checkpoint.step + 1,
-        "loop",
-        _with_children(checkpoint.children, ordered),
-    )
+    frontier = (*sends, *[reached[name] for name in sorted(reached)])
+    acted = tuple(sorted({stations[task.node].name for task, _ in ordered}))
+    return Checkpoint(values, frontier, joins, waiting, acted, step, "loop", children)
 
 
-def _with_children(before: Mapping[str, bytes], ordered: Sequence[tuple[Task, Result]]) -> Mapping[str, bytes]:
+def _with_children(before: Mapping[str, bytes], ordered: Ran) -> Mapping[str, bytes]:
     found = [result.children for _, result in ordered if result.children]
     return dict(before, **{ns: id_ for children in found for ns, id_ in children.items()}) if found else before
