@@ -28,7 +28,7 @@ from clew.runtime.events import ENTERED
 from clew.runtime.host import Action, limit_of
 from clew.runtime.spawn import Callee, spawn
 from clew.schema import ROOT, View
-from clew.types import RUNNING, CachePolicy, FinalValue, RetryPolicy, Timeout
+from clew.types import RUNNING, CachePolicy, FinalValue, RetryPolicy, Task, Timeout
 
 if TYPE_CHECKING:
     from clew.cache.base import BaseCache
@@ -63,7 +63,7 @@ class TaskFunction(Generic[P, T]):
     def __init__(self, function: Callable[P, Any], name: str, policies: Policies | None) -> None:
         functools.update_wrapper(self, function)
         self.name = name
-        plan = Plan(CHANNELS, {name: Station()}, frozenset(), VIEW, frozenset(), VIEW, entry=name)
+        plan = Plan(CHANNELS, {name: Station(Task(name))}, frozenset(), VIEW, frozenset(), VIEW, entry=name)
         self._callee = Callee(name, Node(name, _unpacking(name, function), VIEW, policies=policies), plan)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[T]:

@@ -8,9 +8,9 @@ _lock = threading.Lock()
 _last = 0
 
 
-def new_checkpoint_id() -> bytes:
+def new_checkpoint_id(seq: int = 0) -> bytes:
     """A UUIDv7 (RFC 9562 §5.7) as 16 bytes: 48 bits of milliseconds, 12 of sub-milliseconds (§6.2, method 3), 30 random, and
-    32 for the sequence number, which the store fills in (`stamped`).
+    32 for the sequence number, which is filled in later where it is not known yet (`stamped`).
 
     Within one process every id is greater than the one before.
     """
@@ -18,7 +18,7 @@ def new_checkpoint_id() -> bytes:
     ticks = time.time_ns() * 4096 // 1_000_000
     with _lock:
         _last = ticks = max(ticks, _last + 1)
-    return _made(ticks)
+    return _made(ticks, seq)
 
 
 def checkpoint_id_at(nanoseconds: int) -> bytes:
@@ -26,9 +26,10 @@ def checkpoint_id_at(nanoseconds: int) -> bytes:
     return _made(nanoseconds * 4096 // 1_000_000)
 
 
-def _made(ticks: int) -> bytes:
-    random = int.from_bytes(os.urandom(4), "big") >> 2
-    return ((ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random << 32).to_bytes(16, "big")
+def _made(ticks: int, seq: int = 0) -> bytes:
+    high, random = ticks >> 12 << 16 | 7 << 12 | ticks & 0xFFF, os.urandom(4)
+    low = 2 << 62 | int.from_bytes(random, "big") >> 2 << 32 | seq & 0xFFFF_FFFF
+    return high.to_bytes(8, "big") + low.to_bytes(8, "big")  # in halves, as numbers beyond 64 bits cost twice as much
 
 
 def new_epoch(before: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
+from clew.nouns import new_dict, noun
 from clew.shown import Branch as Branch
 from clew.shown import Change as Change
 from clew.shown import Failed as Failed
@@ -198,7 +199,7 @@ class Migration:
             is there; that stays where it is, for the older code.
     """
 
-    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=new_dict)
 
 
 Timeout: TypeAlias = "float | timedelta | TimeoutPolicy"
@@ -244,7 +245,7 @@ def interrupt(value: Any, *, key: str | None = None, response_schema: Any = None
     return task.ask(value, key, response_schema, strict, sys._getframe(1).f_code)  # pyright: ignore[reportPrivateUsage]  (the only way to know who asks)
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Task:
     """One entry of the frontier. `sent` tells a task with its own input (`arg`) from one that reads the state.
 
@@ -266,7 +267,7 @@ class Write(NamedTuple):
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Result:
     """A finished task: what it writes, and where it leads (names and Sends, in the order they were given).
 
@@ -275,7 +276,7 @@ class Result:
 
     writes: tuple[Write, ...] = ()
     targets: tuple[str | Send, ...] = ()
-    children: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    children: Mapping[str, bytes] = field(default_factory=new_dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +324,7 @@ class Answer:
     asked: bytes
     code: bytes
     at: int = 0
-    by: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    by: Mapping[str, Any] = field(default_factory=new_dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +337,7 @@ class Paused:
 Outcome: TypeAlias = Result | Failed | Paused
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Checkpoint:
     """A thread between two supersteps: all that is needed to go on.
 
@@ -353,12 +354,12 @@ class Checkpoint:
 
     values: Values
     frontier: tuple[Task, ...] = ()
-    joins: Mapping[Join, frozenset[str]] = field(default_factory=dict[Join, frozenset[str]])
+    joins: Mapping[Join, frozenset[str]] = field(default_factory=new_dict)
     waiting: frozenset[str] = frozenset()
     acted: tuple[str, ...] = ()
     step: int = -2
     source: str = ""
-    children: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    children: Mapping[str, bytes] = field(default_factory=new_dict)
 
 
 class Link(NamedTuple):
@@ -371,7 +372,7 @@ class Link(NamedTuple):
     call: int
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Saved:
     """A checkpoint as a saver keeps it.
 
@@ -388,8 +389,8 @@ class Saved:
     id: bytes
     seq: int
     parent: bytes | None = None
-    records: Mapping[str, Outcome] = field(default_factory=dict[str, Outcome])
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    answers: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict[str, tuple[Answer, ...]])
+    records: Mapping[str, Outcome] = field(default_factory=new_dict)
+    metadata: Mapping[str, Any] = field(default_factory=new_dict)
+    answers: Mapping[str, tuple[Answer, ...]] = field(default_factory=new_dict)
     stopped: bool = False
     begun: tuple[Link, ...] = ()

@@ -76,7 +76,7 @@ def longer(entry: list[Any], other: list[Any]) -> list[Any]:
 
 def size(entries: Mapping[str, Entry]) -> int:
     """How much a manifest says, in numbers."""
-    return sum(3 if isinstance(entry, bytes) else len(entry) for entry in entries.values())
+    return sum([3 if isinstance(entry, bytes) else len(entry) for entry in entries.values()])
 
 
 class Base:
@@ -89,21 +89,23 @@ class Base:
             nothing is taken that is not named.
     """
 
-    __slots__ = ("apart", "changed", "entries", "seq", "spent")
+    __slots__ = ("_size", "apart", "changed", "entries", "seq", "spent")
 
     def __init__(self, seq: int | None = None, entries: Mapping[str, Entry] | None = None, *, apart: bool = False) -> None:
         self.seq = seq
         self.entries: Mapping[str, Entry] = entries if entries is not None else {}
         self.apart = apart
-        self.changed: set[str] = set()
-        self.spent = -size(self.entries) if apart else 0
+        self.changed: dict[str, None] = {}  # a dict for its order
+        self._size = size(self.entries)
+        self.spent = -self._size if apart else 0
 
     def said(self, entries: Mapping[str, Entry], changed: Iterable[str], *, gone: bool) -> dict[str, Entry] | None:
         """What a row says that adds to this one, None where it says all; `gone`: there is less than was there."""
-        self.changed.update(changed)
+        self.changed.update(dict.fromkeys(changed))
         if self.seq is None or (gone and not self.apart):
             return None
-        named = entries if self.apart else {key: entry for key, entry in entries.items() if key in self.changed}
-        short = {key: shorter(entry, self.entries.get(key)) for key, entry in named.items()}
+        named = entries if self.apart else [key for key in self.changed if key in entries]
+        short = {key: shorter(entries[key], self.entries.get(key)) for key in named}
         self.spent += size(short)
-        return short if self.spent < size(entries) else None
+        # mostly there is as much as there was: all of it is looked at only where that may decide
+        return short if self.spent < self._size or self.spent < size(entries) else None

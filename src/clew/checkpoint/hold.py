@@ -46,8 +46,8 @@ class Hold:
         left: the epoch that the thread was last seen with: while it is the same, nobody else has written anything.
     """
 
-    __slots__ = ("_gate", "_seqs", "_spaces", "_writing", "base", "claimed", "epoch", "events", "flight", "fresh", "known",
-                 "lease", "leased", "left", "live", "over", "run", "seconds", "seq", "stop", "storage", "thread",
+    __slots__ = ("_gate", "_lock", "_seqs", "_spaces", "_writing", "base", "claimed", "epoch", "events", "flight", "fresh",
+                 "known", "lease", "leased", "left", "live", "over", "run", "seconds", "seq", "stop", "storage", "thread",
                  "waits")  # fmt: skip
 
     def __init__(self, storage: Storage, thread: str, seconds: float = 30.0) -> None:
@@ -56,7 +56,8 @@ class Hold:
         self.seconds = seconds
         self.run, self.waits, self.left = NONE, False, 0
         self.fresh = self.over = False
-        self._gate, self._writing = threading.Condition(), 0
+        self._lock, self._writing = threading.Lock(), 0
+        self._gate = threading.Condition(self._lock)
         self.events: Telling | None = None
         self.known: dict[bytes, int] = {}
         self.live: dict[str, object] = {}
@@ -160,20 +161,21 @@ class Hold:
 
     def commit(self, commit: Callable[[Batch], bool], batch: Batch, told: Iterable[Any] = ()) -> bool:
         """Commits a batch, with the events that wait for it and those that are `told` by it. Raises ThreadConflict."""
-        with self._gate:
+        with self._lock:
             if self.over:
                 raise ThreadConflict(f"The run of thread {self.thread!r} is over: nothing more of it is kept.")
             self._writing += 1
         try:
             return commit(batch) if self.events is None else self.events.commit(commit, batch, told)
         finally:
-            with self._gate:
+            with self._lock:
                 self._writing -= 1
-                self._gate.notify_all()
+                if self.over:
+                    self._gate.notify_all()
 
     def end(self) -> bool:
         """The run is over. Whether something of it is being written right now, which `quiet` waits for."""
-        with self._gate:
+        with self._lock:
             self.over = True
             return self._writing > 0
 

@@ -21,7 +21,7 @@ from clew.checkpoint.storage import Batch, Flight, Found, Kept, Row, Waiting
 from clew.constants import START
 from clew.engine.apply import task_key
 from clew.errors import UnstorableValue
-from clew.ids import new_checkpoint_id, stamped
+from clew.ids import new_checkpoint_id
 from clew.types import Answer, Checkpoint, Failed, Link, Outcome, Paused, Result, Saved, Task
 
 STOP: Final = "!|stop"  # no task's key, for no node's name has a bar: a run has stopped here at a breakpoint
@@ -46,22 +46,20 @@ class Journal:
                  "storage", "tells")  # fmt: skip
 
     def __init__(self, storage: Waiting, hold: Hold, ns: str = "") -> None:
-        self.hold = hold
-        self.ns = ns
-        self.sound = True
+        self.hold, self.ns, self.sound = hold, ns, True
         self.begun: tuple[Link, ...] = ()
-        self.storage = storage
-        self.late = self.aside = self.leasing = False
         self.around: Journal | None = None
-        self.tells = Tells()
+        self._on(storage)
         self._forget(Found())
         self._stand(Found())
 
+    def _on(self, storage: Waiting) -> None:
+        self.storage, self.tells = storage, Tells()
+        self.late = self.aside = self.leasing = False
+
     def begin(self, storage: Waiting) -> None:
         """Another run begins, which may know what was kept before."""
-        self.storage = storage
-        self.late = self.aside = self.leasing = False
-        self.tells = Tells()
+        self._on(storage)
         self.hold.begin()
 
     @property
@@ -154,12 +152,12 @@ class Journal:
         base = read_body(found.base.body).on(None) if found.base else None
         body = read_body(row.body)
         self._forget(found)
-        ledger = self._ledger
-        self._base = Base(row.base if base else row.seq, base.entries if base else None, apart=body.apart)
-        self._base.changed.update(body.entries if base else ())
-        self._base.spent += size(body.entries) * (row.seq - row.base) // 2 if row.base else 0  # about what those between said
+        ledger, said = self._ledger, body.entries
         self._entries = dict(body.on(base).entries)
-        self._base.entries = base.entries if base else dict(self._entries)
+        self._base = Base(row.base if base else row.seq, base.entries if base else dict(self._entries), apart=body.apart)
+        if base:
+            self._base.changed.update(dict.fromkeys(said))
+            self._base.spent += size(said) * (row.seq - (row.base or 0)) // 2  # about what those between said
         self.begun = body.begun
         reader = Reader(self.storage, self.thread, ledger)
         await reader.fetch(list(self._entries.values()))
@@ -219,7 +217,7 @@ class Journal:
             self._ledger.undo(mark)
             name = "the input" if task.node == START else f"node {task.node!r}"
             raise UnstorableValue(f"{name} wrote {error.reason}", error.path) from None
-        self._keys.update(write.key for write in result.writes)
+        self._keys.update([write.key for write in result.writes])
         self._outcomes.append((key, fields))
 
     def fail(self, keys: Sequence[str], failed: Failed) -> None:
@@ -265,8 +263,7 @@ class Journal:
         """The run is over: what has not been written yet is, and the lease is given back. Raises ThreadConflict."""
         await self._landed()
         kept = self._kept() if self.late else []
-        if self.saved is not None:
-            kept += [Kept(self.saved.seq, NOTE + key, body) for key, body in self._noted.items()]
+        kept += [Kept(self.saved.seq, NOTE + key, body) for key, body in self._noted.items()] if self.saved else []
         if self.late and self.saved is not None and self.unwritten:
             await self._write_row(self.saved, kept, last=True)
         elif kept or (self.leasing and (self.hold.leased or (self.saved and self.hold.tells))):
@@ -296,9 +293,9 @@ class Journal:
             UnstorableValue: a value that cannot be stored; nothing was written.
         """
         seq, id_ = named or self.new_id()
-        saved = Saved(checkpoint, id_, seq, self._stored and self._stored.id, {}, dict(metadata or {}), begun=self.begun)
+        saved = Saved(checkpoint, id_, seq, self._stored and self._stored.id, {}, dict(metadata or {}), {}, False, self.begun)
         self._keeps = keeps
-        beside = [(ANSWERS + key, write_answers(given)) for key, given in (answers or {}).items()]
+        beside = [(ANSWERS + key, write_answers(given)) for key, given in answers.items()] if answers else []
         if self.late:
             self._ledger.dropped()
             self._outcomes = beside
@@ -312,7 +309,7 @@ class Journal:
     def new_id(self) -> tuple[int, bytes]:
         """The seq and id of a checkpoint that is yet to be committed."""
         seq = self.hold.next_seq()
-        return seq, stamped(new_checkpoint_id(), seq)
+        return seq, new_checkpoint_id(seq)
 
     async def _write_row(
         self, saved: Saved, kept: list[Kept], *, last: bool, aside: bool = False, joined: bool = False
@@ -333,7 +330,7 @@ class Journal:
         self._stored = saved
         self._keys.clear()
         if joined:  # what START is given is what it writes, and stands in the ledger already
-            self._keys.update(write.key for write in saved.checkpoint.frontier[0].arg)
+            self._keys.update([write.key for write in saved.checkpoint.frontier[0].arg])
         else:
             self._ledger.closed()
 
@@ -343,8 +340,10 @@ class Journal:
         The first one of a graph inside a task adds to that of the graph around it, whose values it may have been given.
         """
         ledger, values = self._ledger, checkpoint.values
-        touched = {key for key in ledger.kept if key not in self._keys and ledger.touches(key)}
-        keys = [key for key in values if key in self._keys or key in touched or key not in self._entries]
+        keys = sorted([key for key in self._keys if key in values])
+        kept = ledger.kept if ledger.written else ()
+        keys += [key for key in kept if key not in self._keys and key in values and ledger.touches(key)]
+        keys += sorted(values.keys() - self._entries.keys() - self._keys)
         mark = len(ledger.pending)
         for key in keys:
             try:
@@ -364,13 +363,14 @@ class Journal:
         return (self._entries, None) if said is None else (said, base)
 
     async def _write(self, kept: list[Kept], *, last: bool = False, aside: bool = False) -> None:
-        await self._landed()
+        if self.hold.flight is not None:
+            await self._landed()
         rows, self._before = self._before, []
         ledger, hold = self._ledger, self.hold
         sent, told = ledger.sent(), self.tells.taken()
         items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent]
         logs = ledger.logs() if items or rows else None
-        batch = Batch(self.thread, self.ns, self._number, self._head, hold.epoch, logs=logs, items=items, kept=kept)
+        batch = Batch(hold.thread, self.ns, self._number, self._head, hold.epoch, 0, logs, items, kept, None, [])
         if rows:
             *batch.history, batch.row = rows
             self._head = batch.row.seq

@@ -15,7 +15,7 @@ import ormsgpack
 
 from clew.checkpoint.checked import Reading, name_of
 from clew.checkpoint.codec import Split, encode
-from clew.checkpoint.entries import PAGE, PAGES, Entry, place_of, ranges_of
+from clew.checkpoint.entries import PAGE, PAGES, Entry, place_of, places_of, ranges_of
 from clew.checkpoint.kept import AHEAD, DEQUE, DICT, FROZENSET, ITEM, KINDS, PARTS, SET, KeptValue
 from clew.errors import UnstorableValue
 
@@ -40,7 +40,7 @@ class Ledger:
     `known` has the places of what is stored, by digest, over all namespaces of the run.
     """
 
-    __slots__ = ("_digests", "_ends", "_fresh", "_known", "_lent", "_number", "_packed", "_placed", "kept", "lender",
+    __slots__ = ("_atoms", "_digests", "_ends", "_fresh", "_known", "_lent", "_number", "_packed", "_placed", "kept", "lender",
                  "pending", "written")  # fmt: skip
 
     def __init__(self, number: int = 0, logs: bytes = b"", known: dict[bytes, int] | None = None) -> None:
@@ -52,6 +52,7 @@ class Ledger:
         self._ends = _unpacked(logs)
         self._packed: bytes | None = None
         self._lent: dict[str, KeptValue] = {}
+        self._atoms: dict[str, tuple[Any, Entry]] = {}  # what was written and cannot change, by its key
         self._known = known if known is not None else {}
         self._fresh: dict[bytes, int] = {}
         self._digests: dict[int, bytes] = {}
@@ -76,6 +77,7 @@ class Ledger:
 
     def undo(self, mark: int) -> None:
         """Forgets the items that were made pending since `len(pending)` was `mark`."""
+        self._atoms.clear()
         logs, self._packed = dict(enumerate(self._ends)) | {PAGES: PAGED}, None
         while len(self.pending) > mark:
             place, digest, _ = self.pending.pop()
@@ -106,6 +108,7 @@ class Ledger:
         self.written.clear()
         self._placed.clear()
         self._lent.clear()
+        self._atoms.clear()
 
     # -- writes: encoded as their task ends -------------------------------------------------------------------------
 
@@ -125,6 +128,10 @@ class Ledger:
 
     def write(self, log: str, value: Any, lender: "Ledger | None" = None) -> Entry:
         """Encodes one write, before it is folded. What a `lender` has kept, and only the engine has had since, is not."""
+        if type(value) in ATOMS:
+            entry = self._encoded(log, value)[0]
+            self._atoms[log] = value, entry
+            return entry
         lent = lender and lender.lends(log, value)
         if lent:
             self._borrow(log, lent)
@@ -184,6 +191,9 @@ class Ledger:
 
         `keeps_elements` is what the channel promises of its reducer (`Channel.keeps_elements`).
         """
+        atom = self._atoms.get(key)
+        if atom is not None and atom[0] is value:
+            return self._atom(key, *atom)
         kind = KINDS.get(cast("Any", type(value)), ITEM)
         kept = self.kept.get(key)
         lent = self._lent.get(key) if kept is None and keeps_elements else None
@@ -207,6 +217,14 @@ class Ledger:
             kept = self._sequence(key, kept, value, keeps_elements)
         self.kept[key] = kept
         return self._entry(kind, value, kept.ranges, kept.pages)
+
+    def _atom(self, key: str, value: Any, entry: Entry) -> Entry:
+        """What was written is the value: it has been encoded."""
+        if isinstance(entry, bytes):
+            self.kept.pop(key, None)
+        else:
+            self.kept[key] = KeptValue([value], places_of(entry[3:]))
+        return entry
 
     def _sequence(self, key: str, kept: KeptValue, value: Any, keeps_elements: bool) -> KeptValue:
         elements = list(value)

@@ -91,19 +91,19 @@ def write_body(
     def short(key: str, entry: Entry) -> Entry:
         return shorter(entry, _beside(key, entries, before))
 
-    joins = [[list(sources), target, sorted(arrived)] for (sources, target), arrived in checkpoint.joins.items()]
+    joins, waiting, children = checkpoint.joins, checkpoint.waiting, checkpoint.children
     fields: list[Any] = [
         checkpoint.step,
         SOURCES.index(checkpoint.source),
         said,
         [_given(_write_task(ledger, task), short) for task in checkpoint.frontier],
-        joins,
-        sorted(checkpoint.waiting),
+        [[list(sources), target, sorted(arrived)] for (sources, target), arrived in joins.items()] if joins else [],
+        sorted(waiting) if waiting else [],
         [_short(name) for name in checkpoint.acted],
         [_written(outcome, short) for outcome in outcomes],
         encode(metadata) if metadata else b"",
-        dict(checkpoint.children),
-        [list(link) for link in begun],
+        dict(children) if children else {},
+        [list(link) for link in begun] if begun else [],
         base is not None and base.apart,
     ]
     return packed(fields)
@@ -138,6 +138,8 @@ def _longer(entry: Entry, other: Entry | None) -> Entry:
 
 def _given(task: Any, change: Callable[[str, Entry], Entry]) -> Any:
     """A task's fields with the entries of what START writes changed."""
+    if type(task) is str:
+        return task
     if isinstance(task, dict):
         given = cast("dict[str, Any]", task)
         return {**given, "task": _given(given["task"], change)}
@@ -245,13 +247,13 @@ def _write_timeout(timeout: Any) -> list[bytes]:
 
 
 def _write_task(ledger: Ledger, task: Task) -> Any:
+    if not task.sent and task.origin is None and task.node != START:
+        return task.node
     if task.node == START:
         writes = cast("tuple[Write, ...]", task.arg)
         try:
             return [None, [[key, _write_value(ledger, key, key, value, ledger.lender)] for key, value in writes]]
         except UnstorableValue as error:
             raise UnstorableValue(f"the input has {error.reason}", error.path) from None
-    if not task.sent and task.origin is None:
-        return task.node
     sent = [ledger.write(SENDS, task.arg), *_write_timeout(task.timeout)] if task.sent else []
     return [task.node, *sent] if task.origin is None else {"origin": [*task.origin], "task": [task.node, *sent]}

@@ -5,13 +5,15 @@ The rules of the stored frontier (DESIGN §5), pure. Only what ran and what was 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from clew.channels import CONTAINERS, MISSING, own
 from clew.constants import START
 from clew.engine.plan import Plan
 from clew.errors import InvalidUpdateError
-from clew.types import Checkpoint, Join, Outcome, Overwrite, Result, Send, Task, Values
+from clew.types import Checkpoint, Join, Outcome, Overwrite, Result, Task, Values
+
+Ran: TypeAlias = Sequence[tuple[Task, Result]]
 
 
 def task_key(frontier: Sequence[Task], index: int) -> str:
@@ -32,7 +34,7 @@ def taken_over(checkpoint: Checkpoint, checkpoint_id: bytes) -> Checkpoint:
 
 def in_order(frontier: Sequence[Task], results: Sequence[Result | None]) -> list[tuple[Task, Result]]:
     """The tasks that have a result, in the order their writes are applied: nodes by name, then Sends by number."""
-    pairs = [(task, result) for task, result in zip(frontier, results, strict=True) if result is not None]
+    pairs = [(frontier[index], result) for index, result in enumerate(results) if result is not None]
     if len(pairs) <= 1 or not pairs[0][0].sent:
         return pairs
     sends = sum(task.sent for task, _ in pairs)
@@ -52,14 +54,17 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
                 written[key].append(value)
             else:
                 written[key] = [value]
-    after = dict(values)
+    after, channels = dict(values), plan.channels
     for key, writes in written.items():
-        if key not in plan.channels:  # older code has written it: how its containers are folded is not known here
-            if type(after.get(key)) not in CONTAINERS:
-                after[key] = own(writes[-1])
-            continue
+        channel = channels.get(key)
         try:
-            after[key] = _folded(plan, key, after.get(key, MISSING), writes)
+            if channel is None:  # older code has written it: how its containers are folded is not known here
+                if type(after.get(key)) not in CONTAINERS:
+                    after[key] = own(writes[-1])
+            elif Overwrite in map(type, writes):
+                after[key] = _overwritten(key, writes)
+            else:
+                after[key] = channel.fold(key, after.get(key, MISSING), writes)
         except Exception as error:
             if hasattr(error, "add_note"):
                 error.add_note(f"While folding {len(writes)} write(s) into the key {key!r}")
@@ -67,10 +72,8 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
     return after
 
 
-def _folded(plan: Plan, key: str, current: Any, writes: list[Any]) -> Any:
+def _overwritten(key: str, writes: list[Any]) -> Any:
     given = [write.value for write in writes if type(write) is Overwrite]
-    if not given:
-        return plan.channels[key].fold(key, current, writes)
     if len(given) > 1:
         raise InvalidUpdateError(
             f"{len(given)} tasks overwrote the key {key!r} in one superstep: let one of them write an Overwrite."
@@ -96,9 +99,12 @@ def spend(joins: Mapping[Join, frozenset[str]], spent: set[str]) -> dict[Join, f
     return {join: arrived for join, arrived in joins.items() if join[1] not in spent or len(arrived) < len(join[0])}
 
 
-def apply(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result]) -> Checkpoint:
-    """The checkpoint after the whole frontier of `checkpoint` has run; `results` stand in the frontier's order."""
-    return faded(plan, stepped(plan, checkpoint, in_order(checkpoint.frontier, results), ()), results)
+def apply(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result], after: dict[str, Any] | None = None) -> Checkpoint:
+    """The checkpoint after the whole frontier of `checkpoint` has run; `results` stand in the frontier's order.
+
+    `after` is what `fold` makes of them, where that is known already.
+    """
+    return faded(plan, stepped(plan, checkpoint, in_order(checkpoint.frontier, results), after=after), results)
 
 
 def faded(plan: Plan, after: Checkpoint, results: Sequence[Result]) -> Checkpoint:
@@ -120,40 +126,37 @@ def amend(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result | None], 
     return replace(after, source="update", acted=checkpoint.acted)
 
 
-def stepped(plan: Plan, checkpoint: Checkpoint, ordered: Sequence[tuple[Task, Result]], left: Sequence[Task]) -> Checkpoint:
+def stepped(
+    plan: Plan, before: Checkpoint, ordered: Ran, left: Sequence[Task] = (), after: dict[str, Any] | None = None
+) -> Checkpoint:
     """The next frontier is the Sends in order, then by name the nodes reached and those whose join is complete; where that is
     empty, the deferred nodes that wait. `left` has not run and stays."""
-    spent = {plan.current(task.node) for task, _ in ordered if not task.sent}
-    joins = spend(checkpoint.joins, spent) if checkpoint.joins else {}
-    waiting = set(checkpoint.waiting - spent)
-    sends: list[Task] = [task for task in left if task.sent]
-    reached = {task.node for task in left if not task.sent}
-    for task, result in ordered:
-        for target in result.targets:
-            if isinstance(target, Send):
-                sends.append(Task(target.node, target.arg, True, target.timeout))
-            elif target in plan.deferred:
-                waiting.add(target)
-            else:
-                reached.add(target)
-        for join in plan.stations[task.node].joins:
-            joins[join] = joins.get(join, frozenset()) | {plan.current(task.node)}
-    for _, target in full(joins) if joins else ():
-        (waiting if target in plan.deferred else reached).add(target)
+    values = fold(plan, before.values, ordered) if after is None else after
+    stations, joins, waiting, step = plan.stations, before.joins, before.waiting, before.step + 1
+    children = _with_children(before.children, ordered)
+    if len(ordered) == 1 and not (left or joins or waiting):  # mostly so, and known since the graph was compiled
+        station, targets = stations[ordered[0][0].node], ordered[0][1].targets
+        if station.then is not None and targets == station.edges:
+            return Checkpoint(values, station.then, joins, waiting, (station.name,), step, "loop", children)
+    spent = {stations[task.node].name for task, _ in ordered if not task.sent}
+    joins, waiting = spend(joins, spent), waiting - spent
+    for task, _ in ordered:
+        for join in stations[task.node].joins:
+            joins[join] = joins.get(join, frozenset()) | {stations[task.node].name}
+    led = [target for _, result in ordered for target in result.targets]
+    named = {target for target in led if isinstance(target, str)}.union([target for _, target in full(joins)])
+    waiting |= named & plan.deferred
+    reached = {task.node: Task(task.node) for task in left if not task.sent}
+    reached |= {name: stations[name].task for name in named - plan.deferred}
+    sends = [task for task in left if task.sent]
+    sends += [Task(target.node, target.arg, True, target.timeout) for target in led if not isinstance(target, str)]
     if waiting and not reached and not sends:
-        reached = waiting
-    return Checkpoint(
-        fold(plan, checkpoint.values, ordered),
-        (*sends, *[Task(name) for name in sorted(reached)]),
-        joins,
-        frozenset(waiting),
-        tuple(sorted({plan.current(task.node) for task, _ in ordered})),
-        checkpoint.step + 1,
-        "loop",
-        _with_children(checkpoint.children, ordered),
-    )
+        reached = {name: stations[name].task for name in waiting}
+    frontier = (*sends, *[reached[name] for name in sorted(reached)])
+    acted = tuple(sorted({stations[task.node].name for task, _ in ordered}))
+    return Checkpoint(values, frontier, joins, waiting, acted, step, "loop", children)
 
 
-def _with_children(before: Mapping[str, bytes], ordered: Sequence[tuple[Task, Result]]) -> Mapping[str, bytes]:
+def _with_children(before: Mapping[str, bytes], ordered: Ran) -> Mapping[str, bytes]:
     found = [result.children for _, result in ordered if result.children]
     return dict(before, **{ns: id_ for children in found for ns, id_ in children.items()}) if found else before

@@ -38,12 +38,12 @@ def update(plan: Plan, parent: Checkpoint | None, edits: Sequence[tuple[str, Res
     """As if these nodes had just run, in one superstep. Tasks that were pending are dropped, their triggers spent."""
     base = dropped(plan, parent or Checkpoint(plan.initial()))
     ordered = sorted(((Task(node), result) for node, result in edits), key=lambda pair: pair[0].node)
-    after = stepped(plan, base, ordered, ())
+    after = stepped(plan, base, ordered)
     return replace(faded(plan, after, [result for _, result in edits]), source="update")
 
 
 def clear(plan: Plan, parent: Checkpoint, results: Sequence[Result | None]) -> Checkpoint:
     """Nothing is pending any more; what finished tasks of the open superstep wrote is applied, and they lead on."""
     base = dropped(plan, parent)
-    after = stepped(plan, base, in_order(parent.frontier, results), ())
+    after = stepped(plan, base, in_order(parent.frontier, results))
     return replace(after, source="update", acted=after.acted or base.acted)

@@ -9,21 +9,31 @@ from typing import Any
 
 from clew.channels import CONTAINERS, MISSING, Channel
 from clew.errors import UnknownNode
+from clew.nouns import noun
 from clew.schema import View
-from clew.types import Join, Values
+from clew.types import Join, Task, Values
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Station:
     """A node as the rules see it.
 
     Attributes:
+        task: it in a frontier, where it reads the state; of the name that it has now.
         edges: the nodes its plain edges lead to, END left out.
         joins: the joins that wait for it.
+        then: the frontier after it, where it was the only one to run and only its edges were followed; None where that
+            depends on others as well.
     """
 
+    task: Task
     edges: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
+    then: tuple[Task, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.task.node
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +60,18 @@ class Plan:
     check: Callable[[Values, Iterable[str]], None] | None = None
     entry: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    starting: tuple[tuple[str, Channel], ...] = field(init=False)
     fleeting: tuple[str, ...] = field(init=False)
     unstored: frozenset[str] = field(init=False)
+    prepares: Mapping[str, Callable[[Any], Any]] = field(init=False)
 
     def __post_init__(self) -> None:
         rules = self.channels.items()
+        starting = tuple((key, channel) for key, channel in rules if type(channel).initial is not Channel.initial)
+        object.__setattr__(self, "starting", starting)
         object.__setattr__(self, "fleeting", tuple(key for key, channel in rules if channel.fleeting))
         object.__setattr__(self, "unstored", frozenset(key for key, channel in rules if not channel.stored))
+        object.__setattr__(self, "prepares", {key: channel.prepare for key, channel in rules if channel.prepare})
 
     @property
     def keeps(self) -> dict[str, bool]:
@@ -70,7 +85,7 @@ class Plan:
 
     def initial(self) -> dict[str, Any]:
         """The values of a thread on which nothing was ever written."""
-        found = {key: channel.initial() for key, channel in self.channels.items()}
+        found = {key: channel.initial() for key, channel in self.starting}
         return {key: value for key, value in found.items() if value is not MISSING}
 
     def completed(self, values: Values) -> Values:

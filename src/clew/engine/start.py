@@ -25,12 +25,13 @@ def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Ch
     The parent's frontier is dropped; see `dropped`. With an entry plan the task is the entry itself, which is given the value;
     what the last run came to is no result of this one.
     """
-    parent = dropped(plan, parent or Checkpoint(plan.initial()))
+    parent = Checkpoint(plan.initial()) if parent is None else dropped(plan, parent)
+    values, task = parent.values, Task(START, given)
     if plan.entry is not None:
-        values = {key: value for key, value in parent.values.items() if key != ROOT}
-        frontier = (Task(plan.entry, given[0].value, sent=True),)
-        return replace(parent, values=values, frontier=frontier, step=parent.step + 1, source="input")
-    return replace(parent, frontier=(Task(START, given),), step=parent.step + 1, source="input")
+        values = {key: value for key, value in values.items() if key != ROOT}
+        task = Task(plan.entry, given[0].value, sent=True)
+    joins, waiting, acted, children = parent.joins, parent.waiting, parent.acted, parent.children
+    return Checkpoint(values, (task,), joins, waiting, acted, parent.step + 1, "input", children)
 
 
 def dropped(plan: Plan, parent: Checkpoint) -> Checkpoint:

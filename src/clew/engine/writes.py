@@ -46,6 +46,8 @@ def read_return(plan: Plan, node: str, returned: Any) -> Returned:
         return Returned((Write(ROOT, value), Write(PREVIOUS, save)), ())
     if returned is None:
         return NOTHING
+    if type(returned) is dict:
+        return Returned(read_update(plan, node, returned), ())
     if isinstance(returned, Command):
         return _read_command(plan, node, cast("Command[Any]", returned))
     if isinstance(returned, Send):
@@ -62,13 +64,18 @@ def read_update(plan: Plan, node: str, update: Any) -> tuple[Write, ...]:
     """Reads an update: a dict, a list of `(key, value)` pairs (in a Command), or an instance of the schema."""
     if plan.root:
         return (Write(ROOT, _plain(update)),)
-    if isinstance(update, Mapping):
+    if type(update) is dict or isinstance(update, Mapping):
         pairs: Iterable[tuple[Any, Any]] = cast("Mapping[Any, Any]", update).items()
     elif (fields := fields_of(update)) is not None:
         pairs = fields.items()
     else:
         raise InvalidUpdateError(_nonsense(plan, node, update))
-    return tuple(Write(key, _plain(value)) for key, value in pairs if _known(plan, node, key))
+    return _writes(plan, node, pairs)
+
+
+def _writes(plan: Plan, node: str, pairs: Iterable[tuple[Any, Any]]) -> tuple[Write, ...]:
+    known = plan.given if node == START else plan.channels
+    return tuple([Write(key, _plain(value)) for key, value in pairs if key in known or _warns(plan, node, key)])
 
 
 def read_input(plan: Plan, given: Any) -> Returned:
@@ -126,12 +133,10 @@ def targets_of(plan: Plan, source: str, goto: Any) -> tuple[str | Send, ...]:
 
 def prepared(plan: Plan, writes: tuple[Write, ...]) -> tuple[Write, ...]:
     """The writes as they are kept and folded: what reducers declare as `prepare` has been done to them, once."""
-    channels = plan.channels
-    if not any(channels[key].prepare for key, _ in writes):
+    prepares = plan.prepares
+    if not prepares:
         return writes
-    return tuple(
-        Write(key, _prepared(prepare, value) if (prepare := channels[key].prepare) else value) for key, value in writes
-    )
+    return tuple([Write(key, _prepared(prepares[key], value) if key in prepares else value) for key, value in writes])
 
 
 def _prepared(prepare: Callable[[Any], Any], value: Any) -> Any:
@@ -149,8 +154,7 @@ def _read_command(plan: Plan, node: str, command: Command[Any]) -> Returned:
     if update is None:
         writes: tuple[Write, ...] = ()
     elif isinstance(update, list | tuple) and not plan.root and all(map(_is_pair, cast("Iterable[Any]", update))):
-        pairs = cast("Iterable[tuple[str, Any]]", update)
-        writes = tuple(Write(key, _plain(value)) for key, value in pairs if _known(plan, node, key))
+        writes = _writes(plan, node, cast("Iterable[tuple[str, Any]]", update))
     else:
         writes = read_update(plan, node, update)
     return Returned(writes, targets_of(plan, node, command.goto) if command.goto != () else ())
@@ -160,10 +164,9 @@ def _is_pair(item: Any) -> bool:
     return isinstance(item, tuple | list) and len(cast("list[Any]", item)) == 2 and isinstance(item[0], str)
 
 
-def _known(plan: Plan, node: str, key: Any) -> bool:
+def _warns(plan: Plan, node: str, key: Any) -> bool:
+    """Of a key that is left out."""
     known = plan.given if node == START else plan.channels
-    if key in known:
-        return True
     warnings.warn(
         f"{'The input' if node == START else f'Node {node!r}'} wrote the key {key!r}, which the "
         f"{'input' if node == START else 'state'} does not have; it was left out. The keys are {sorted(known)}.",

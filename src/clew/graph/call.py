@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from clew.nouns import noun
 from clew.runtime.context import TaskContext
 from clew.runtime.events import BURST, Event, read_modes
 from clew.runtime.host import Host
@@ -21,25 +21,27 @@ if TYPE_CHECKING:
 
 DURABILITIES: Final = ("sync", "async", "exit")
 ON_BUSY: Final = ("reject", "enqueue", "interrupt", "rollback")
+NONE: Final[frozenset[str]] = frozenset()
 NESTED: Final = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Call:
     """What a caller asked for.
 
     Attributes:
-        config: as given, laid over the one that was bound to the graph. modes: those that the caller reads. printed: those that
-            are printed. tagged: chunks carry their mode, as a list of modes was given. subgraphs: events of the graphs inside
-            nodes are read as well. version: of the chunks' shape.
+        config: as given, laid over the one that was bound to the graph. around: the task that it is made in (`surrounding`).
+        modes: those that the caller reads. printed: those that are printed. tagged: chunks carry their mode, as a list of modes
+            was given. subgraphs: events of the graphs inside nodes are read as well. version: of the chunks' shape.
         resumable: events are kept, and how many.
         before, after: the nodes to stop at, `"*"` for all. build: makes the state's class out of a dict, for `values` in
             version 2.
     """
 
     config: Any = None
-    modes: frozenset[str] = frozenset()
-    printed: frozenset[str] = frozenset()
+    around: TaskContext | None = None
+    modes: frozenset[str] = NONE
+    printed: frozenset[str] = NONE
     tagged: bool = False
     subgraphs: bool = False
     version: str = "v1"
@@ -75,9 +77,10 @@ class Call:
 
 
 def read_call(
-    stream_mode: str | Sequence[str],
-    *,
+    stream_mode: str | Sequence[str] | None,
     config: Any = None,
+    *,
+    build: Callable[..., Any] | None = None,
     print_mode: str | Sequence[str] = (),
     subgraphs: bool = False,
     debug: bool | None = None,
@@ -91,15 +94,21 @@ def read_call(
     on_busy: OnBusy = "reject",
     resumable: bool | Resumable = False,
 ) -> Call:
-    """Raises ValueError for a mode, a version, a durability or an `on_busy` that there is none of, or that does not go with
+    """`stream_mode` is None for what goes without saying: updates, or the state inside a node.
+
+    Raises ValueError for a mode, a version, a durability or an `on_busy` that there is none of, or that does not go with
     `resumable`."""
-    for name, value, known in (("durability", durability, (None, *DURABILITIES)), ("on_busy", on_busy, ON_BUSY)):
-        if value not in known:
-            raise ValueError(f"There is no {name}={value!r}: expected one of {[one for one in known if one]}.")
-    modes, tagged = read_modes(stream_mode)
+    around = surrounding(config)
+    if stream_mode is None:
+        stream_mode = "values" if around else "updates"
+    if durability is not None and durability not in DURABILITIES:
+        raise ValueError(f"There is no durability={durability!r}: expected one of {[*DURABILITIES]}.")
+    if on_busy not in ON_BUSY:
+        raise ValueError(f"There is no on_busy={on_busy!r}: expected one of {[*ON_BUSY]}.")
+    modes, tagged = read_modes(stream_mode) if stream_mode != () else (NONE, True)
     if version not in ("v1", "v2"):
         raise ValueError(f"There is no version {version!r} of stream chunks: expected 'v1' or 'v2'.")
-    printed = read_modes(print_mode)[0]
+    printed = read_modes(print_mode)[0] if print_mode else NONE
     if resumable and version != "v1":
         raise ValueError(f"resumable=True yields `RunEvent`s, and version={version!r} another shape: leave one of them out.")
     if resumable and durability == "exit":
@@ -108,6 +117,7 @@ def read_call(
         )
     return Call(
         config,
+        around,
         modes,
         printed | {"updates", "values"} if debug else printed,
         tagged,
@@ -116,11 +126,12 @@ def read_call(
         output_keys,
         context,
         control,
-        before=interrupt_before or (),
-        after=interrupt_after or (),
-        durability=durability,
-        on_busy=on_busy,
-        resumable=resumable,
+        build,
+        interrupt_before or (),
+        interrupt_after or (),
+        durability,
+        on_busy,
+        resumable,
     )
 
 
@@ -171,7 +182,7 @@ def scope_of(
 
     `name` is the graph's; `alone`: by which name it has a memory of its own, "" for none in particular, None where it has none.
     """
-    parent = surrounding(call.config)
+    parent = call.around
     read = call.modes | call.printed
     if parent is None:
         settings = read_settings(_of_its_own(call.config), kept=kept)
@@ -191,23 +202,24 @@ def scope_of(
         settings,
         read | around.below,
         below,
-        ns=parent.child_ns(remembers=alone is not None, name=alone or ""),
         around=parent,
         context=context if context is not None else around.context,
         store=around.store if around.store is not None else store,
         cache=around.cache if around.cache is not None else cache,
         control=around.control,
         durability=call.durability or around.durability,
-        remembers=alone is not None,
+        alone=alone,
         watch=watching(name, settings, call.config or {}, driven=host.driven),
     )
 
 
 def _within(around: Settings, config: Any) -> Settings:
     """The settings of a graph inside a task: those around it, with the call's own laid over; nothing of it is kept."""
+    if not config:
+        return around
     extra = {key: value for key, value in _configurable(config).items() if key not in NESTED}
     base = {**around.given, "configurable": dict(around.configurable)}
-    return read_settings(merged(base, {**(config or {}), "configurable": extra}), kept=False)
+    return read_settings(merged(base, {**config, "configurable": extra}), kept=False)
 
 
 def as_context(schema: Any, context: Any) -> Any:
@@ -265,7 +277,7 @@ async def _kept(run: Run, bursts: AsyncGenerator[list[Event]]) -> AsyncGenerator
 
 async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[list[Event]]:
     """The run's events: those for the graph around it are handed up, the caller's own are yielded."""
-    scope, parent = run.scope, surrounding(call.config)
+    scope, parent = run.scope, call.around
     events = scope.watch.events(run, input) if scope.watch else run.events(input)
     try:
         async for event in events:

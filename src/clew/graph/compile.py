@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.constants import END, START, TAG_HIDDEN
 from clew.engine.plan import Plan, Station
-from clew.graph.node import NodeSpec, as_action
+from clew.graph.node import Defaults, NodeSpec, as_action
 from clew.graph.validate import renamed_keys
 from clew.runtime.attempt import Node, Policies, Program
 from clew.runtime.host import Action, limit_of
 from clew.schema import View, checker, fields_of
-from clew.types import Join, Migration
+from clew.types import Join, Migration, Task
 
 if TYPE_CHECKING:
     from clew.graph.compiled import CompiledStateGraph
     from clew.graph.state import StateGraph
+
+NOTHING_SAID: Final = Defaults()
 
 
 def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration | None = None) -> Program:
@@ -33,16 +35,24 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration |
             for source in join[0]:
                 joins.setdefault(source, []).append(join)
     state = builder.schema.view()
-    stations: dict[str, Station] = {}
+    views = {source: schema.view() for source, schema in builder.schemas.items()}
+    deferred = frozenset(name for name, spec in builder.nodes.items() if spec.defer)
+    tasks = {name: Task(name) for name in (START, *builder.nodes)}
+
+    def station(name: str) -> Station:
+        leads, joined = tuple(edges.get(name, ())), tuple(joins.get(name, ()))
+        depends = joined or not deferred.isdisjoint(leads)
+        return Station(tasks[name], leads, joined, None if depends else tuple([tasks[target] for target in sorted(leads)]))
+
+    stations = {name: station(name) for name in tasks}
     nodes: dict[str, Node] = {START: Node(START, None, state, _routers(builder, START), hidden=True)}
-    stations[START] = Station(tuple(edges.get(START, ())))
     aliases: dict[str, str] = {}
     for name, spec in builder.nodes.items():
-        stations[name] = Station(tuple(edges.get(name, ())), tuple(joins.get(name, ())))
+        view = views[spec.reads] if spec.reads is not None else state
         nodes[name] = Node(
             name,
-            _inside(builder, spec) if spec.graph is not None else spec.action,
-            _view(builder, spec, state),
+            spec.action if spec.graph is None else _inside(builder, spec),
+            view if spec.graph is None or spec.reads is not None else _shared(builder, spec.graph, state),
             _routers(builder, name),
             _policies(builder, name, spec),
             spec.metadata,
@@ -55,7 +65,7 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration |
     plan = Plan(
         builder.channels,
         stations,
-        frozenset(name for name, spec in builder.nodes.items() if spec.defer),
+        deferred,
         state,
         frozenset(builder.input.channels),
         builder.output.view(),
@@ -76,14 +86,10 @@ def _tags(given: Any) -> Sequence[str]:
     return (config.get("tags") or ()) if isinstance(config, dict) else ()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
-def _view(builder: "StateGraph[Any, Any, Any, Any]", spec: NodeSpec, state: View) -> View:
-    if spec.reads is not None:
-        return builder.schemas[spec.reads].view()
-    return state if spec.graph is None else _shared(builder, spec.graph, state)
-
-
 def _policies(builder: "StateGraph[Any, Any, Any, Any]", name: str, spec: NodeSpec) -> Policies | None:
     own, defaults = spec.own, builder.defaults
+    if own == defaults == NOTHING_SAID:
+        return None
     timeout = own.timeout if own.timeout is not None else defaults.timeout
     handler = own.handler or defaults.handler
     found = Policies(
@@ -92,8 +98,6 @@ def _policies(builder: "StateGraph[Any, Any, Any, Any]", name: str, spec: NodeSp
         None if timeout is None else limit_of(timeout),
         None if handler is None else as_action(f"__error_handler__{name}", handler, ("error",)),
     )
-    if found == Policies():
-        return None
     kind = spec.given if hasattr(spec.given, "__qualname__") else cast("Any", type(spec.given))
     return found._replace(known_as=("clew", f"{kind.__module__}.{kind.__qualname__}", name))
 

@@ -8,7 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, overload
 
 from clew.errors import ClewError
-from clew.graph.call import Call, chunks, finish, read_call, surrounding
+from clew.graph.call import Call, chunks, finish, read_call
 from clew.graph.editing import Editing
 from clew.graph.joining import Joining
 from clew.graph.reading import tasks
@@ -354,11 +354,11 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
 
     def run_on(self, host: Host, config: Any = None, stream_mode: Modes = (), *, durability: Durability | None = None) -> Run:
         """A run on a host of your own choice, not yet begun: for tests, and for whoever brings a third way to wait."""
-        return self._run(read_call(stream_mode, config=merged(self.config, config), durability=durability), host)
+        return self._run(read_call(stream_mode, merged(self.config, config), durability=durability), host)
 
 
 def _tasks(call: Call) -> Host:
-    return tasks(bool(call.modes | call.printed) or surrounding(call.config) is not None)
+    return tasks(bool(call.modes | call.printed) or call.around is not None)
 
 
 def _trimmed(error: Exception) -> Exception:

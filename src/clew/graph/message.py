@@ -41,12 +41,12 @@ REMEMBERED: Final = 32
 
 def prepare_messages(update: Any) -> list[Any]:
     """An update as message objects with ids; ids that are missing are filled in, on the caller's own objects."""
-    from uuid import uuid4  # late: a graph without messages has no use for it
-
     messages = as_messages(update)
-    for message in messages:
-        if message.id is None:
-            message.id = str(uuid4())
+    if unnamed := [message for message in messages if message.id is None]:
+        from uuid import uuid4  # late: a graph without messages has no use for it
+
+        for message in unnamed:
+            message.id = message.id or str(uuid4())  # the same object may stand there twice
     return messages
 
 
@@ -60,11 +60,11 @@ def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
     if seen is None or seen.messages is not left or len(seen.ids) != len(left):
         seen = Seen(left, {message.id for message in left}, set(map(id, left)))
     # a message that is given back with another id is still the one that is there
-    ids, objects = {message.id for message in right}, set(map(id, right))
-    if not _only_new(seen.ids, right, ids) or not seen.objects.isdisjoint(objects):
+    ids = {message.id for message in right}
+    if not _only_new(seen.ids, right, ids) or not seen.objects.isdisjoint(map(id, right)):
         return _replaced(left, right)
     seen.ids.update(ids)
-    seen.objects.update(objects)
+    seen.objects.update(map(id, right))
     return _remembered(seen, left, right)
 
 

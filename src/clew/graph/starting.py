@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.errors import GraphError, MissingCheckpointer, UnkeptWarning
-from clew.graph.call import Call, as_context, read_call, scope_of, surrounding
+from clew.graph.call import Call, as_context, read_call, scope_of
 from clew.graph.validate import stopping_at
 from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import TaskContext
@@ -53,20 +52,17 @@ class Starting:
     def _call(
         self, stream_mode: str | Sequence[str] | None, config: Any, options: dict[str, Any], *, invoked: bool = False
     ) -> Call:
-        config = merged(self.config, config)
-        if stream_mode is None:
-            stream_mode = "values" if surrounding(config) else "updates"
-        for name in options.keys() - OPTIONS:
+        for name in options.keys() - OPTIONS if options else ():
             raise TypeError(f"There is no argument {name!r}: expected some of {sorted(OPTIONS)}.")
         if self.debug:
             options = {**options, "debug": True}
         if invoked and options.get("resumable"):
             raise ValueError("resumable=True is for `stream`, which yields what is kept: `invoke` returns once it is over.")
         modes = () if invoked and stream_mode == "values" else stream_mode
-        return replace(read_call(modes, config=config, **options), build=self.builder.schema.build)
+        return read_call(modes, merged(self.config, config), build=self.builder.schema.build, **options)
 
     def _run(self, call: Call, host: Host) -> Run:
-        around = surrounding(call.config)
+        around = call.around
         saver = self._saver(around)
         context = as_context(self.builder.context_schema, call.context)
         alone = self.own_name if self.checkpointer is True and saver is not None else None
@@ -130,7 +126,7 @@ class Starting:
         before, after = call.before or self.interrupt_before, call.after or self.interrupt_after
         if not before and not after:
             return None
-        if forgets and (around := surrounding(call.config)) and around.scope.outermost.saver:
+        if forgets and call.around and call.around.scope.outermost.saver:
             raise GraphError(
                 "A graph with breakpoints that runs within another has to be kept, or it would stop there for ever: compile it "
                 "without `checkpointer=False`."

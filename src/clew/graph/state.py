@@ -67,6 +67,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         self.context_schema = context_schema
         self.defaults = Defaults()
         self.nodes: dict[str, NodeSpec] = {}
+        self._former: set[str] = set()  # names that nodes had before
         self.edges: dict[tuple[str, str], None] = {}  # a dict for its order: an edge drawn twice is one edge
         self.joins: dict[Join, None] = {}
         self.branches: dict[str, dict[str, Router]] = {}
@@ -160,13 +161,14 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         name, action = (node, action) if action is not None else (name_of(node), node)
         for taken in (name, *aliases):
             check_name(taken)
-            if taken in self.nodes or any(taken in spec.aliases for spec in self.nodes.values()):
+            if taken in self.nodes or taken in self._former:
                 raise GraphError(f"Node `{taken}` already present: give the second one another name.")
         graph: Any = cast("Any", action) if isinstance(action, CompiledStateGraph) else None
         reads = input_schema if input_schema is not None else None if graph else declared_input(action)
         if reads is not None:
             self.add_schema(reads)
         limit_of(timeout) if timeout is not None else None
+        self._former.update(aliases)
         self.nodes[name] = NodeSpec(
             given=action,
             action=as_action(name, action),
@@ -344,6 +346,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         """A copy that drawing on does not change."""
         found = copy(self)
         found.nodes, found.edges, found.joins = dict(self.nodes), dict(self.edges), dict(self.joins)
+        found._former = set(self._former)
         found.branches = {source: dict(named) for source, named in self.branches.items()}
         return found
 

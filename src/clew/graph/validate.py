@@ -29,21 +29,29 @@ def check_graph(
     `branches` has per source and branch name its path_map, or None.
     """
     known = set(nodes)
+    sources, targets = known | {START}, known | {END}
     for source, target in edges:
-        _known(source, known | {START}, f"The edge {source!r} → {target!r} starts", "from")
-        _known(target, known | {END}, f"The edge {source!r} → {target!r} ends", "at")
-    for sources, target in joins:
-        for source in sources:
-            _known(source, known, f"The join {list(sources)!r} → {target!r} waits", "for")
-        _known(target, known | {END}, f"The join {list(sources)!r} → {target!r} ends", "at")
+        if source not in sources:
+            raise _unknown(source, known, f"The edge {source!r} → {target!r} starts from")
+        if target not in targets:
+            raise _unknown(target, known, f"The edge {source!r} → {target!r} ends at")
+    for joined, target in joins:
+        for source in joined:
+            if source not in known:
+                raise _unknown(source, known, f"The join {list(joined)!r} → {target!r} waits for")
+        if target not in targets:
+            raise _unknown(target, known, f"The join {list(joined)!r} → {target!r} ends at")
     for source, named in branches.items():
         for branch, names in named.items():
-            _known(source, known | {START}, f"The conditional edge {branch!r} starts", "from")
+            if source not in sources:
+                raise _unknown(source, known, f"The conditional edge {branch!r} starts from")
             for target in names.values() if names else ():
-                _known(target, known | {END}, f"The conditional edge {branch!r} of {source!r} leads", "to")
-    for source, targets in destinations.items():
-        for target in targets:
-            _known(target, known | {END}, f"A Command of node {source!r} is declared to lead", "to")
+                if target not in targets:
+                    raise _unknown(target, known, f"The conditional edge {branch!r} of {source!r} leads to")
+    for source, names in destinations.items():
+        for target in names:
+            if target not in targets:
+                raise _unknown(target, known, f"A Command of node {source!r} is declared to lead to")
     if START not in {source for source, _ in edges} | set(branches):
         raise GraphError(
             "Graph must have an entrypoint: add at least one edge from START to another node, as in "
@@ -93,9 +101,7 @@ def stopping_at(nodes: Mapping[str, Any], names: str | Sequence[str]) -> frozens
     return found.union(*[nodes[name].aliases for name in found])
 
 
-def _known(name: str, known: set[str], what: str, how: str) -> None:
-    if name not in known:
-        raise GraphError(
-            f"{what} {how} {name!r}, which is not a node: add it with `builder.add_node({name!r}, …)`, or name one of "
-            f"{sorted(known - {START, END})}."
-        )
+def _unknown(name: str, known: set[str], what: str) -> GraphError:
+    return GraphError(
+        f"{what} {name!r}, which is not a node: add it with `builder.add_node({name!r}, …)`, or name one of {sorted(known)}."
+    )

@@ -15,6 +15,7 @@ from clew.runtime.spawn import Callee, spawn
 from clew.runtime.tasks import in_thread
 from clew.runtime.threads import in_parallel
 from clew.schema import ROOT, View
+from clew.types import Task
 
 if TYPE_CHECKING:
     from clew.runtime.context import TaskContext
@@ -102,5 +103,11 @@ _VIEW = View((ROOT,), root=True)
 @cache
 def _plan(name: str) -> Plan:
     return Plan(
-        {ROOT: LastValue(), PREVIOUS: LastValue()}, {name: Station()}, frozenset(), _VIEW, frozenset(), _VIEW, entry=name
+        {ROOT: LastValue(), PREVIOUS: LastValue()},
+        {name: Station(Task(name))},
+        frozenset(),
+        _VIEW,
+        frozenset(),
+        _VIEW,
+        entry=name,
     )

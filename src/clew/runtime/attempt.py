@@ -13,6 +13,7 @@ from clew.engine.apply import fold
 from clew.engine.plan import Plan
 from clew.engine.writes import Returned, prepared, read_return, targets_of
 from clew.errors import GraphBubbleUp, GraphInterrupt, InvalidUpdateError, ParentCommand
+from clew.nouns import noun
 from clew.runtime.context import TaskContext
 from clew.runtime.host import Action, Host, Limit
 from clew.schema import View, refused
@@ -41,7 +42,7 @@ class Policies(NamedTuple):
     known_as: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Node:
     """A node as it runs. START has no action. A `hidden` one is left out of streams (`TAG_HIDDEN`); a `whole` is a graph."""
 
@@ -81,23 +82,29 @@ class Program:
     keeps: Mapping[str, bool]
 
 
-async def attempt(
+def attempt(
     plan: Plan, node: Node, host: Host, task: Task, values: Values, context: TaskContext, limit: Limit | None = None
-) -> tuple[Result, Returned]:
-    """Runs a task once. Returns its result, and what it returned as it is shown in streams.
+) -> Coroutine[Any, Any, tuple[Result, Returned]]:
+    """Runs a task once. Its result, and what it returned as it is shown in streams.
 
     Whatever user code raises comes out as it is.
     """
     if node.action is None:
-        returned = Returned(task.arg, ())
-        return Result(returned.writes, await led(plan, node, host, task, values, context, returned.writes)), returned
+        return _entered(plan, node, host, task, values, context)
     given = given_to(node, task, values, context)
     work = _done(plan, node, node.action, host, task, values, context, limit, given)
     if not context.scope.watch:
-        return await work
+        return work
     from clew.runtime.spans import tried  # late: few runs are watched
 
-    return await tried(context, given, work)
+    return tried(context, given, work)
+
+
+async def _entered(
+    plan: Plan, node: Node, host: Host, task: Task, values: Values, context: TaskContext
+) -> tuple[Result, Returned]:
+    returned = Returned(task.arg, ())
+    return Result(returned.writes, await led(plan, node, host, task, values, context, returned.writes)), returned
 
 
 async def _done(
@@ -105,8 +112,11 @@ async def _done(
     given: Any,
 ) -> tuple[Result, Returned]:  # fmt: skip
     returned = await called(plan, node.name, action, host, given, context, limit)
-    writes = prepared(plan, returned.writes) if returned.writes else ()
-    targets = returned.targets + await led(plan, node, host, task, values, context, writes)
+    writes = prepared(plan, returned.writes)
+    if node.routers or plan.check is not None:
+        targets = returned.targets + await led(plan, node, host, task, values, context, writes)
+    else:
+        targets = returned.targets + plan.stations[node.name].edges
     if not node.hidden:
         tell_messages(context, given, returned)
     return Result(writes, targets, context.heads), returned
@@ -147,8 +157,16 @@ async def called(
     Raises:
         ParentCommand: it is for the graph around this one.
     """
+    answer = None
     try:
-        answer = await _answer(action, host, given, context, limit)
+        try:
+            answer = await host.call(action, given, context, limit)
+        except BaseException as error:
+            if context.spawned is None:
+                raise
+            await _others(context, host, error)
+        if context.spawned is not None:
+            await _others(context, host, None)
     except (ParentCommand, BaseExceptionGroup) as raised:
         # from a graph that runs inside this node: as if the node itself had returned it
         up = raised if isinstance(raised, ParentCommand) else _on_its_way(raised)
@@ -164,20 +182,11 @@ async def called(
         ) from None
 
 
-async def _answer(action: Action, host: Host, given: Any, context: TaskContext, limit: Limit | None) -> Any:
-    """What a function returned, once the tasks that it has called have ended as well."""
-    answer, raised = None, None
-    try:
-        answer = await host.call(action, given, context, limit)
-    except BaseException as error:
-        if context.spawned is None:
-            raise
-        raised = error
-    if context.spawned is not None:
-        from clew.runtime.spawn import ended  # late: it stands above this
+async def _others(context: TaskContext, host: Host, raised: BaseException | None) -> None:
+    """Waits for the tasks that a function has called; raises what it has `raised`, and what they have."""
+    from clew.runtime.spawn import ended  # late: it stands above this
 
-        await ended(context, host, raised)
-    return answer
+    await ended(context, host, raised)
 
 
 def _on_its_way(raised: BaseExceptionGroup[BaseException]) -> ParentCommand:
@@ -205,7 +214,7 @@ async def led(
     edges = plan.stations[node.name].edges
     if not node.routers and (plan.check is None or not writes):
         return edges
-    after = fold(plan, values, [(task, Result(tuple(writes)))])
+    after = context.after = fold(plan, values, [(task, Result(tuple(writes)))])
     if plan.check is not None:
         plan.check(after, {write.key for write in writes})
     found: list[str | Send] = [*edges]

@@ -20,23 +20,42 @@ if TYPE_CHECKING:
     from clew.runtime.spawn import Spawned
 
 
+NOTHING: Final[Mapping[str, bytes]] = {}
+
+
 class TaskContext:
     """One task of a superstep (`clew.types.Running`).
 
     Attributes:
         key: the task's key in its superstep. node: its name. attempt: which try this is, from 1. since: when the first began.
         left: how many supersteps the run may still take. over: nobody listens to it any more. beat, spoke: its last heartbeat
-        and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot. heads: the
-        newest checkpoints of the graphs with a memory of their own that it ran, by their namespaces. ended: of the graphs that
-        it ran to their end, those not written yet, as they need not be once the task has a result. whole: the task is a graph:
-        no code of a user's stands between its state and that of the graph around. inside: that graph's journal, once it has
-        come to its end. spawned: the calls of `@task`s that it has made. held: where events go that nobody can read meanwhile,
-        as it runs in the reader's own thread. span: it, as those see it who watch the run. answer: what its function returned.
+        and when it last wrote to a stream, in seconds of the monotonic clock. answers: those on record, by slot. whole: the
+        task is a graph: no code of a user's stands between its state and that of the graph around. inside: that graph's
+        journal, once it has come to its end. spawned: the calls of `@task`s that it has made. held: where events go that
+        nobody can read meanwhile, as it runs in the reader's own thread. span: it, as those see it who watch the run. answer:
+        what its function returned.
+        after: the state with what it has written, where its routers have asked to see that.
     """
 
-    __slots__ = ("_callbacks", "answer", "answers", "asked", "attempt", "beat", "calls", "ended", "error", "heads", "held",
-                 "inside", "key", "left", "metadata", "node", "origin", "over", "scope", "since", "span", "spawned",
-                 "spoke", "triggers", "whole")  # fmt: skip
+    # what few tasks have is set where they have it: until then it is read here, so that a task is quickly made
+    attempt = 1
+    calls = 0
+    asked = 0
+    since = beat = spoke = 0.0
+    whole = False
+    over = False
+    answers: Mapping[str, Answer] = {}
+    triggers: tuple[str, ...] = ()
+    origin: tuple[bytes, str] | None = None
+    inside: "Journal | None" = None
+    spawned: "Spawned | None" = None
+    held: list[Event] | None = None
+    span: "Span | None" = None
+    answer: Any = None
+    after: dict[str, Any] | None = None
+    error: Any = None
+    _callbacks: Any = None
+    _graphs: "tuple[dict[str, bytes], dict[str, Journal]] | None" = None
 
     def __init__(self, scope: Scope, key: str, node: str, left: int, metadata: Mapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -44,34 +63,24 @@ class TaskContext:
         self.node = node
         self.left = left
         self.metadata = metadata
-        self.attempt = 1
-        self.calls = 0
-        self.asked = 0
-        self.answers: Mapping[str, Answer] = {}
-        self.heads: dict[str, bytes] = {}
-        self.ended: dict[str, Journal] = {}
-        self.whole = False
-        self.inside: Journal | None = None
-        self.origin: tuple[bytes, str] | None = None
-        self.spawned: Spawned | None = None
-        self.held: list[Event] | None = None
-        self.over = False
-        self.span: Span | None = None
-        self.answer: Any = None
-        self._callbacks: Any = None
-        self.error: Any = None
-        self.triggers: tuple[str, ...] = ()
-        self.since = 0.0
-        self.beat = 0.0
-        self.spoke = 0.0
+
+    @property
+    def graphs(self) -> "tuple[dict[str, bytes], dict[str, Journal]]":
+        """Of the graphs that it ran, by their namespaces: the newest checkpoints of those with a memory of their own; those
+        that have ended and are not written yet, as they need not be once the task has a result. All its tries share them."""
+        return self.__dict__.setdefault("_graphs", ({}, {}))  # one step, as they may end in several threads
+
+    @property
+    def heads(self) -> Mapping[str, bytes]:
+        return self._graphs[0] if self._graphs else NOTHING
 
     def again(self) -> "TaskContext":
         """The same task for its next try; the one before is over, whatever it may still do."""
-        self.over = True
+        self.over, self.after = True, None
         other = self.twin()
         other.triggers, other.since, other.attempt, other.answers = self.triggers, self.since, self.attempt + 1, self.answers
         other.whole = self.whole
-        other.heads, other.ended, other.origin, other.held = self.heads, self.ended, self.origin, self.held
+        other._graphs, other.origin, other.held = self.graphs, self.origin, self.held
         other.retract(anew=False)
         return other
 
@@ -101,16 +110,16 @@ class TaskContext:
         """The namespace of a graph that this task runs."""
         return "|".join((*self.scope.ns, self.segment))
 
-    def child_ns(self, *, remembers: bool = False, name: str = "") -> tuple[str, ...]:
-        """The namespace of the next graph that this task runs: from the second on they are numbered.
+    def child_ns(self, number: int, alone: str | None) -> tuple[str, ...]:
+        """The namespace of a graph that this task runs: from the second on they are numbered.
 
-        One that `remembers` has the same in every superstep: told by its name where it has one, or else by its number.
+        One with a memory of its own (`alone`) has the same in every superstep: told by that name where it has one, or else by
+        its number.
         """
-        self.calls += 1
-        first = self.node if remembers else self.segment
-        if remembers and name not in ("", self.node):
-            return (*self.scope.ns, first, name)
-        return (*self.scope.ns, first, *((str(self.calls - 1),) if self.calls > 1 else ()))
+        first = self.segment if alone is None else self.node
+        if alone and alone != self.node:
+            return (*self.scope.ns, first, alone)
+        return (*self.scope.ns, first, *((str(number - 1),) if number > 1 else ()))
 
     def ask(
         self, value: Any, key: str | None, schema: Any, strict: bool, code: Any, read: Callable[[Any], Any] | None = None

@@ -34,7 +34,7 @@ def opened(saver: "Saver", scope: Scope, thread: str) -> Journal:
         journal.leasing = True
         journal.aside = scope.durability == "async"
     else:
-        journal = task.ended.pop(scope.place, None) or type(around)(saver.on(scope.host), around.hold, scope.place)
+        journal = task.graphs[1].pop(scope.place, None) or type(around)(saver.on(scope.host), around.hold, scope.place)
         journal.storage, journal.around = saver.on(scope.host), around
     journal.late = scope.durability == "exit"
     if journal.hold.live.setdefault(journal.ns, journal) is not journal:
@@ -61,7 +61,7 @@ async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool, why
         if failed or not ended or scope.remembers or around is None:  # one that is over for good need not be kept
             await journal.flush()
         elif journal.unwritten:  # unless the task around it comes to nothing
-            around.ended[journal.ns] = journal
+            around.graphs[1][journal.ns] = journal
     except Exception:
         if not failed:
             raise
@@ -79,7 +79,7 @@ async def left(journal: Journal, scope: Scope, *, failed: bool, ended: bool, why
     if around is None:
         scope.saver.release(journal)
     elif scope.remembers and journal.saved:
-        around.heads[journal.ns] = journal.saved.id
+        around.graphs[0][journal.ns] = journal.saved.id
 
 
 async def free(journal: Journal, scope: Scope, on_busy: OnBusy) -> bytes | None:

@@ -5,9 +5,9 @@ Which of these it is stands in the input and the config; the rules are the engin
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clew.constants import START
 from clew.engine.answers import answered
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from clew.runtime.travel import Target
 
 Answers = Mapping[str, tuple[Answer, ...]]
+SHOWN: Final = ("checkpoints", "debug")
+"""Modes whose readers see each checkpoint, that of the input too."""
 
 
 class Entered(NamedTuple):
@@ -135,7 +137,7 @@ class Entrance:
         saved = current(self._plan, saved) if saved else None
         answer = given.resume if isinstance(given, Command) else Nothing.GIVEN
         read = None if given is None else read_input(self._plan, given)
-        if read is not None:
+        if read is not None and self._plan.prepares:
             read = read._replace(writes=prepared(self._plan, read.writes))
         if read is not None and answer is Nothing.GIVEN:
             if isinstance(given, Command) and (saved or read.targets):
@@ -166,7 +168,7 @@ class Entrance:
         passed = self._past_start(after)
         if passed is None:
             return Entered(await self._commit(after), {}, {})
-        if await self._joined(after, passed):
+        if self._journal is None or await self._joined(self._journal, after, passed):
             return Entered(passed, {}, {}, wrote=Result(read.writes))
         return Entered(after, {}, {})
 
@@ -174,18 +176,15 @@ class Entrance:
         """The checkpoint after START, which calls nothing that takes long, so both may be kept at once. None where it does,
         where somebody reads what is between, and where it fails: then it runs as any other task."""
         start, plan = entered.frontier[0], self._plan
-        if start.node != START or self._program.nodes[START].routers or self._scope.modes & {"checkpoints", "debug"}:
+        if start.node != START or self._program.nodes[START].routers or not self._scope.modes.isdisjoint(SHOWN):
             return None
         try:
             return apply(plan, entered, [Result(start.arg, plan.stations[START].edges)])
         except Exception:
             return None
 
-    async def _joined(self, entered: Checkpoint, after: Checkpoint) -> bool:
+    async def _joined(self, journal: "Journal", entered: Checkpoint, after: Checkpoint) -> bool:
         """Commits both at once. False where a reducer has made what cannot be stored: `entered` is committed by what comes."""
-        journal = self._journal
-        if journal is None:
-            return True
         await committed(self._program, self._settings, journal, entered, joined=True)
         try:
             last, watch = not after.frontier and not self._scope.nested, self._scope.watch
@@ -252,7 +251,7 @@ class Entrance:
         return checkpoint
 
 
-async def committed(
+def committed(
     program: Program,
     settings: Settings,
     journal: "Journal",
@@ -265,7 +264,7 @@ async def committed(
     answers: Answers | None = None,
     notes: Mapping[str, bytes] | None = None,
     watch: "Watch | None" = None,
-) -> Saved:
+) -> Coroutine[Any, Any, Saved]:
     """Commits a checkpoint of a run; see `Journal.commit`. Raises ThreadConflict, UnstorableValue."""
     stored, metadata, run = stored_checkpoint(program.plan, checkpoint), settings.metadata, settings.given.get("run_id")
     if run is not None and journal.hold.fresh and not journal.begun:  # which run a checkpoint is of, the first of each says
@@ -274,7 +273,7 @@ async def committed(
     work = journal.commit(
         stored, program.keeps, metadata, last=last, aside=aside, joined=joined, named=named, answers=answers, notes=notes
     )
-    return await (watch.commit(work) if watch else work)
+    return watch.commit(work) if watch else work
 
 
 def _moved(before: Checkpoint, after: Checkpoint, done: list[Result | None]) -> dict[str, str]:

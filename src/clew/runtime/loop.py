@@ -24,7 +24,7 @@ from clew.runtime.limits import may_go_on
 from clew.runtime.policy import run_task
 from clew.runtime.readers import Readers, is_entering
 from clew.runtime.scope import Scope
-from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result, RunEvent, Task
+from clew.types import Answer, Checkpoint, Failed, Interrupt, OnBusy, Outcome, Paused, Question, Result, RunEvent
 
 if TYPE_CHECKING:  # a graph that keeps nothing need not import what keeps
     from clew.checkpoint.base import Saver
@@ -41,7 +41,7 @@ class Run:
             paused.
     """
 
-    __slots__ = ("_answers", "_asked", "_held", "_host", "_journal", "_left", "_on_busy", "_passed", "_program",
+    __slots__ = ("_after", "_answers", "_asked", "_held", "_host", "_journal", "_left", "_on_busy", "_passed", "_program",
                  "_readers", "_said", "_saver", "_settings", "_stops", "checkpoint", "interrupts", "scope")  # fmt: skip
 
     def __init__(
@@ -62,6 +62,7 @@ class Run:
         self._left = scope.settings.recursion_limit
         self._answers: Mapping[str, tuple[Answer, ...]] = {}
         self._asked: dict[int, tuple[Question, ...]] = {}
+        self._after: dict[str, Any] | None = None
         self.interrupts: tuple[Interrupt, ...] = ()
         self._stops = stops
         self._passed: Checkpoint | None = None
@@ -105,7 +106,11 @@ class Run:
                         yield event
                     failed = False
                     return
-                await self._go_on()
+                if not is_entering(self._program, self.checkpoint):
+                    may_go_on(self.scope, self._left, self.checkpoint.frontier)
+                    self._left -= 1
+                if self.scope.watch:
+                    await self.scope.watch.superstep(self.scope.step + 1)
                 results = recorded(self.checkpoint, records)
                 missing = [index for index, result in enumerate(results) if result is None]
                 for event in readers.begun(self.checkpoint, results) if readers else ():
@@ -126,7 +131,8 @@ class Run:
                     failed = False
                     return
                 records, self._answers = NONE, {}
-                for event in [*self._ended_all(), *await self._advance(results)]:
+                ended = self._ended_all() if readers else ()
+                for event in (*ended, *await self._advance(results)):
                     yield event
             failed = False
         except ParentCommand:  # the graph has ended, if not as it was drawn
@@ -162,14 +168,6 @@ class Run:
         node = self._program.nodes[self.checkpoint.frontier[index].node]
         return node.action is not None or bool(node.routers)
 
-    async def _go_on(self) -> None:
-        """Begins a superstep. Raises GraphDrained, GraphRecursionError."""
-        if not is_entering(self._program, self.checkpoint):
-            may_go_on(self.scope, self._left, self.checkpoint.frontier)
-            self._left -= 1
-        if watch := self.scope.watch:
-            await watch.superstep(self.scope.step + 1)
-
     # -- one superstep ----------------------------------------------------------------------------------------------
 
     def _ended_all(self) -> list[Event]:
@@ -199,8 +197,9 @@ class Run:
         context = self._context(index)
         context.held = self._said if self._readers else None
         try:
-            task, result, shown = await self._ran(index, context)
+            result, shown = await self._ran(index, context)
             if self._journal:
+                task = self.checkpoint.frontier[index]
                 self._journal.take(context.key, task, stored_result(self._program.plan, result), context.inside)
         except GraphInterrupt as pause:
             self._asked[index] = pause.questions
@@ -210,16 +209,17 @@ class Run:
             raise
         if self._readers:
             self._held.append((index, shown))
+        self._after = context.after if len(self.checkpoint.frontier) == 1 else None
         return result
 
-    async def _ran(self, index: int, context: TaskContext) -> tuple[Task, Result, Returned]:
+    async def _ran(self, index: int, context: TaskContext) -> tuple[Result, Returned]:
         """Runs a task. Where it comes to no result, the graphs inside it that have ended are kept, to answer when it does."""
         checkpoint, program = self.checkpoint, self._program
         task = checkpoint.frontier[index]
         try:
-            return task, *await run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
+            return await run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
         except BaseException:
-            for journal in context.ended.values():
+            for journal in context.graphs[1].values():
                 await journal.flush()
             raise
         finally:
@@ -268,8 +268,8 @@ class Run:
                     host.cancel()
                 continue
             results[message.index] = message.result
-            assert message.shown is not None
-            self._held.append((message.index, message.shown))
+            if self._readers and message.shown is not None:
+                self._held.append((message.index, message.shown))
             if journal and not (running or waiting or first):
                 continue
             events = self._ended_all()
@@ -339,7 +339,7 @@ class Run:
 
         async def body() -> Finished:
             try:
-                _, result, shown = await self._ran(index, context)
+                result, shown = await self._ran(index, context)
             except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
                 return Finished(index, None, None, error)
             return Finished(index, result, shown, None, context.inside)
@@ -351,7 +351,8 @@ class Run:
         run again on resume."""
         checkpoint, readers = self.checkpoint, self._readers
         try:
-            after = apply(self._program.plan, checkpoint, [result for result in results if result is not None])
+            done, (known, self._after) = [result for result in results if result is not None], (self._after, None)
+            after = apply(self._program.plan, checkpoint, done, known)
             events = readers.state(after, results) if readers else []
             if self._journal:
                 last, watch = not after.frontier and not self.scope.nested, self.scope.watch

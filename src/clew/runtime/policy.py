@@ -3,7 +3,7 @@
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, cast
 
 from clew.engine.plan import Plan
@@ -20,14 +20,19 @@ OWN_MISTAKES: Final = (
 )  # fmt: skip
 
 
-async def run_task(
+def run_task(
     plan: Plan, node: Node, host: Host, task: Task, values: Values, context: TaskContext
-) -> tuple[Result, Returned]:
+) -> Coroutine[Any, Any, tuple[Result, Returned]]:
     """Runs a task by its node's policies. Returns what `attempt` does."""
-    policies = node.policies
-    if policies is None:
+    if node.policies is None:
         limit = limit_of(task.timeout) if task.timeout is not None else None
-        return await attempt(plan, node, host, task, values, context, limit)
+        return attempt(plan, node, host, task, values, context, limit)
+    return _by_policies(plan, node, node.policies, host, task, values, context)
+
+
+async def _by_policies(
+    plan: Plan, node: Node, policies: Policies, host: Host, task: Task, values: Values, context: TaskContext
+) -> tuple[Result, Returned]:
     cache = context.scope.cache if policies.cache else None
     if cache is None or policies.cache is None:
         return await _handled(plan, node, policies, host, task, values, context)

@@ -11,7 +11,7 @@ from clew.runtime.notes import Notes
 from clew.runtime.runtime import RunControl
 from clew.runtime.settings import Settings
 from clew.schema import ROOT
-from clew.types import Checkpoint, Durability, Link, Question, Values
+from clew.types import Checkpoint, Durability, Link, Question
 
 if TYPE_CHECKING:
     from clew.checkpoint.base import Saver
@@ -29,8 +29,7 @@ class Scope:
 
     Attributes:
         modes: those in which somebody reads the run. below: those in which somebody reads the graphs inside its nodes.
-        ns: the namespace, one segment for each graph around this one. around: the task that this graph runs in, None for the
-            outermost. number: which of that task's graphs it is.
+        around: the task that this graph runs in, None for the outermost. number: which of that task's graphs it is.
         remembers: it has a memory of its own, which lasts from one call to the next (`checkpointer=True`).
         saver, journal: what it is kept with, None where it is not. durability: when it is.
         anchor: id of the checkpoint that the superstep belongs to; made up where none is kept, when somebody asks.
@@ -41,9 +40,17 @@ class Scope:
             there are none. heard: somebody may want to hear of the models that tasks call.
     """
 
-    __slots__ = ("_anchor", "_notes", "_values", "around", "below", "cache", "children", "context", "control", "durability",
-                 "events", "heard", "host", "journal", "modes", "ns", "number", "rejected", "remembers", "saver", "settings",
-                 "step", "store", "told", "wanted", "watch")  # fmt: skip
+    # what few runs have, and what a superstep sets: until then it is read here
+    saver: "Saver | None" = None
+    journal: "Journal | None" = None
+    wanted: "Wanted | None" = None
+    told: set[str] | None = None
+    step = 0
+    children: Mapping[str, bytes] = {}
+    _values: Mapping[str, Any] = {}
+    _ns: tuple[str, ...] | None = None
+    _notes: Notes | None = None
+    _anchor: bytes | None = None
 
     def __init__(
         self,
@@ -52,44 +59,43 @@ class Scope:
         modes: frozenset[str] = frozenset(),
         below: frozenset[str] = frozenset(),
         *,
-        ns: tuple[str, ...] = (),
         around: "TaskContext | None" = None,
         context: Any = None,
         store: "BaseStore | None" = None,
         cache: Any = None,
         control: RunControl | None = None,
         durability: Durability = "sync",
-        remembers: bool = False,
+        alone: str | None = None,
         watch: "Watch | None" = None,
     ) -> None:
+        """`alone`: the name by which it has a memory of its own, "" for none in particular, None where it has none."""
         self.host = host
         self.settings = settings
         self.modes = modes
         self.below = below
-        self.ns = ns
         self.around = around
-        self.number = around.calls if around else 0
+        self.number = 0
+        if around is not None:
+            self.number = around.calls = around.calls + 1
         self.context = context
         self.store = store
         self.cache = cache
         self.control = control
         self.durability: Durability = durability
-        self.remembers = remembers
-        self.saver: Saver | None = None
-        self.journal: Journal | None = None
-        self.wanted: Wanted | None = None
+        self._alone, self.remembers = alone, alone is not None
         self.events: EventLog | None = around.scope.events if around else None
-        self.step = 0
-        self.children: Mapping[str, bytes] = {}
-        self._values: Values = {}
         self.rejected: dict[str, Question] = {}
         self.watch = watch
-        self.told: set[str] | None = None
         if "messages" in modes:
             self.told = around.scope.told if around and "messages" in around.scope.below else set()
         self.heard = watch is not None or self.told is not None or (around is not None and around.scope.heard)
-        self._notes: Notes | None = None
-        self._anchor: bytes | None = None
+
+    @property
+    def ns(self) -> tuple[str, ...]:
+        """The namespace, one segment for each graph around this one; worked out when somebody asks, as ids stand in it."""
+        if self._ns is None:
+            self._ns = self.around.child_ns(self.number, self._alone) if self.around else ()
+        return self._ns
 
     @property
     def outermost(self) -> "Scope":

@@ -1,11 +1,12 @@
 """A config as callers write it, read once at the face into what a run needs. No open dict goes further than this."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, cast
 
 from clew.errors import CheckpointNotFound, MissingThreadId
 from clew.ids import id_bytes
+from clew.nouns import noun
 from clew.types import Config
 
 RECURSION_LIMIT: Final = 10_007
@@ -13,7 +14,7 @@ KEYS: Final = frozenset(Config.__annotations__)
 RESERVED: Final = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Settings:
     """What a caller's config says.
 

@@ -67,12 +67,10 @@ class Spawned:
 class SpawnedContext(TaskContext):
     """A task that another task has called; what it asks and keeps is told by the way there."""
 
-    __slots__ = ("number", "parent")
-
     def __init__(self, parent: TaskContext, number: int, name: str) -> None:
         super().__init__(parent.scope, f"{parent.key}|{MARK}{number}", name, parent.left, parent.metadata)
         self.parent, self.number = parent, number
-        self.heads, self.ended, self.held, self.triggers = parent.heads, parent.ended, parent.held, ("__pregel_push",)
+        self._graphs, self.held, self.triggers = parent.graphs, parent.held, ("__pregel_push",)
         self.origin = parent.origin and (parent.origin[0], f"{parent.origin[1]}|{MARK}{number}")
 
     def twin(self) -> TaskContext:

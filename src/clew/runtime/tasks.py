@@ -280,7 +280,8 @@ class Tasks:
         self._closed, self.full = True, False
         self._room.set()
         self._gate.close()
-        if self._running:
-            for task in self._running:
+        running = [task for task in self._running if not task.done()]
+        if running:
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)

@@ -93,33 +93,37 @@ class Gate:
     """Holds those who post events once `BUFFER` of them have not been read, one burst in the reader's hands among them, until
     half of them are. Else it costs no lock."""
 
-    __slots__ = ("_changed", "_closed", "_held", "_unread")
+    __slots__ = ("_changed", "_closed", "_held", "_lock", "_unread")
 
     def __init__(self, unread: Callable[[], int]) -> None:
         self._unread = unread
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed: threading.Condition | None = None  # made when somebody is held, as few runs come to that
         self._held = False
         self._closed = False
 
     def enter(self) -> None:
-        with self._changed:
+        with self._lock:
+            changed = self._changed = self._changed or threading.Condition(self._lock)
             self._held = True  # before looking again: whoever reads from now on sees it
             while self._unread() >= FULL and not self._closed:
                 self._held = True
-                self._changed.wait()
+                changed.wait()
 
     def leave(self) -> None:
         """Some have been read."""
         if self._held and self._unread() <= BUFFER // 2:
-            with self._changed:
-                self._held = False
-                self._changed.notify_all()
+            self._let_through(closed=False)
 
     def close(self) -> None:
         """Nobody reads any more: lets everybody through."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._let_through(closed=True)
+
+    def _let_through(self, *, closed: bool) -> None:
+        with self._lock:
+            self._held, self._closed = False, closed
+            if self._changed is not None:
+                self._changed.notify_all()
 
 
 class Threads:
