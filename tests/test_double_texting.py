@@ -280,9 +280,7 @@ def test_a_lease_costs_no_commit_of_its_own(face: Face, thread: Config) -> None:
     assert storage.commits == 3, "nothing is pending, so nothing is taken"
 
 
-def test_a_thread_that_is_taken_while_its_turn_is_read_is_waited_for_once_more(
-    meeting: Meeting, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thread_that_is_taken_while_its_turn_is_read_is_waited_for(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes without having stood in the queue may be in time between a waiter's turn and what it reads then."""
     load, taken, third = Waiting.load, threading.Event(), list[Future[Any]]()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, TypeVar
 
 from clew.checkpoint.classic import EXCLUDED_METADATA_KEYS as EXCLUDED_METADATA_KEYS
@@ -26,6 +26,7 @@ from clew.checkpoint.classic import get_serializable_checkpoint_metadata as get_
 from clew.checkpoint.classic import writes_sort_key as writes_sort_key
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.hold import Hold
+from clew.checkpoint.hot import Hot
 from clew.checkpoint.journal import Journal
 from clew.checkpoint.reads import Reads
 from clew.checkpoint.records import Record, listed
@@ -34,12 +35,13 @@ from clew.closing import Closing
 from clew.errors import MissingKey, TamperedRow
 
 if TYPE_CHECKING:  # moving, mending and sealing are imported where they are asked for: a run needs none of them
+    from clew.checkpoint.lane import Lane
     from clew.checkpoint.pruning import Duration, Keep, Pruned
     from clew.checkpoint.retention import Retention
     from clew.checkpoint.stats import Stats
 
 T = TypeVar("T")
-HOT: Final = 32
+CALLS: Final = 16
 LEASE: Final = 30.0
 
 
@@ -88,19 +90,30 @@ class Saver(Closing, Reads):
         self.retention = retention
         self._closed = False
         self._sweeping = threading.Lock()
-        self._hot: OrderedDict[tuple[str, str], Journal] = OrderedDict()
-        self._lock = threading.Lock()
+        self._hot = Hot()
 
     def on(self, host: Waiter) -> Waiting:
         """The storage as this host's face waits for it."""
-        return Waiting(self.storage, host.blocking, host.aside)
+        waiting = Waiting(self.storage, host.blocking, host.aside)
+        if not host.driven:
+            waiting.ask = self._lane.waits(host.aside)
+        return waiting
+
+    @cached_property
+    def _lane(self) -> Lane:
+        from clew.checkpoint.lane import Lane  # late: it needs asyncio
+
+        return Lane(*self._calls())
+
+    def _calls(self) -> tuple[int, Callable[[], AbstractContextManager[None]] | None]:
+        """How many calls of the storage are made at once on the async face, and what holds those that are answered together."""
+        return CALLS, None
 
     # -- for the engine ---------------------------------------------------------------------------------------------
 
     def journal(self, host: Waiter, thread: str, ns: str = "") -> Journal:
         """A journal of this thread for one run; give it back with `release` when the run is over."""
-        with self._lock:
-            found = self._hot.pop((thread, ns), None)
+        found = self._hot.take(thread, ns)
         if found is None:
             return Journal(self.on(host), Hold(self.storage, thread, self.lease), ns)
         found.begin(self.on(host))
@@ -112,12 +125,8 @@ class Saver(Closing, Reads):
             from clew.checkpoint.retention import SWEEPER
 
             SWEEPER.ran(self)
-        if not journal.sound or journal.saved is None:
-            return
-        with self._lock:
-            self._hot[journal.thread, journal.ns] = journal
-            if len(self._hot) > HOT:
-                self._hot.popitem(last=False)
+        if journal.sound and journal.saved is not None:
+            self._hot.put(journal)
 
     def history(
         self, host: Waiter, thread: str, ns: str = "", before: int | None = None, limit: int | None = None
@@ -133,9 +142,7 @@ class Saver(Closing, Reads):
 
     def delete_thread(self, thread_id: str) -> None:
         """Deletes a thread with its whole history; nothing where there is none."""
-        with self._lock:
-            for key in [key for key in self._hot if key[0] == str(thread_id)]:
-                del self._hot[key]
+        self._hot.forget(str(thread_id))
         self.storage.drop(str(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -373,8 +380,7 @@ class Saver(Closing, Reads):
     def close(self) -> None:
         """Closes connections and files. The saver cannot be used after."""
         self._closed = True
-        with self._lock:
-            self._hot.clear()
+        self._hot.forget()
         with self._sweeping:  # it stops before the next thread
             self.storage.close()
 

@@ -41,8 +41,8 @@ class Journal:
         sound: no write of this journal has failed, so what it remembers is what is stored. tells: what its next write tells.
     """
 
-    __slots__ = ("_base", "_before", "_entries", "_head", "_keeps", "_keys", "_ledger", "_noted", "_number", "_outcomes",
-                 "_stored", "around", "aside", "begun", "hold", "late", "leasing", "notes", "ns", "saved", "sound",
+    __slots__ = ("_base", "_before", "_entries", "_head", "_keeps", "_keys", "_noted", "_number", "_outcomes",
+                 "_stored", "around", "aside", "begun", "hold", "late", "leasing", "ledger", "notes", "ns", "saved", "sound",
                  "storage", "tells")  # fmt: skip
 
     def __init__(self, storage: Waiting, hold: Hold, ns: str = "") -> None:
@@ -70,7 +70,7 @@ class Journal:
         """Remembers nothing of what was kept, as on a thread that is empty."""
         self.saved: Saved | None = None
         self._stored: Saved | None = None
-        self._ledger = Ledger(found.number or 0, found.logs, self.hold.known)
+        self.ledger = Ledger(found.number or 0, found.logs, self.hold.known)
         self._entries: dict[str, Entry] = {}
         self._keeps: Mapping[str, bool] = {}
         self._base = Base()
@@ -79,7 +79,7 @@ class Journal:
         """Takes what the store has as what the next write is conditional on."""
         self._head = found.head
         self._number = found.number or 0
-        self._ledger.closed()
+        self.ledger.closed()
         self._before: list[Row] = []  # those that are to be written with the next one
         self._outcomes: list[tuple[str, list[Any]]] = []
         self._keys: set[str] = set()
@@ -109,7 +109,7 @@ class Journal:
             self._know_nothing()
             self._forget(found)
             return None
-        same = untouched and not self._ledger.pending and self._ledger.logs() == found.logs
+        same = untouched and not self.ledger.pending and self.ledger.logs() == found.logs
         if self.saved is None or self.saved.id != found.row.id or not same:
             self._know_nothing()
             with Naming(self.thread, found.row.id):
@@ -129,7 +129,7 @@ class Journal:
         found = await self.storage.load(self.thread, ns, None)
         self.ns, self.begun, self._head = ns, begun, found.head
         self._number = self.hold.next_space() if found.number is None else found.number
-        self._ledger.move(self._number, found.logs)
+        self.ledger.move(self._number, found.logs)
 
     async def leave(self) -> None:
         """Stands where nothing was ever kept, beside what is: the next checkpoint grows from none."""
@@ -152,7 +152,7 @@ class Journal:
         base = read_body(found.base.body).on(None) if found.base else None
         body = read_body(row.body)
         self._forget(found)
-        ledger, said = self._ledger, body.entries
+        ledger, said = self.ledger, body.entries
         self._entries = dict(body.on(base).entries)
         self._base = Base(row.base if base else row.seq, base.entries if base else dict(self._entries), apart=body.apart)
         if base:
@@ -173,7 +173,7 @@ class Journal:
         await self._read_records(found, self.saved, reader)
 
     async def _read_records(self, found: Found, saved: Saved, reader: Reader | None = None) -> None:
-        reader = reader or Reader(self.storage, self.thread, self._ledger)
+        reader = reader or Reader(self.storage, self.thread, self.ledger)
         frontier = saved.checkpoint.frontier
         tasks = {task_key(frontier, index): task for index, task in enumerate(frontier)}
         records: dict[str, Outcome] = {}
@@ -191,7 +191,7 @@ class Journal:
             if isinstance(outcome, Result):
                 for index, write in enumerate(outcome.writes):
                     self._keys.add(write.key)
-                    self._ledger.note(write.value, places[index] if places else ())
+                    self.ledger.note(write.value, places[index] if places else ())
         stopped = any(kept.task == STOP for kept in found.kept)
         self.saved = replace(saved, records=records, answers=answers, stopped=stopped)
 
@@ -200,7 +200,7 @@ class Journal:
     def borrow(self) -> None:
         """What the run is given is what `around` has kept: nothing but the engine has had it in hand since."""
         if self.around is not None and not self.around.late:
-            self._ledger.lender = self.around._ledger
+            self.ledger.lender = self.around.ledger
 
     def take(self, key: str, task: Task, result: Result, inside: "Journal | None" = None) -> None:
         """Encodes what a task wrote; kept by the next `keep` or `commit`.
@@ -210,11 +210,11 @@ class Journal:
         Raises:
             UnstorableValue: a value that cannot be stored; nothing of this result is taken.
         """
-        mark = len(self._ledger.pending)
+        mark = len(self.ledger.pending)
         try:
-            fields = write_outcome(self._ledger, task, result, inside._ledger if inside and not inside.late else None)
+            fields = write_outcome(self.ledger, task, result, inside.ledger if inside and not inside.late else None)
         except UnstorableValue as error:
-            self._ledger.undo(mark)
+            self.ledger.undo(mark)
             name = "the input" if task.node == START else f"node {task.node!r}"
             raise UnstorableValue(f"{name} wrote {error.reason}", error.path) from None
         self._keys.update([write.key for write in result.writes])
@@ -223,12 +223,12 @@ class Journal:
     def fail(self, keys: Sequence[str], failed: Failed) -> None:
         """Notes that these tasks failed, whatever was taken of them before; kept by the next `keep`."""
         taken = [outcome for outcome in self._outcomes if outcome[0] not in keys]
-        fields = write_outcome(self._ledger, Task(""), failed)
+        fields = write_outcome(self.ledger, Task(""), failed)
         self._outcomes = taken + [(key, fields) for key in keys]
 
     def pause(self, key: str, paused: Paused) -> None:
         """Notes that a task waits for answers; kept by the next `keep`."""
-        self._outcomes.append((key, write_outcome(self._ledger, Task(""), paused)))
+        self._outcomes.append((key, write_outcome(self.ledger, Task(""), paused)))
 
     def answer(self, key: str, answers: Sequence[Answer]) -> None:
         """Notes all answers that a task has been given; kept by the next `keep`. Raises UnstorableValue."""
@@ -297,7 +297,7 @@ class Journal:
         self._keeps = keeps
         beside = [(ANSWERS + key, write_answers(given)) for key, given in answers.items()] if answers else []
         if self.late:
-            self._ledger.dropped()
+            self.ledger.dropped()
             self._outcomes = beside
         else:
             kept = [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in beside]
@@ -319,7 +319,7 @@ class Journal:
         said, base = self._said(saved.checkpoint)
         taken, self._outcomes = self._outcomes, []
         outcomes = [[key, *over(fields)] for key, fields in taken if key != START]
-        body = write_body(self._ledger, saved.checkpoint, self._entries, said, outcomes, saved.metadata, self.begun, base)
+        body = write_body(self.ledger, saved.checkpoint, self._entries, said, outcomes, saved.metadata, self.begun, base)
         row = Row(saved.seq, saved.id, self._stored.seq if self._stored else None, base.seq if base else None, body)
         self._before.append(row)
         self.tells.show(saved)
@@ -332,14 +332,14 @@ class Journal:
         if joined:  # what START is given is what it writes, and stands in the ledger already
             self._keys.update([write.key for write in saved.checkpoint.frontier[0].arg])
         else:
-            self._ledger.closed()
+            self.ledger.closed()
 
     def _said(self, checkpoint: Checkpoint) -> tuple[dict[str, Entry], Base | None]:
         """What the manifest says of the values, and the row that it adds to, None where it says all of them.
 
         The first one of a graph inside a task adds to that of the graph around it, whose values it may have been given.
         """
-        ledger, values = self._ledger, checkpoint.values
+        ledger, values = self.ledger, checkpoint.values
         keys = sorted([key for key in self._keys if key in values])
         kept = ledger.kept if ledger.written else ()
         keys += [key for key in kept if key not in self._keys and key in values and ledger.touches(key)]
@@ -366,7 +366,7 @@ class Journal:
         if self.hold.flight is not None:
             await self._landed()
         rows, self._before = self._before, []
-        ledger, hold = self._ledger, self.hold
+        ledger, hold = self.ledger, self.hold
         sent, told = ledger.sent(), self.tells.taken()
         items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent]
         logs = ledger.logs() if items or rows else None

@@ -66,7 +66,7 @@ class WholeJournal(Journal):
 
     def _forget(self, found: Found) -> None:
         super()._forget(found)
-        self._ledger = WholeLedger(found.number or 0)
+        self.ledger = WholeLedger(found.number or 0)
 
     def _stand(self, found: Found) -> None:
         super()._stand(found)

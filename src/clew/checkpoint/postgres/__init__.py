@@ -259,6 +259,10 @@ class PostgresSaver(Saver):
         self.rows = PostgresStorage(Connections(conn, USER, size=pool_size, timeout=timeout), schema)
         self._patient = Reconnecting(self.rows, (Lost,), patience)
         super().__init__(self._patient, lease=lease, encryption=encryption, retention=retention)
+        self._size = pool_size
+
+    def _calls(self) -> tuple[int, None]:
+        return self._size, None
 
     @classmethod
     def from_conn_string(cls, conn_string: str, *, pipeline: bool = False, **options: Any) -> Self:

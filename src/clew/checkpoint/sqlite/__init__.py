@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from clew.checkpoint.base import LEASE, Saver, Waiter
+from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.sqlite import events
 from clew.checkpoint.storage import (
@@ -23,7 +23,6 @@ from clew.checkpoint.storage import (
     Row,
     Space,
     ThreadRow,
-    Waiting,
     Weight,
     conflict,
 )
@@ -32,7 +31,6 @@ from clew.sqlite_file import Kind, SqliteFile
 
 if TYPE_CHECKING:
     from clew.checkpoint.retention import Retention
-    from clew.checkpoint.sqlite.lane import Lane
 
 ROW: Final = "c.seq, c.id, c.parent, c.base, c.body"
 KIND: Final = Kind(
@@ -311,17 +309,8 @@ class SqliteSaver(Saver):
         super().__init__(rows, lease=lease, encryption=encryption, retention=retention)
         self.file = rows.file
 
-    @cached_property
-    def _lane(self) -> Lane:
-        from clew.checkpoint.sqlite.lane import Lane  # late: it needs asyncio
-
-        return Lane(self.file)
-
-    def on(self, host: Waiter) -> Waiting:
-        waits = super().on(host)
-        if not host.driven:
-            waits.ask = self._lane.waits(host.aside)
-        return waits
+    def _calls(self) -> tuple[int, Callable[[], AbstractContextManager[None]]]:
+        return 1, self.file.together
 
     @classmethod
     def from_conn_string(cls, conn_string: str) -> Self:

@@ -37,11 +37,11 @@ class Keeper(Journal):
 
     async def keep_of(self, seq: int, task: str, result: Result) -> None:
         """Keeps what a task of checkpoint `seq` wrote, in place of what is there. Raises UnstorableValue, ThreadConflict."""
-        mark = len(self._ledger.pending)
+        mark = len(self.ledger.pending)
         try:
-            fields = write_outcome(self._ledger, Task(""), result)
+            fields = write_outcome(self.ledger, Task(""), result)
         except UnstorableValue:
-            self._ledger.undo(mark)
+            self.ledger.undo(mark)
             raise
         await self._write([Kept(seq, task, ormsgpack.packb(fields))])
 
