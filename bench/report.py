@@ -42,6 +42,40 @@ def show_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], 
     sys.stdout.flush()
 
 
+def show_goals(results: Sequence[Mapping[str, Any]]) -> None:
+    """Every goal and limit, and whether it was met."""
+    rows = [
+        [
+            f"{result['part']}: {result['case']}",
+            what,
+            number(value),
+            f"{goal['sign']} {goal['bound']:g}",
+            goal["verdict"].split()[-1],
+        ]
+        for result in results
+        for what, goal, value in _judged(result)
+    ]
+    if rows:
+        missed = sum(row[-1] == "MISSED" for row in rows)
+        show_table(f"Goals: {len(rows) - missed} met, {missed} missed", ["", "of", "found", "must be", ""], rows)
+
+
+def _judged(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], float]]:
+    """A result's goals: of what, the goal, and the value that it is for."""
+    found: list[tuple[str, Mapping[str, Any], float]] = []
+    if goal := result["goal"]:
+        ratio = result["ratio"]
+        if ratio is None:
+            found.append(("ours", goal, result["sides"]["ours"]))
+        elif isinstance(ratio, Mapping):
+            found.append((f"theirs : ours, {goal['of']}", goal, ratio[goal["of"]]))
+        else:
+            found.append(("theirs : ours", goal, ratio))
+    if limit := result.get("limit"):
+        found.append((f"ours : floor, {limit['of']}", limit, result["above floor"][limit["of"]]))
+    return found
+
+
 def write_json(path: Path, facts: Mapping[str, str], results: Sequence[Mapping[str, Any]]) -> None:
     path.write_text(
         json.dumps({"environment": facts, "results": results}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
