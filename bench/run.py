@@ -20,10 +20,13 @@ PARTS = {
     "wide": "parts.engines:wides",
     "fan": "parts.engines:fans",
     "agent": "parts.engines:agents",
+    "chat": "parts.chats:suite",
+    "crowd": "parts.crowds:suite",
+    "stream": "parts.streams:states_read",
     "tokens": "parts.streams:tokens_read",
 }
 """In the order in which they run: a module, and what runs the part and shows it."""
-ON_POSTGRES = {"step"}
+ON_POSTGRES = {"step", "chat", "crowd"}
 PACKAGES = ("clew", "langgraph")
 
 

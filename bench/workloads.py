@@ -81,26 +81,36 @@ def load(package: str, module: str) -> Any:
     return import_module(FLOOR if package == FLOOR else f"{package}.{module}")
 
 
-def postgres_url(package: str) -> str:
-    return f"{os.environ[POSTGRES]}/{package}"
+class Place(NamedTuple):
+    """Where a saver keeps threads: a file, or a database of PostgreSQL; and whether its tables are there already."""
+
+    path: Path
+    url: str
+    made: bool = False
+
+
+def place_in(folder: str, package: str) -> Place:
+    """A file in the folder, or the side's own database."""
+    return Place(Path(folder, "bench.db"), f"{os.environ.get(POSTGRES, '')}/{package}")
 
 
 @contextmanager
-def saver(package: str, store: Store, path: Path) -> Generator[Any]:
+def saver(package: str, store: Store, place: Place) -> Generator[Any]:
     """The library's saver, with its tables made."""
     if store == "none":
         yield None
     elif package == FLOOR:
-        with _floor(store, path) as opened:
+        with _floor(store, place) as opened:
             yield opened
     elif store == "memory":
         yield load(package, "checkpoint.memory").InMemorySaver()
     elif store == "postgres":
-        with load(package, "checkpoint.postgres").PostgresSaver.from_conn_string(postgres_url(package)) as opened:
-            opened.setup()
+        with load(package, "checkpoint.postgres").PostgresSaver.from_conn_string(place.url) as opened:
+            if not place.made:
+                opened.setup()
             yield opened
     else:
-        with _sqlite(package, store, path) as opened:
+        with _sqlite(package, store, place.path) as opened:
             yield opened
 
 
@@ -119,40 +129,40 @@ def _sqlite(package: str, store: Store, path: Path) -> Generator[Any]:
 
 
 @contextmanager
-def _floor(store: Store, path: Path) -> Generator[Any]:
+def _floor(store: Store, place: Place) -> Generator[Any]:
     import floor_log
 
     if store == "postgres":
-        url = postgres_url(FLOOR)
-        floor_log.PostgresLog.set_up(url)
-        with floor_log.psycopg.connect(url, autocommit=True) as db:
+        if not place.made:
+            floor_log.PostgresLog.set_up(place.url)
+        with floor_log.psycopg.connect(place.url, autocommit=True) as db:
             yield floor_log.PostgresLog(db)
     else:
-        log = floor_log.SqliteLog(str(path), store.split()[1])
+        log = floor_log.SqliteLog(str(place.path), store.split()[1])
         yield log
         log.close()
 
 
 @asynccontextmanager
-async def async_saver(package: str, store: Store, path: Path) -> AsyncGenerator[Any]:
+async def async_saver(package: str, store: Store, place: Place) -> AsyncGenerator[Any]:
     """The same for the asyncio face."""
     if package == FLOOR and store == "postgres":
         import floor_log
 
-        floor_log.PostgresLog.set_up(postgres_url(FLOOR))
-        async with await floor_log.psycopg.AsyncConnection.connect(postgres_url(FLOOR), autocommit=True) as db:
+        floor_log.PostgresLog.set_up(place.url)
+        async with await floor_log.psycopg.AsyncConnection.connect(place.url, autocommit=True) as db:
             yield floor_log.PostgresLog(db)
     elif package not in OWN_ASYNC_SAVERS or store in ("none", "memory"):
-        with saver(package, store, path) as opened:
+        with saver(package, store, place) as opened:
             yield opened
     elif store == "postgres":
         kind = load(package, "checkpoint.postgres.aio").AsyncPostgresSaver
-        async with kind.from_conn_string(postgres_url(package)) as opened:
+        async with kind.from_conn_string(place.url) as opened:
             await opened.setup()
             yield opened
     else:
         kind = load(package, "checkpoint.sqlite.aio").AsyncSqliteSaver
-        async with kind.from_conn_string(str(path)) as opened:
+        async with kind.from_conn_string(str(place.path)) as opened:
             await opened.setup()
             await opened.conn.execute(f"pragma synchronous = {store.split()[1]}")
             yield opened
@@ -184,11 +194,11 @@ def cost_of(
     """A part's cost, over as many runs as fit into `seconds` (one at least, after one that is not counted), each on a fresh
     thread."""
     options = {"durability": durability} if store != "none" else {}
-    with TemporaryDirectory(prefix="bench-") as place:
-        path = Path(place, "bench.db")
+    with TemporaryDirectory(prefix="bench-") as folder:
+        place = place_in(folder, package)
         if face == "async":
-            return asyncio.run(_async_cost_of(package, work, seconds, store, path, options))
-        with saver(package, store, path) as opened:
+            return asyncio.run(_async_cost_of(package, work, seconds, store, place, options))
+        with saver(package, store, place) as opened:
             graph = work.builder.compile(checkpointer=opened)
             work.check(graph.invoke(work.given(), fresh(), **options))
             watch = Stopwatch()
@@ -197,8 +207,8 @@ def cost_of(
             return watch.of_one(work.parts)
 
 
-async def _async_cost_of(package: str, work: Work, seconds: float, store: Store, path: Path, options: dict[str, Any]) -> Cost:
-    async with async_saver(package, store, path) as opened:
+async def _async_cost_of(package: str, work: Work, seconds: float, store: Store, place: Place, options: dict[str, Any]) -> Cost:
+    async with async_saver(package, store, place) as opened:
         graph = work.builder.compile(checkpointer=opened)
         work.check(await graph.ainvoke(work.given(), fresh(), **options))
         watch = Stopwatch()

@@ -4,14 +4,28 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple, TypedDict, get_args
 from unittest.mock import patch
 
 from measure import Amount, Comparison, Goal, Record, Sides
 from report import Progress, show_table
-from workloads import Cost, Durability, Face, Store, Work, async_saver, cost_of, fresh, load, middle, must_be, saver
+from workloads import (
+    Cost,
+    Durability,
+    Face,
+    Place,
+    Store,
+    Work,
+    async_saver,
+    cost_of,
+    fresh,
+    load,
+    middle,
+    must_be,
+    place_in,
+    saver,
+)
 
 PART: Final = "step"
 PRAGMAS: Final = ("journal_mode", "synchronous", "page_size", "wal_autocheckpoint")
@@ -54,10 +68,10 @@ NODES: Final[dict[tuple[Face, bool], Callable[[Count], Any]]] = {
 }
 
 
-def chain(package: str, face: Face, length: int, *, writes: bool = True) -> Any:
+def chain(package: str, face: Face, length: int, *, writes: bool = True, state: Any = Count) -> Any:
     """A builder of so many nodes in a row."""
     graph = load(package, "graph")
-    builder = graph.StateGraph(Count)
+    builder = graph.StateGraph(state)
     names = [f"n{number}" for number in range(length)]
     for name in names:
         builder.add_node(name, NODES[face, writes])
@@ -90,17 +104,17 @@ def kept(package: str, face: Face, store: Store) -> dict[str, str]:
 
     builder, config, options = chain(package, face, 100), fresh(), {"durability": "sync"}
 
-    async def run_async(path: Path) -> dict[str, str]:
-        async with async_saver(package, store, path) as checkpointer:
+    async def run_async(place: Place) -> dict[str, str]:
+        async with async_saver(package, store, place) as checkpointer:
             graph = builder.compile(checkpointer=checkpointer)
             await graph.ainvoke({"n": 0}, config, **options)
             return pragmas() | {"checkpoints": str(len([found async for found in graph.aget_state_history(config)]))}
 
-    with TemporaryDirectory(prefix="bench-") as place, patch.object(sqlite3, "connect", connect):
-        path = Path(place, "bench.db")
+    with TemporaryDirectory(prefix="bench-") as folder, patch.object(sqlite3, "connect", connect):
+        place = place_in(folder, package)
         if face == "async":
-            return asyncio.run(run_async(path))
-        with saver(package, store, path) as checkpointer:
+            return asyncio.run(run_async(place))
+        with saver(package, store, place) as checkpointer:
             graph = builder.compile(checkpointer=checkpointer)
             graph.invoke({"n": 0}, config, **options)
             return pragmas() | {"checkpoints": str(len(list(graph.get_state_history(config))))}
