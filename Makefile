@@ -30,7 +30,7 @@ soak: $(VENV)/.ready ## what takes minutes: many writers, many bytes, killed con
 	@$(BIN)/python tests/soak/run.py $(ONLY)
 
 bench: $(VENV)/.ready ## side by side with LangGraph, in one run
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/run.py $(ARGS)
 
 operations: $(VENV)/.ready ## what scenes that matter do, counted and written anew
 	@sh tools/servers.sh

@@ -9,6 +9,9 @@ from typing import Any, Final
 
 EVERY: Final = 2.0
 
+shown: Final[list[str]] = []
+"""The tables of this run so far, as they were printed."""
+
 
 class Progress:
     """Says on stderr what is going on, every two seconds at most, so that short runs stay silent."""
@@ -31,15 +34,13 @@ def show_facts(facts: Mapping[str, str]) -> None:
 
 def show_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
     """The first column left, the others right, the last (a verdict) left."""
-    lines = [heads, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    print(f"\n{title}")
+    widths = [max(len(line[column]) for line in (heads, *rows)) for column in range(len(heads))]
+    lines = [title]
     for line in (heads, ["-" * width for width in widths], *rows):
         first, *middle, last = (text.rjust(width) for text, width in zip(line, widths, strict=True))
-        print("  ".join([first.strip().ljust(widths[0]), *middle, last.strip()]).rstrip())
-    for note in notes:
-        print(f"  {note}")
-    sys.stdout.flush()
+        lines.append("  ".join([first.strip().ljust(widths[0]), *middle, last.strip()]).rstrip())
+    shown.append("\n".join([*lines, *(f"  {note}" for note in notes)]))
+    print(f"\n{shown[-1]}", flush=True)
 
 
 def show_goals(results: Sequence[Mapping[str, Any]]) -> None:

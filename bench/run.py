@@ -1,6 +1,6 @@
 """The command: reads the arguments, enters the bench's own environment, runs the parts asked for, writes what was found.
 
-python bench/run.py [--quick] [--only PART ...] [--json FILE]
+python bench/run.py [--quick] [--only PART ...] [--json FILE] [--against FILE] [--publish]
 """
 
 import argparse
@@ -35,9 +35,14 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=PARTS, help="these parts instead of all")
     parser.add_argument("--quick", action="store_true", help="fewer repeats and cases, and LangGraph's chats end early")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there, too")
+    parser.add_argument("--publish", action="store_true", help="write docs/bench anew: tables, medians, charts")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="list what is worse than in an earlier results.json")
     parser.add_argument("--ours", choices=PACKAGES, default="clew", help="the first side (default: %(default)s)")
     parser.add_argument("--theirs", choices=PACKAGES, default="langgraph", help="the second side (default: %(default)s)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.publish and (arguments.only or arguments.quick):
+        parser.error("--publish goes with all parts, and not with --quick")
+    return arguments
 
 
 def main() -> None:
@@ -64,6 +69,14 @@ def main() -> None:
     show_goals(results)
     if arguments.json:
         write_json(arguments.json, facts, results)
+    if arguments.against:
+        import against
+
+        against.show(arguments.against, results)
+    if arguments.publish:
+        import pages
+
+        pages.publish(facts, results, {"ours": arguments.ours, "theirs": arguments.theirs, "floor": FLOOR})
 
 
 if __name__ == "__main__":

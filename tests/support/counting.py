@@ -8,8 +8,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final
+
+from support.pages import ROOT
 
 if TYPE_CHECKING:
     import psycopg
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 Counts = dict[str, float]
 
 SCHEDULING: Final = ("/asyncio/", "/threading.py", "/selectors.py", "/concurrent/")
-"""Code whose calls depend on who comes first. And what others have written is not counted: it changes with their versions."""
+"""Code whose calls depend on who comes first."""
+INLINED: Final = ("<listcomp>", "<dictcomp>", "<setcomp>")
+"""Calls in Python 3.11, and none later."""
+OURS: Final = (str(ROOT / "src"), str(ROOT / "tests"))
 
 
 class Calls:
@@ -25,7 +30,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.count = 0
-        self._counted: dict[str, bool] = {}
+        self._whose: dict[CodeType, bool | None] = {}
 
     def begin(self) -> None:
         threading.setprofile(self._called)  # a thread keeps what it was started with
@@ -36,11 +41,23 @@ class Calls:
 
     def _called(self, frame: FrameType, event: str, _: Any) -> None:
         if event == "call":
-            file = frame.f_code.co_filename
-            counted = self._counted.get(file)
-            if counted is None:
-                counted = self._counted[file] = "site-packages" not in file and not any(part in file for part in SCHEDULING)
-            self.count += counted
+            counts, asking = self._is_ours(frame.f_code), frame.f_back
+            while counts is None and asking is not None:  # the standard library's work is whose who asked for it
+                counts, asking = self._is_ours(asking.f_code), asking.f_back
+            self.count += bool(counts)
+
+    def _is_ours(self, code: CodeType) -> bool | None:
+        """None of the standard library's. What others have written is not counted: it changes with their versions."""
+        if code not in self._whose:
+            self._whose[code] = _is_ours(code)
+        return self._whose[code]
+
+
+def _is_ours(code: CodeType) -> bool | None:
+    file = code.co_filename
+    if code.co_name in INLINED or "site-packages" in file or any(part in file for part in SCHEDULING):
+        return False
+    return True if file.startswith(OURS) else None
 
 
 CALLS: Final = Calls()
