@@ -5,6 +5,7 @@ It refuses to run as root: then it runs as the user that the system's package ha
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def server(databases: Sequence[str]) -> Generator[str]:
                 make(url, database)
             yield url
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # it says good-bye to its clients
             process.wait()
     finally:
         shutil.rmtree(folder)

@@ -6,6 +6,7 @@ python bench/run.py [--quick] [--only PART ...] [--json FILE] [--against FILE] [
 import argparse
 import importlib
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,6 +50,7 @@ def main() -> None:
     arguments = read_arguments()
     if not environment.inside():
         environment.enter(sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server and the processes end as well
     import postgres
     from measure import Record, Sides
     from report import Progress, show_facts, show_goals, write_json
