@@ -2,7 +2,8 @@
 
 It is read by the workloads as if it were a third library. A step has an id for each task, a config and a runtime object, a
 context variable, versions of channels and what each node has seen of them, reducers, branches, joins, `Send`, errors that say
-where they come from, and its row in a log. It has no interrupts, retries, caches, callbacks, checks, streams or history.
+where they come from, chunks for whoever reads a stream, and its row in a log. It has no interrupts, retries, caches, callbacks,
+checks of input or history.
 """
 
 import asyncio
@@ -11,7 +12,8 @@ import functools
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Final, TypedDict, get_type_hints
 
@@ -120,11 +122,29 @@ class Compiled:
         self.joining = {name: [join for join in graph.joins if name in join[0]] for name in graph.nodes}
 
     def invoke(self, given: Any, config: dict[str, Any] | None = None, durability: str | None = None) -> dict[str, Any]:
-        run = Run(self, config, durability)
+        run = Run(self, config, durability, ())
+        for _ in self._steps(run, given):
+            pass
+        return run.result()
+
+    async def ainvoke(self, given: Any, config: dict[str, Any] | None = None, durability: str | None = None) -> dict[str, Any]:
+        run = Run(self, config, durability, ())
+        async for _ in self._asteps(run, given):
+            pass
+        return run.result()
+
+    def stream(self, given: Any, config: dict[str, Any] | None = None, *, stream_mode: str = "values") -> Iterator[Any]:
+        run = Run(self, config, None, (stream_mode,))
+        for _ in self._steps(run, given):
+            while run.chunks:
+                yield run.chunks.popleft()[1]
+
+    def _steps(self, run: "Run", given: Any) -> Iterator[None]:
         if self.log:
             run.head = self.log.load(run.thread, self.fold)
         run.begin(given)
         run.keep()
+        yield
         while run.ready:
             tasks = run.tasks(0)
             if len(tasks) == 1:
@@ -133,15 +153,15 @@ class Compiled:
                 found = list(_pool().map(_call_apart, tasks))
             run.apply(tasks, found)
             run.keep()
+            yield
         run.end()
-        return run.result()
 
-    async def ainvoke(self, given: Any, config: dict[str, Any] | None = None, durability: str | None = None) -> dict[str, Any]:
-        run = Run(self, config, durability)
+    async def _asteps(self, run: "Run", given: Any) -> AsyncIterator[None]:
         if self.log:
             run.head = await self.log.aload(run.thread, self.fold)
         run.begin(given)
         await run.akeep()
+        yield
         while run.ready:
             tasks = run.tasks(1)
             if len(tasks) == 1:
@@ -150,8 +170,8 @@ class Compiled:
                 found = await asyncio.gather(*map(_acall, tasks))
             run.apply(tasks, found)
             await run.akeep()
+            yield
         await run.aend()
-        return run.result()
 
     def fold(self, state: dict[str, Any], update: dict[str, Any]) -> None:
         reducers = self.reducers
@@ -168,8 +188,9 @@ class Compiled:
 class Run:
     """One call's state, and what is to be done next."""
 
-    def __init__(self, plan: Compiled, config: dict[str, Any] | None, durability: str | None) -> None:
-        self.plan, self.config = plan, config or {}
+    def __init__(self, plan: Compiled, config: dict[str, Any] | None, durability: str | None, modes: tuple[str, ...]) -> None:
+        self.plan, self.config, self.modes = plan, config or {}, modes
+        self.chunks: deque[tuple[str, Any]] = deque()
         self.lazy = durability == "exit"
         self.thread = self.config.get("configurable", {}).get("thread_id", "")
         self.limit = self.config.get("recursion_limit", 10_000)
@@ -177,7 +198,7 @@ class Run:
         self.head: Any = None
         self.step = 0
         self.versions: dict[str, int] = {}
-        self.seen: dict[str, int] = {}
+        self.seen: dict[str, dict[str, int]] = {}
         self.arrived: dict[str, set[str]] = {}
         self.ready: list[tuple[str, Any]] = []
         self.delta: list[dict[str, Any]] = []
@@ -187,6 +208,8 @@ class Run:
             self.state = self.head.state
         self._write(given)
         self.ready = self._next(START)
+        if "values" in self.modes:
+            self.chunks.append(("values", dict(self.state)))
 
     def tasks(self, face: int) -> list[Task]:
         self.step += 1
@@ -198,7 +221,7 @@ class Run:
             metadata = {"step": self.step, "node": name, "task": id_}
             runtime = Runtime({"configurable": self.config.get("configurable"), "metadata": metadata}, id_)
             made.append(Task(name, self.plan.nodes[name][face], dict(self.state) if arg is None else arg, id_, runtime))
-            self.seen[name] = self.versions.get(name, 0)
+            self.seen[name] = {name: self.versions[name]}
         return made
 
     def apply(self, tasks: list[Task], found: Sequence[Any]) -> None:
@@ -214,6 +237,10 @@ class Run:
         for task in tasks:
             ready += self._next(task.name)
         self.ready = list(dict.fromkeys(ready)) if len(ready) > 1 and ready[0][1] is None else ready
+        if "updates" in self.modes:
+            self.chunks += [("updates", {task.name: update}) for task, update in zip(tasks, found, strict=True)]
+        if "values" in self.modes:
+            self.chunks.append(("values", dict(self.state)))
 
     def result(self) -> dict[str, Any]:
         output = self.plan.output

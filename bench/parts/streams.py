@@ -64,8 +64,8 @@ def states_read(sides: Sides, progress: Progress, *, quick: bool) -> list[Record
     lines: list[Comparison] = []
     for mode in ("values", "updates"):
         progress(f"stream: {mode}")
-        sampled = sides.in_turn(3 if quick else 7, chunks, mode, 0.05 if quick else 0.15)
-        lines.append(Comparison("stream", f'stream_mode="{mode}"', *sampled))
+        sampled = sides.in_turn(3 if quick else 7, chunks, mode, 0.05 if quick else 0.15, floor=True)
+        lines.append(Comparison("stream", f'stream_mode="{mode}"', *sampled, limit=Goal("≤", 3)))
     title = f"Streams of a large state: {ITEMS:,} items, {STEPS} steps (a chunk)"
     show_table(title, Comparison.heads("", "µs", *sides.packages), [line.row() for line in lines])
     return [line.record() for line in lines]
