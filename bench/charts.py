@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from matplotlib.ticker import NullLocator
+
 Results = Sequence[Mapping[str, Any]]
 
 SIDES: Final = {"ours": ("#1b7f5c", "o"), "theirs": ("#c2571a", "s"), "floor": ("#8a8f98", "^")}
@@ -46,6 +48,13 @@ def draw(results: Results, folder: Path, names: Mapping[str, str]) -> list[str]:
     return drawn
 
 
+def _logarithmic(*axes: Any) -> None:
+    """Plain numbers, and none in between: each would be an element of the file."""
+    for axis in axes:
+        axis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axis.set_minor_locator(NullLocator())
+
+
 def _goals(figure: Any, results: Results, names: Mapping[str, str]) -> bool:
     """How many times theirs is ours, and what it must be."""
     judged = [result for result in results if result["goal"] and result["goal"]["sign"] == "≥"]
@@ -62,7 +71,9 @@ def _goals(figure: Any, results: Results, names: Mapping[str, str]) -> bool:
     labels = [f"{result['part']}: {result['case']}" for result in judged]
     axes.set_yticks(places, labels, fontsize=7)
     axes.invert_yaxis()
+    axes.margins(y=0.01)
     axes.set_xscale("log")
+    _logarithmic(axes.xaxis)
     axes.set_xlim(0.8, 3 * max(*found, *bounds))
     axes.set_title(f"{names['theirs']} in times of {names['ours']}: CPU time, wall time on databases, bytes, turns a second")
     axes.legend(loc="lower right")
@@ -87,6 +98,7 @@ def _steps(figure: Any, results: Results, names: Mapping[str, str]) -> bool:
             axes.bar([place + 0.27 * (number - 1) for place in range(len(found))], found, 0.25, color=colour, label=names[side])
         axes.set_xticks(range(len(chosen)), chosen, rotation=30, ha="right")
         axes.set_yscale("log")
+        _logarithmic(axes.yaxis)
         axes.set_title(f"A step of 100, {face} (µs, wall)")
     grid[0].legend(loc="upper left")
     return True
@@ -107,6 +119,7 @@ def _chat(
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, label=names[side])
         axes.set_xscale("log")
         axes.set_yscale("log")
+        _logarithmic(axes.xaxis, axes.yaxis)
         axes.set_xlabel("turns")
         axes.set_title(part.removeprefix("chat "))
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
@@ -144,6 +157,7 @@ def _crowds(figure: Any, results: Results, names: Mapping[str, str]) -> bool:
             axes.plot(list(found), rates, color=colour, marker=marker, markersize=4, label=names[side])
         axes.set_xscale("log")
         axes.set_yscale("log")
+        _logarithmic(axes.xaxis, axes.yaxis)
         axes.set_xlabel("at once")
         axes.set_title(store)
     grid[0].legend(loc="lower left")
