@@ -14,7 +14,7 @@ NOISE: Final = 1.3
 """Ratios move by so much from run to run."""
 STEADY: Final = 1.05
 """Bytes and modules do not."""
-TIMED: Final = ("ms", "x CPU")
+TIMED: Final = ("ms", "µs", "x CPU", "x wall")
 
 Results = Sequence[Mapping[str, Any]]
 

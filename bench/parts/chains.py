@@ -163,11 +163,9 @@ def suite(sides: Sides, progress: Progress, *, quick: bool) -> list[Record]:
         title = f"A no-op step: {length:,} nodes in a row, one int, a fresh thread a run (a step)"
         rows = [line.row() for case, line in lines.items() if case.length == length]
         show_table(title, Comparison.heads("", "µs", *sides.packages), rows, _kept(sides) if length == 100 else [])
-    flat = [_flatness(lines, face) for face in get_args(Face)]
-    show_table(
-        "A no-op step without a saver: 1,000 nodes in times of 100", Amount.heads("", *sides.packages), [a.row() for a in flat]
-    )
-    return [line.record() for line in (*lines.values(), *flat)]
+    further = [*(_flatness(lines, face) for face in get_args(Face)), *_on_postgres(lines)]
+    show_table("A no-op step: what follows", Amount.heads("", *sides.packages), [line.row() for line in further])
+    return [line.record() for line in (*lines.values(), *further)]
 
 
 def _goal(case: Case) -> Goal | None:
@@ -200,6 +198,17 @@ def _flatness(lines: dict[Case, Comparison], face: Face) -> Amount:
         middle(b).cpu / middle(a).cpu for a, b in ((getattr(early, s), getattr(late, s)) for s in ("ours", "theirs", "floor"))
     ]
     return Amount(PART, f"1,000 : 100 nodes, {face}, no saver", *found, unit="x CPU", goal=FLAT, alone=True)
+
+
+def _on_postgres(lines: dict[Case, Comparison]) -> list[Amount]:
+    """The sync face's CPU time, which its row judges by the wall; and what the async face takes in times of the sync one."""
+    sync, later = (lines[Case(100, face, "postgres", "sync")] for face in get_args(Face))
+    cpu = [middle(samples).cpu * 1e6 for samples in (sync.ours, sync.theirs, sync.floor)]
+    faces = [middle(b).wall / middle(a).wall for a, b in ((sync.ours, later.ours), (sync.theirs, later.theirs))]
+    return [
+        Amount(PART, "100 nodes, sync, postgres, sync: CPU", *cpu, unit="µs", goal=Goal("≥", 7)),
+        Amount(PART, "100 nodes, postgres, sync: async : sync", *faces, unit="x wall", goal=Goal("≤", 1.5), alone=True),
+    ]
 
 
 def _kept(sides: Sides) -> list[str]:

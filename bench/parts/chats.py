@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import ormsgpack
 import postgres
-from measure import Amount, Comparison, Goal, Record, Sides, Unit
+from measure import Amount, Comparison, Goal, Record, Sides
 from report import Progress, show_table
 from workloads import FLOOR, POSTGRES, Cost, Place, Stopwatch, Store, fresh, load, must_be, rows_on_disk, saver, texts
 
@@ -159,6 +159,8 @@ CASES: Final = (
     Case("postgres", 500, 1_000, Goal("≤", 1.5), Goal("≥", 250), lists=True),
     Case("postgres", 5_000, 100, Goal("≤", 1.5)),
 )
+DATABASE: Final = Goal("≤", 1.5, "wall")
+"""How far above the floor."""
 SLOPE, STATE, LISTING = Goal("≤", 1.02), Goal("≥", 10), Goal("≥", 400)
 
 
@@ -199,6 +201,7 @@ def suite(sides: Sides, progress: Progress, *, quick: bool) -> list[Record]:
 def _talk_on(sides: Sides, progress: Progress, case: Case, found: Result, *, quick: bool) -> None:
     """Goes from mark to mark; after each come the cold turns, which are turns of the conversation as well."""
     part, done, kept = f"chat {case}", 0, dict[int, list[Size | None]]()
+    goals = (case.warm, case.cold, case.fewer, DATABASE)
     for mark in MARKS:
         taking = [side for side in range(3) if side != 1 or mark <= case.until]
         timed = min(ROUND * ROUNDS, (mark - done) // 2) // ROUNDS
@@ -208,24 +211,24 @@ def _talk_on(sides: Sides, progress: Progress, case: Case, found: Result, *, qui
         costs: list[list[Cost]] = [[], [], []]
         for side in (side for _ in range(ROUNDS) for side in taking):
             costs[side] += sides.run(side, warm, timed)
-        last = mark == MARKS[-1]
-        found.turns.append(_line(part, f"turn {mark:,}, saver kept open", costs, case.warm if last else None))
+        warmed, cooled, fewer, limit = goals if mark == MARKS[-1] else (None,) * 4
+        found.turns.append(_line(part, f"turn {mark:,}, saver kept open", costs, warmed, limit))
         kept[mark] = [sides.run(side, size_of) if side in taking else None for side in range(3)]
-        found.sizes.append(_kept(part, mark, kept[mark], case.fewer if last else None))
+        found.sizes.append(_kept(part, mark, kept[mark], fewer))
         _read(sides, progress, case, found, mark, taking, quick=quick)
         if mark >= 100:
             costs = [[], [], []]
             for side in (side for _ in range(COLD_TURNS) for side in taking):
                 costs[side].append(sides.run(side, cold))
-            found.turns.append(_line(part, f"turn {mark:,}, saver opened for it", costs, case.cold if last else None))
+            found.turns.append(_line(part, f"turn {mark:,}, saver opened for it", costs, cooled, limit))
         done = mark + (COLD_TURNS if mark >= 100 else 0)
     ours = kept[MARKS[-1]][0]
     unique = Amount(part, "1,000 turns: kept : unique content", ours.kept / ours.unique, unit="x", goal=case.unique, alone=True)
     found.sizes += [unique, _slope(part, kept)]
 
 
-def _line(part: str, name: str, costs: Sequence[Sequence[Cost]], goal: Goal | None, unit: Unit = "ms") -> Comparison:
-    return Comparison(part, name, *costs, unit=unit, goal=goal)
+def _line(part: str, name: str, costs: Sequence[Sequence[Cost]], goal: Goal | None, limit: Goal | None = None) -> Comparison:
+    return Comparison(part, name, *costs, unit="ms", goal=goal, limit=limit)
 
 
 def _kept(part: str, mark: int, sizes: Sequence[Size | None], goal: Goal | None) -> Amount:
