@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.ticker import NullLocator
+from report import number
 
 Results = Sequence[Mapping[str, Any]]
 
@@ -67,7 +68,7 @@ def _goals(figure: Any, results: Results, names: Mapping[str, str]) -> bool:
     axes.barh(places, [value - 1 for value in found], left=1, color=colours, height=0.65)
     axes.scatter(bounds, places, marker="|", s=90, color="black", zorder=3, label="goal")
     for place, value in zip(places, found, strict=True):
-        axes.text(max(value, 1) * 1.06, place, f"{value:,.3g} ×", va="center", fontsize=7)
+        axes.text(max(value, 1) * 1.06, place, f"{number(value)} ×", va="center", fontsize=7)
     labels = [f"{result['part']}: {result['case']}" for result in judged]
     axes.set_yticks(places, labels, fontsize=7)
     axes.invert_yaxis()
@@ -75,7 +76,8 @@ def _goals(figure: Any, results: Results, names: Mapping[str, str]) -> bool:
     axes.set_xscale("log")
     _logarithmic(axes.xaxis)
     axes.set_xlim(0.8, 3 * max(*found, *bounds))
-    axes.set_title(f"{names['theirs']} in times of {names['ours']}: CPU time, wall time on databases, bytes, turns a second")
+    title = f"{names['theirs']} in times of {names['ours']}: CPU time, wall time on databases, bytes, turns a second"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     axes.legend(loc="lower right")
     return True
 
@@ -93,9 +95,9 @@ def _steps(figure: Any, results: Results, names: Mapping[str, str]) -> bool:
         chosen = {label: cases.get(f"100 nodes, {face}, {kept}") for label, kept in SAVERS.items()}
         if None in chosen.values():
             return False
-        for number, (side, (colour, _)) in enumerate(SIDES.items()):
+        for index, (side, (colour, _)) in enumerate(SIDES.items()):
             found = [case["sides"].get(side, {}).get("wall", float("nan")) * 1e6 for case in chosen.values()]
-            axes.bar([place + 0.27 * (number - 1) for place in range(len(found))], found, 0.25, color=colour, label=names[side])
+            axes.bar([place + 0.27 * (index - 1) for place in range(len(found))], found, 0.25, color=colour, label=names[side])
         axes.set_xticks(range(len(chosen)), chosen, rotation=30, ha="right")
         axes.set_yscale("log")
         _logarithmic(axes.yaxis)
