@@ -152,11 +152,10 @@ def _crowds(figure: Any, results: Results, names: Mapping[str, str]) -> bool:
         return False
     grid = figure.subplots(1, len(stores), sharey=True, squeeze=False)[0]
     for axes, store in zip(grid, stores, strict=True):
-        for side in ("ours", "theirs"):
-            colour, marker = SIDES[side]
-            found = {int(case.split()[0].replace(",", "")): r for case, r in cases.items() if case.endswith(f" {store}")}
-            rates = [1 / result["sides"][side]["wall"] for result in found.values()]
-            axes.plot(list(found), rates, color=colour, marker=marker, markersize=4, label=names[side])
+        found = {int(case.split()[0].replace(",", "")): r["sides"] for case, r in cases.items() if case.endswith(f" {store}")}
+        for side, (colour, marker) in SIDES.items():
+            rates = {many: 1 / sides[side]["wall"] for many, sides in found.items() if side in sides}
+            axes.plot(list(rates), list(rates.values()), color=colour, marker=marker, markersize=4, label=names[side])
         axes.set_xscale("log")
         axes.set_yscale("log")
         _logarithmic(axes.xaxis, axes.yaxis)

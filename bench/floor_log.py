@@ -59,11 +59,11 @@ class SqliteLog:
 
     def put(self, head: Head, thread: str, delta: Sequence[dict[str, Any]], follow: Sequence[str]) -> None:
         if head.no is not None:
-            self.db.execute(STEP.format("?"), _row(head, delta, follow))
+            self.db.execute(STEP.format("?"), row_of(head, delta, follow))
             return
         self.db.execute("begin immediate")
         head.no = self.db.execute(THREAD.format("?"), (thread,)).fetchone()[0]
-        self.db.execute(STEP.format("?"), _row(head, delta, follow))
+        self.db.execute(STEP.format("?"), row_of(head, delta, follow))
         self.db.execute("commit")
 
     async def aload(self, thread: str, fold: Fold) -> Head:
@@ -90,23 +90,23 @@ class PostgresLog:
 
     def load(self, thread: str, fold: Fold) -> Head:
         found = self.db.execute(KNOWN.format("%s"), (thread,)).fetchone()
-        return self._head(thread, found) or self._put(
+        return self.head_of(thread, found) or self._put(
             thread, _folded(Head(*found), self.db.execute(ROWS.format("%s"), found[:1]).fetchall(), fold)
         )
 
     async def aload(self, thread: str, fold: Fold) -> Head:
         found = await (await self.db.execute(KNOWN.format("%s"), (thread,))).fetchone()
-        if (head := self._head(thread, found)) is not None:
+        if (head := self.head_of(thread, found)) is not None:
             return head
         rows = await (await self.db.execute(ROWS.format("%s"), found[:1])).fetchall()
         return self._put(thread, _folded(Head(*found), rows, fold))
 
-    def _head(self, thread: str, found: Any) -> Head | None:
+    def head_of(self, thread: str, found: Any) -> Head | None:
         """What is in memory and still true."""
         if found is None:
             return self._put(thread, Head(None, -1))
         head = self.heads.get(thread)
-        return head if head is not None and (head.no, head.seq) == found else None
+        return head if head is not None and (head.no, head.seq) == tuple(found) else None
 
     def _put(self, thread: str, head: Head) -> Head:
         self.heads[thread] = head
@@ -114,15 +114,15 @@ class PostgresLog:
 
     def put(self, head: Head, thread: str, delta: Sequence[dict[str, Any]], follow: Sequence[str]) -> None:
         if head.no is not None:
-            self.db.execute(STEP.format("%s"), _row(head, delta, follow))
+            self.db.execute(STEP.format("%s"), row_of(head, delta, follow))
         else:
-            head.no = self.db.execute(self.FIRST, (thread, *_row(head, delta, follow)[1:])).fetchone()[0]
+            head.no = self.db.execute(self.FIRST, (thread, *row_of(head, delta, follow)[1:])).fetchone()[0]
 
     async def aput(self, head: Head, thread: str, delta: Sequence[dict[str, Any]], follow: Sequence[str]) -> None:
         if head.no is not None:
-            await self.db.execute(STEP.format("%s"), _row(head, delta, follow))
+            await self.db.execute(STEP.format("%s"), row_of(head, delta, follow))
         else:
-            found = await self.db.execute(self.FIRST, (thread, *_row(head, delta, follow)[1:]))
+            found = await self.db.execute(self.FIRST, (thread, *row_of(head, delta, follow)[1:]))
             head.no = (await found.fetchone())[0]
 
     @staticmethod
@@ -132,7 +132,7 @@ class PostgresLog:
                 db.execute(table.format(serial="serial", bytes="bytea"))
 
 
-def _row(head: Head, delta: Sequence[dict[str, Any]], follow: Sequence[str]) -> tuple[Any, ...]:
+def row_of(head: Head, delta: Sequence[dict[str, Any]], follow: Sequence[str]) -> tuple[Any, ...]:
     """The thread's next row; its head moves on."""
     parent, head.seq = head.seq, head.seq + 1
     packed = ormsgpack.packb(delta, _out)

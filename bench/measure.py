@@ -90,7 +90,7 @@ class Comparison:
         for column in ("cpu", "wall"):
             cells += [self._cell(samples, column) for samples in (self.ours, self.theirs)]
             cells.append(_times(self.ratio, column))
-        of = "wall" if self.limit is not None and self.limit.of == "wall" else "cpu"
+        of = "wall" if self.unit == "/s" or (self.limit is not None and self.limit.of == "wall") else "cpu"
         cells += [self._cell(self.floor, of), _times(self.above, of)]
         return [*cells, ", ".join(verdict for verdict in self.verdicts() if verdict)]
 

@@ -39,7 +39,7 @@ class Talk:
         self.stack = ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
         self.stack.callback(shutil.rmtree, self.folder)
-        self.database = f"{package}_{size}"
+        self.database = f"{package}_{os.getpid()}_{size}"
         if store == "postgres":
             postgres.make(os.environ[POSTGRES], self.database)
         self.place = Place(self.folder / "bench.db", f"{os.environ.get(POSTGRES, '')}/{self.database}")
