@@ -21,8 +21,9 @@ def publish(facts: Mapping[str, str], results: Sequence[Mapping[str, Any]], name
     drawn = charts.draw(results, FOLDER, names)
     machine = "".join(f"- {name}: {value}\n" for name, value in facts.items())
     pictures = "".join(f"![{name.removesuffix('.svg')}]({name})\n\n" for name in drawn)
-    tables = "".join(f"```text\n{table}\n```\n\n" for table in report.shown)
-    (FOLDER / "results.md").write_text(f"{HEAD}{machine}\n{pictures}{tables}".rstrip() + "\n", encoding="utf-8")
+    *tables, goals = report.shown
+    texts = "".join(f"```text\n{table}\n```\n\n" for table in (goals, *tables))
+    (FOLDER / "results.md").write_text(f"{HEAD}{machine}\n{pictures}{texts}".rstrip() + "\n", encoding="utf-8")
     text = json.dumps({"environment": facts, "results": _rounded(results)}, indent=1, ensure_ascii=False)
     (FOLDER / "results.json").write_text(text + "\n", encoding="utf-8")
 

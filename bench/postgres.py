@@ -71,6 +71,12 @@ def size(url: str, database: str) -> int:
     return int(found[0])
 
 
+def version() -> str:
+    """Of the server that is started."""
+    said = subprocess.run([program("postgres"), "--version"], capture_output=True, text=True, check=True).stdout
+    return said.split()[2]
+
+
 def program(name: str) -> str:
     """Where it is: on the PATH, or where Debian keeps it."""
     homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda home: int(home.parent.name), reverse=True)

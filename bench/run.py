@@ -56,11 +56,13 @@ def main() -> None:
     from report import Progress, show_facts, show_goals, write_json
     from workloads import FLOOR, POSTGRES
 
+    chosen = [part for part in PARTS if arguments.only is None or part in arguments.only]
     facts = environment.facts()
+    if ON_POSTGRES.intersection(chosen):
+        facts["postgresql"] = postgres.version()
     show_facts(facts)
     results: list[Record] = []
     progress = Progress()
-    chosen = [part for part in PARTS if arguments.only is None or part in arguments.only]
     with ExitStack() as stack:
         if ON_POSTGRES.intersection(chosen):
             os.environ[POSTGRES] = stack.enter_context(postgres.server((*PACKAGES, FLOOR)))
