@@ -1,6 +1,6 @@
 # Everything sets itself up: the first target that needs the environment makes it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench corpus docs clean
+.PHONY: help demo test check soak bench operations corpus docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +30,11 @@ soak: $(VENV)/.ready ## what takes minutes: many writers, many bytes, killed con
 	@$(BIN)/python tests/soak/run.py $(ONLY)
 
 bench: $(VENV)/.ready ## side by side with LangGraph, in one run
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/run.py $(ARGS)
+
+operations: $(VENV)/.ready ## what scenes that matter do, counted and written anew
+	@sh tools/servers.sh
+	@cd tests && ../$(BIN)/python -m support.operations --write
 
 corpus: $(VENV)/.ready ## the example graphs on Clew and on LangGraph, recorded anew and compared
 	@$(BIN)/python tests/corpus/run.py compare --record

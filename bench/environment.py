@@ -19,8 +19,11 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PLACE: Final = ROOT / ".bench-venv"
 PYTHON: Final = PLACE / "bin" / "python"
 PROGRAM: Final = Path(__file__).with_name("run.py")
-RIVALS: Final = ("langgraph", "langgraph-checkpoint-sqlite")
-SHOWN: Final = ("clew", *RIVALS, "langgraph-checkpoint", "langchain-core", "aiosqlite", "ormsgpack")
+# Pinned: figures of another version are another comparison.
+RIVALS: Final = {"langgraph": "1.2.24", "langgraph-checkpoint-sqlite": "3.1.2", "langgraph-checkpoint-postgres": "3.2.0"}
+TOOLS: Final = ("psycopg[binary,pool]>=3.2", "matplotlib>=3.9")
+"""The driver of both sides' savers, and what draws the charts."""
+SHOWN: Final = ("clew", *RIVALS, "langgraph-checkpoint", "langchain-core", "aiosqlite", "psycopg", "ormsgpack")
 
 
 def inside() -> bool:
@@ -42,7 +45,7 @@ def _make() -> None:
         return
     print(f"Setting up {PLACE.name} with {', '.join(RIVALS)} and Clew (once; under a minute) ...", file=sys.stderr, flush=True)
     shutil.rmtree(PLACE, ignore_errors=True)
-    packages = [*RIVALS, "-e", str(ROOT)]
+    packages = [*(f"{name}=={version}" for name, version in RIVALS.items()), *TOOLS, "-e", str(ROOT)]
     if uv := shutil.which("uv"):
         _run([uv, "venv", "--python", sys.executable, str(PLACE)])
         _run([uv, "pip", "install", "--python", str(PYTHON), *packages])
@@ -55,7 +58,7 @@ def _make() -> None:
 def _digest() -> str:
     """Changes when what must be installed does."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return hashlib.sha256(repr((RIVALS, sys.version, str(ROOT), project)).encode()).hexdigest()
+    return hashlib.sha256(repr((RIVALS, TOOLS, sys.version, str(ROOT), project)).encode()).hexdigest()
 
 
 def _run(command: list[str]) -> None:

@@ -1,40 +1,45 @@
-"""How two sides are compared: a process each, taking turns, medians, ratios, and whether a goal was met. Knows no workload.
+"""How sides are compared: a process each, taking turns, medians, ratios, and whether a goal was met. Knows no workload.
 
-With a process of its own neither side pays for what the other has loaded or left to the garbage collector.
+With a process of its own no side pays for what another has loaded or left to the garbage collector.
 """
 
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
 from report import number
-from workloads import Cost, middle
+from workloads import FLOOR, Cost, middle
 
 T = TypeVar("T")
 Record = dict[str, Any]
+Unit = Literal["ms", "µs", "/s"]
+TIMES: Final[dict[Unit, float]] = {"ms": 1e3, "µs": 1e6}
 
 
 class Goal(NamedTuple):
-    """What a ratio must be: `"≥"` or `"≤"`, and how much."""
+    """What a number must be: `"≥"` or `"≤"`, and how much; for costs, of which column."""
 
-    sign: str
+    sign: Literal["≥", "≤"]
     bound: float
+    of: Literal["cpu", "wall"] = "cpu"
+
+    def met(self, value: float) -> bool:
+        return value >= self.bound if self.sign == "≥" else value <= self.bound
 
     def verdict(self, value: float) -> str:
-        met = value >= self.bound if self.sign == "≥" else value <= self.bound
-        return f"{self.sign} {self.bound:g} {'met' if met else 'MISSED'}"
+        return f"{self.sign} {self.bound:g} {'met' if self.met(value) else 'MISSED'}"
 
 
 class Sides:
-    """The two processes, ours first. A context manager: they end with it."""
+    """The processes: ours, theirs, and the floor's. A context manager: they end with it."""
 
     def __init__(self, ours: str, theirs: str) -> None:
         self.packages = (ours, theirs)
-        self._pools = [ProcessPoolExecutor(1, get_context("spawn")) for _ in self.packages]
+        self._pools = [ProcessPoolExecutor(1, get_context("spawn")) for _ in range(3)]
 
     def __enter__(self) -> Self:
         return self
@@ -45,61 +50,138 @@ class Sides:
 
     def run(self, side: int, work: Callable[..., T], *arguments: Any) -> T:
         """`work(package, *arguments)` in that side's process."""
-        return self._pools[side].submit(work, self.packages[side], *arguments).result()
+        return self._pools[side].submit(work, (*self.packages, FLOOR)[side], *arguments).result()
 
-    def in_turn(self, repeats: int, work: Callable[..., T], *arguments: Any) -> tuple[list[T], list[T]]:
-        """A, B, A, B, ...: what each side gave."""
-        rounds = [(self.run(0, work, *arguments), self.run(1, work, *arguments)) for _ in range(repeats)]
-        return [ours for ours, _ in rounds], [theirs for _, theirs in rounds]
+    def in_turn(self, repeats: int, work: Callable[..., T], *arguments: Any, floor: bool = False) -> list[list[T]]:
+        """A, B, A, B, ...: what each side gave; the floor third, where it takes part."""
+        rounds = [[self.run(side, work, *arguments) for side in range(3 if floor else 2)] for _ in range(repeats)]
+        return [list(found) for found in zip(*rounds, strict=True)]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One case on both sides; no samples of theirs where it was not run there. The goal is for the ratio of CPU time."""
+    """What one case cost on the sides; no samples where it was not run.
 
-    workload: str
+    Attributes:
+        goal: for theirs in times of ours. limit: for ours in times of the floor.
+        unit: of the columns; with "/s" the wall column shows how many a second, and CPU is in ms.
+    """
+
+    part: str
     case: str
     ours: Sequence[Cost]
-    theirs: Sequence[Cost]
-    unit: str = "ms"
+    theirs: Sequence[Cost] = ()
+    floor: Sequence[Cost] = ()
+    unit: Unit = "µs"
     goal: Goal | None = None
-
-    @property
-    def medians(self) -> tuple[Cost, Cost | None]:
-        return middle(self.ours), middle(self.theirs) if self.theirs else None
+    limit: Goal | None = None
 
     @property
     def ratio(self) -> Cost | None:
-        ours, theirs = self.medians
-        return Cost(theirs.cpu / ours.cpu, theirs.wall / ours.wall) if theirs else None
+        return _ratio(self.theirs, self.ours) if self.theirs else None
+
+    @property
+    def above(self) -> Cost | None:
+        """Ours in times of the floor."""
+        return _ratio(self.ours, self.floor) if self.floor else None
 
     def row(self) -> list[str]:
-        (ours, theirs), ratio, times = self.medians, self.ratio, {"ms": 1e3, "µs": 1e6}[self.unit]
         cells = [self.case]
         for column in ("cpu", "wall"):
-            cells += [
-                number(getattr(ours, column) * times),
-                number(getattr(theirs, column) * times if theirs else None),
-                f"{number(getattr(ratio, column))} x" if ratio else "-",
-            ]
-        return [*cells, self.goal.verdict(ratio.cpu) if self.goal and ratio else ""]
+            cells += [self._cell(samples, column) for samples in (self.ours, self.theirs)]
+            cells.append(_times(self.ratio, column))
+        of = "wall" if self.unit == "/s" or (self.limit is not None and self.limit.of == "wall") else "cpu"
+        cells += [self._cell(self.floor, of), _times(self.above, of)]
+        return [*cells, ", ".join(verdict for verdict in self.verdicts() if verdict)]
+
+    def _cell(self, samples: Sequence[Cost], column: str) -> str:
+        if not samples:
+            return "-"
+        value = getattr(middle(samples), column)
+        if self.unit == "/s":
+            return number(value * 1e3 if column == "cpu" else 1 / value)
+        return number(value * TIMES[self.unit])
+
+    def verdicts(self) -> tuple[str, str]:
+        """Of the goal and of the limit; empty where there is none."""
+        goal = self.goal.verdict(getattr(self.ratio, self.goal.of)) if self.goal and self.ratio else ""
+        limit = f"floor {self.limit.verdict(getattr(self.above, self.limit.of))}" if self.limit and self.above else ""
+        return goal, limit
 
     def record(self) -> Record:
-        ours, theirs = self.medians
+        sides = {"ours": self.ours, "theirs": self.theirs, "floor": self.floor}
+        goal, limit = self.verdicts()
         return {
-            "workload": self.workload,
+            "part": self.part,
             "case": self.case,
             "unit": "seconds",
-            "ours": ours._asdict() | {"samples": self.ours},
-            "theirs": theirs._asdict() | {"samples": self.theirs} if theirs else None,
+            "sides": {name: middle(s)._asdict() | {"samples": s} for name, s in sides.items() if s},
             "ratio": self.ratio._asdict() if self.ratio else None,
-            "goal": self.goal.verdict(self.ratio.cpu) if self.goal and self.ratio else None,
+            "above floor": self.above._asdict() if self.above else None,
+            "goal": _goal(self.goal, goal),
+            "limit": _goal(self.limit, limit),
         }
 
+    @staticmethod
+    def heads(first: str, unit: Unit, ours: str, theirs: str) -> list[str]:
+        """The column heads over `row`."""
+        cpu, wall = ("ms", "runs/s") if unit == "/s" else (unit, unit)
+        return [first, f"CPU {cpu}: {ours}", theirs, "ratio", f"wall {wall}: {ours}", theirs, "ratio", FLOOR, "above", "must"]
 
-def heads(first: str, unit: str, ours: str, theirs: str) -> list[str]:
-    """The column heads over `Comparison.row`."""
-    return [first, f"CPU {unit}: {ours}", theirs, "ratio", f"wall {unit}: {ours}", theirs, "ratio", "must (CPU)"]
+
+@dataclass(frozen=True)
+class Amount:
+    """What was counted on the sides: bytes, modules. The goal is for theirs in times of ours, or for ours where `alone`."""
+
+    part: str
+    case: str
+    ours: float
+    theirs: float | None = None
+    floor: float | None = None
+    unit: str = ""
+    goal: Goal | None = None
+    alone: bool = False
+    details: Record = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float | None:
+        return self.theirs / self.ours if self.theirs and self.ours else None
+
+    def verdict(self) -> str:
+        value = self.ours if self.alone else self.ratio
+        return self.goal.verdict(value) if self.goal and value is not None else ""
+
+    def row(self) -> list[str]:
+        ratio = f"{number(self.ratio)} x" if self.ratio and not (self.alone and self.goal) else "-"
+        return [f"{self.case}", *map(number, (self.ours, self.theirs)), ratio, number(self.floor), self.unit, self.verdict()]
+
+    def record(self) -> Record:
+        sides = {"ours": self.ours, "theirs": self.theirs, "floor": self.floor}
+        return {
+            "part": self.part,
+            "case": self.case,
+            "unit": self.unit,
+            "sides": {name: value for name, value in sides.items() if value is not None},
+            "ratio": None if self.alone else self.ratio,
+            "goal": _goal(self.goal, self.verdict()),
+        } | self.details
+
+    @staticmethod
+    def heads(first: str, ours: str, theirs: str) -> list[str]:
+        """The column heads over `row`."""
+        return [first, ours, theirs, "ratio", FLOOR, "unit", "must"]
+
+
+def _ratio(above: Sequence[Cost], below: Sequence[Cost]) -> Cost:
+    return Cost(*(one / other for one, other in zip(middle(above), middle(below), strict=True)))
+
+
+def _times(ratio: Cost | None, column: str) -> str:
+    return f"{number(getattr(ratio, column))} x" if ratio else "-"
+
+
+def _goal(goal: Goal | None, verdict: str) -> Record | None:
+    return goal._asdict() | {"verdict": verdict} if goal and verdict else None
 
 
 def growth(early: Sequence[Cost], late: Sequence[Cost]) -> Cost:

@@ -1,11 +1,13 @@
-"""What is measured, written once for both libraries: the package's name is a parameter, and changes the import root alone.
+"""What the workloads share: the libraries by name, their savers, a stopwatch, and how a graph is run again and again.
 
-Every function here is complete in itself (it opens, warms up, measures, closes) and runs in a process that has imported one
-of the two libraries only. What differs between them beyond the name is in the two constants below. No tables, no ratios.
+Workloads are written once for all sides: the package's name is a parameter, and changes the import root alone. They run in a
+process that has imported one of the libraries only. What differs between them beyond the name is in the constants below. No
+tables, no ratios.
 """
 
 import asyncio
 import gc
+import os
 import random
 import sqlite3
 import statistics
@@ -13,31 +15,22 @@ import string
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, Literal, NamedTuple, TypedDict
-from unittest.mock import patch
-
-import ormsgpack
+from typing import Any, Final, Literal, NamedTuple
 
 Face = Literal["sync", "async"]
-Store = Literal["none", "memory", "sqlite"]
-Node = Literal["writes", "none"]
+Store = Literal["none", "memory", "sqlite full", "sqlite normal", "postgres"]
+Durability = Literal["sync", "async", "exit"]
 
-STEPS: Final = 100
+FLOOR: Final = "floor"
+OWN_ASYNC_SAVERS: Final = {"langgraph"}
+"""Whose savers of databases serve one face only; the others' objects serve both."""
+POSTGRES: Final = "BENCH_POSTGRES"
+"""The variable that says where the server is; each side has a database of its name there."""
 SEED: Final = 20
-AROUND: Final = 10
-"""A turn's cost is the median of the turns up to this far before and after it."""
-COLD_TURNS: Final = 11
-PRAGMAS: Final = ("journal_mode", "synchronous", "page_size", "wal_autocheckpoint")
-
-SYNC_DURABILITY: Final[dict[str, dict[str, str]]] = {"clew": {}, "langgraph": {"durability": "sync"}}
-"""How one asks that a step is kept before the next starts: Clew's default."""
-SEPARATE_ASYNC_SAVER: Final = {"langgraph"}
-"""Whose SqliteSaver does not serve `ainvoke`; the other's one object serves both faces."""
 
 
 class Cost(NamedTuple):
@@ -45,6 +38,9 @@ class Cost(NamedTuple):
 
     cpu: float
     wall: float
+
+    def shared(self, parts: int) -> "Cost":
+        return Cost(self.cpu / parts, self.wall / parts)
 
 
 class Stopwatch:
@@ -60,246 +56,16 @@ class Stopwatch:
         return Cost(time.process_time() - self._cpu, time.perf_counter() - self._wall)
 
     def laps(self, seconds: float) -> Iterator[None]:
-        """Laps until the seconds are over, two at least, beginning with nothing left to the garbage collector."""
+        """Laps until the seconds are over, one at least, beginning with nothing left to the garbage collector."""
         gc.collect()
         self._start()
-        while self._laps < 2 or time.perf_counter() - self._wall < seconds:
+        while self._laps < 1 or time.perf_counter() - self._wall < seconds:
             self._laps += 1
             yield
 
-    def of_one(self, parts: int) -> Cost:
+    def of_one(self, parts: int = 1) -> Cost:
         """A lap's cost so far, divided into its parts."""
-        cpu, wall = self.read()
-        return Cost(cpu / (self._laps * parts), wall / (self._laps * parts))
-
-
-class Count(TypedDict):
-    n: int
-
-
-def load(package: str, module: str) -> Any:
-    return import_module(f"{package}.{module}")
-
-
-@contextmanager
-def saver(package: str, store: Store, path: Path) -> Generator[Any]:
-    if store == "none":
-        yield None
-    elif store == "memory":
-        yield load(package, "checkpoint.memory").InMemorySaver()
-    else:
-        with load(package, "checkpoint.sqlite").SqliteSaver.from_conn_string(str(path)) as opened:
-            yield opened
-
-
-@asynccontextmanager
-async def async_saver(package: str, store: Store, path: Path) -> AsyncGenerator[Any]:
-    if store == "sqlite" and package in SEPARATE_ASYNC_SAVER:
-        async with load(package, "checkpoint.sqlite.aio").AsyncSqliteSaver.from_conn_string(str(path)) as opened:
-            yield opened
-    else:
-        with saver(package, store, path) as opened:
-            yield opened
-
-
-# -- a step that does nothing -------------------------------------------------------------------------------------------
-
-
-def add_one(state: Count) -> Count:
-    return {"n": state["n"] + 1}
-
-
-async def async_add_one(state: Count) -> Count:
-    return {"n": state["n"] + 1}
-
-
-def nothing(state: Count) -> None:
-    return None
-
-
-async def async_nothing(state: Count) -> None:
-    return None
-
-
-NODES: Final[dict[tuple[Face, Node], Callable[[Count], Any]]] = {
-    ("sync", "writes"): add_one,
-    ("sync", "none"): nothing,
-    ("async", "writes"): async_add_one,
-    ("async", "none"): async_nothing,
-}
-
-
-def chain(package: str, face: Face, node: Node) -> Any:
-    """A builder of `STEPS` nodes in a row."""
-    graph = load(package, "graph")
-    builder = graph.StateGraph(Count)
-    names = [f"n{number}" for number in range(STEPS)]
-    for name in names:
-        builder.add_node(name, NODES[face, node])
-    for before, after in pairwise([graph.START, *names, graph.END]):
-        builder.add_edge(before, after)
-    return builder
-
-
-def fresh() -> dict[str, Any]:
-    """The config of a thread of its own."""
-    return {"configurable": {"thread_id": uuid.uuid4().hex}, "recursion_limit": 10 * STEPS}
-
-
-def steps(package: str, face: Face, store: Store, node: Node, seconds: float) -> Cost:
-    """One step's cost, over as many runs of the chain as fit into `seconds` (two at least), each on a fresh thread."""
-    builder = chain(package, face, node)
-    options = SYNC_DURABILITY[package] if store != "none" else {}
-    end = {"n": STEPS if node == "writes" else 0}
-    with TemporaryDirectory(prefix="bench-") as place:
-        path = Path(place, "bench.db")
-        if face == "async":
-            return asyncio.run(_async_steps(package, store, path, builder, options, end, seconds))
-        with saver(package, store, path) as opened:
-            graph = builder.compile(checkpointer=opened)
-            _must_be(graph.invoke({"n": 0}, fresh(), **options), end)
-            watch = Stopwatch()
-            for _ in watch.laps(seconds):
-                graph.invoke({"n": 0}, fresh(), **options)
-            return watch.of_one(STEPS)
-
-
-async def _async_steps(
-    package: str, store: Store, path: Path, builder: Any, options: dict[str, str], end: Any, seconds: float
-) -> Cost:
-    async with async_saver(package, store, path) as opened:
-        graph = builder.compile(checkpointer=opened)
-        _must_be(await graph.ainvoke({"n": 0}, fresh(), **options), end)
-        watch = Stopwatch()
-        for _ in watch.laps(seconds):
-            await graph.ainvoke({"n": 0}, fresh(), **options)
-        return watch.of_one(STEPS)
-
-
-def _must_be(found: Any, expected: Any) -> None:
-    """A workload that does something else than the other's is no comparison."""
-    if found != expected:
-        raise RuntimeError(f"the workload ended with {found!r}, expected {expected!r}")
-
-
-# -- the same durability ------------------------------------------------------------------------------------------------
-
-
-def kept(package: str, face: Face) -> dict[str, str]:
-    """What one run of the chain left in SQLite: the pragmas read back from the saver's own connections, and the checkpoints."""
-    opened: list[sqlite3.Connection] = []
-    real = sqlite3.connect
-
-    def connect(*args: Any, **options: Any) -> sqlite3.Connection:
-        opened.append(real(*args, **{**options, "check_same_thread": False}))  # to be read from here
-        return opened[-1]
-
-    def pragmas() -> dict[str, str]:
-        read = [[str(db.execute(f"pragma {name}").fetchone()[0]) for name in PRAGMAS] for db in opened]
-        return {name: "/".join(sorted(set(values))) for name, values in zip(PRAGMAS, zip(*read, strict=True), strict=True)}
-
-    builder, config, options = chain(package, face, "writes"), fresh(), SYNC_DURABILITY[package]
-
-    async def run_async(path: Path) -> dict[str, str]:
-        async with async_saver(package, "sqlite", path) as store:
-            graph = builder.compile(checkpointer=store)
-            await graph.ainvoke({"n": 0}, config, **options)
-            return pragmas() | {"checkpoints": str(len([found async for found in graph.aget_state_history(config)]))}
-
-    with TemporaryDirectory(prefix="bench-") as place, patch.object(sqlite3, "connect", connect):
-        path = Path(place, "bench.db")
-        if face == "async":
-            return asyncio.run(run_async(path))
-        with saver(package, "sqlite", path) as store:
-            graph = builder.compile(checkpointer=store)
-            graph.invoke({"n": 0}, config, **options)
-            return pragmas() | {"checkpoints": str(len(list(graph.get_state_history(config))))}
-
-
-# -- a conversation that grows ------------------------------------------------------------------------------------------
-
-
-class Size(NamedTuple):
-    """Bytes: the database file; the text of all messages; the messages as `[type, id, content]` in msgpack, each once."""
-
-    file: int
-    text: int
-    unique: int
-
-
-class Conversation(NamedTuple):
-    """By turn: what it cost with the saver kept open, what with a saver opened for it, and the sizes after it."""
-
-    warm: dict[int, Cost]
-    cold: dict[int, Cost]
-    sizes: dict[int, Size]
-
-
-def texts(count: int, size: int) -> list[str]:
-    """So many different texts of random words, of `size` bytes each, the same in every run."""
-    chance = random.Random(SEED)
-    words = ["".join(chance.choices(string.ascii_lowercase, k=chance.randint(2, 10))) for _ in range(5_000)]
-    made = [" ".join(chance.choices(words, k=size // 3 + 1))[:size] for _ in range(count)]
-    _must_be(len(set(made)), count)
-    return made
-
-
-class Chat:
-    """One node that answers each message with one of the same size; the texts are laid out beforehand."""
-
-    def __init__(self, package: str, turns: int, size: int) -> None:
-        from langchain_core.messages import AIMessage, HumanMessage
-
-        graph = load(package, "graph")
-        self.said = said = texts(2 * turns, size)
-        self.config, self.options, self.ask = fresh(), SYNC_DURABILITY[package], HumanMessage
-
-        def model(state: dict[str, Any]) -> dict[str, Any]:
-            return {"messages": [AIMessage(said[len(state["messages"])])]}
-
-        self.builder = graph.StateGraph(graph.MessagesState)
-        self.builder.add_node("model", model)
-        self.builder.add_edge(graph.START, "model")
-        self.builder.add_edge("model", graph.END)
-
-    def turn(self, graph: Any, number: int) -> None:
-        graph.invoke({"messages": [self.ask(self.said[2 * number - 2])]}, self.config, **self.options)
-
-
-def chat(package: str, size: int, marks: Sequence[int], cold: Sequence[int]) -> Conversation:
-    """A conversation up to the last of the `marks`, one message of `size` bytes from each side a turn, on SQLite.
-
-    Around each mark the turns are timed, and right after its turn the database is measured. `cold` are those marks soon after
-    which some turns get a saver and a graph of their own, and the clock starts before the file is opened.
-    """
-    late = {mark: range(mark + AROUND + 1, mark + AROUND + 1 + COLD_TURNS) for mark in cold}
-    apart = {turn for turns in late.values() for turn in turns}
-    total = max(marks[-1], *apart)
-    talk = Chat(package, total, size)
-    costs: list[Cost] = []
-    files: dict[int, int] = {}
-    with TemporaryDirectory(prefix="bench-") as place:
-        path = Path(place, "bench.db")
-        with saver(package, "sqlite", path) as opened:
-            kept_open = talk.builder.compile(checkpointer=opened)
-            for turn in range(1, total + 1):
-                watch = Stopwatch()
-                if turn in apart:
-                    with saver(package, "sqlite", path) as own:
-                        talk.turn(talk.builder.compile(checkpointer=own), turn)
-                        costs.append(watch.read())
-                else:
-                    talk.turn(kept_open, turn)
-                    costs.append(watch.read())
-                if turn in marks:
-                    files[turn] = _file_size(path)
-            messages = kept_open.get_state(talk.config).values["messages"]
-    _must_be([message.content for message in messages], talk.said)
-    return Conversation(
-        warm={mark: middle(costs[max(0, mark - AROUND - 1) : mark + AROUND]) for mark in marks},
-        cold={mark: middle([costs[turn - 1] for turn in turns]) for mark, turns in late.items()},
-        sizes={mark: _size(file, messages[: 2 * mark]) for mark, file in files.items()},
-    )
+        return self.read().shared(self._laps * parts)
 
 
 def middle(costs: Sequence[Cost]) -> Cost:
@@ -307,14 +73,168 @@ def middle(costs: Sequence[Cost]) -> Cost:
     return Cost(statistics.median(cost.cpu for cost in costs), statistics.median(cost.wall for cost in costs))
 
 
-def _file_size(path: Path) -> int:
+# -- the libraries ------------------------------------------------------------------------------------------------------
+
+
+def load(package: str, module: str) -> Any:
+    """A module of the library; the floor is one module."""
+    return import_module(FLOOR if package == FLOOR else f"{package}.{module}")
+
+
+class Place(NamedTuple):
+    """Where a saver keeps threads: a file, or a database of PostgreSQL; and whether its tables are there already."""
+
+    path: Path
+    url: str
+    made: bool = False
+
+
+def place_in(folder: str, package: str) -> Place:
+    """A file in the folder, or the side's own database."""
+    return Place(Path(folder, "bench.db"), f"{os.environ.get(POSTGRES, '')}/{package}")
+
+
+@contextmanager
+def saver(package: str, store: Store, place: Place) -> Generator[Any]:
+    """The library's saver, with its tables made."""
+    if store == "none":
+        yield None
+    elif package == FLOOR:
+        with _floor(store, place) as opened:
+            yield opened
+    elif store == "memory":
+        yield load(package, "checkpoint.memory").InMemorySaver()
+    elif store == "postgres":
+        with load(package, "checkpoint.postgres").PostgresSaver.from_conn_string(place.url) as opened:
+            if not place.made:
+                opened.setup()
+            yield opened
+    else:
+        with _sqlite(package, store, place.path) as opened:
+            yield opened
+
+
+@contextmanager
+def _sqlite(package: str, store: Store, path: Path) -> Generator[Any]:
+    kind, synchronous = load(package, "checkpoint.sqlite").SqliteSaver, store.split()[1]
+    if package in OWN_ASYNC_SAVERS:  # it has no option for it: one sets it on the connection
+        with kind.from_conn_string(str(path)) as opened:
+            opened.setup()
+            opened.conn.execute(f"pragma synchronous = {synchronous}")
+            yield opened
+    else:
+        with kind(path, synchronous=synchronous) as opened:
+            opened.setup()
+            yield opened
+
+
+@contextmanager
+def _floor(store: Store, place: Place) -> Generator[Any]:
+    import floor_log
+
+    if store == "postgres":
+        if not place.made:
+            floor_log.PostgresLog.set_up(place.url)
+        with floor_log.psycopg.connect(place.url, autocommit=True) as db:
+            yield floor_log.PostgresLog(db)
+    else:
+        log = floor_log.SqliteLog(str(place.path), store.split()[1])
+        yield log
+        log.close()
+
+
+@asynccontextmanager
+async def async_saver(package: str, store: Store, place: Place) -> AsyncGenerator[Any]:
+    """The same for the asyncio face."""
+    if package == FLOOR and store == "postgres":
+        import floor_log
+
+        floor_log.PostgresLog.set_up(place.url)
+        async with await floor_log.psycopg.AsyncConnection.connect(place.url, autocommit=True) as db:
+            yield floor_log.PostgresLog(db)
+    elif package not in OWN_ASYNC_SAVERS or store in ("none", "memory"):
+        with saver(package, store, place) as opened:
+            yield opened
+    elif store == "postgres":
+        kind = load(package, "checkpoint.postgres.aio").AsyncPostgresSaver
+        async with kind.from_conn_string(place.url) as opened:
+            await opened.setup()
+            yield opened
+    else:
+        kind = load(package, "checkpoint.sqlite.aio").AsyncSqliteSaver
+        async with kind.from_conn_string(str(place.path)) as opened:
+            await opened.setup()
+            await opened.conn.execute(f"pragma synchronous = {store.split()[1]}")
+            yield opened
+
+
+# -- running ------------------------------------------------------------------------------------------------------------
+
+
+class Work(NamedTuple):
+    """A graph to be run: its builder, what it is given, what must come out, and into how many parts a run's cost is divided.
+
+    `check` raises for a result that is not the expected one: a workload that does something else is no comparison.
+    """
+
+    builder: Any
+    given: Callable[[], Any]
+    check: Callable[[Any], None]
+    parts: int
+
+
+def fresh() -> dict[str, Any]:
+    """The config of a thread of its own."""
+    return {"configurable": {"thread_id": uuid.uuid4().hex}, "recursion_limit": 100_000}
+
+
+def cost_of(
+    package: str, work: Work, face: Face, seconds: float, store: Store = "none", durability: Durability = "sync"
+) -> Cost:
+    """A part's cost, over as many runs as fit into `seconds` (one at least, after one that is not counted), each on a fresh
+    thread."""
+    options = {"durability": durability} if store != "none" else {}
+    with TemporaryDirectory(prefix="bench-") as folder:
+        place = place_in(folder, package)
+        if face == "async":
+            return asyncio.run(_async_cost_of(package, work, seconds, store, place, options))
+        with saver(package, store, place) as opened:
+            graph = work.builder.compile(checkpointer=opened)
+            work.check(graph.invoke(work.given(), fresh(), **options))
+            watch = Stopwatch()
+            for _ in watch.laps(seconds):
+                graph.invoke(work.given(), fresh(), **options)
+            return watch.of_one(work.parts)
+
+
+async def _async_cost_of(package: str, work: Work, seconds: float, store: Store, place: Place, options: dict[str, Any]) -> Cost:
+    async with async_saver(package, store, place) as opened:
+        graph = work.builder.compile(checkpointer=opened)
+        work.check(await graph.ainvoke(work.given(), fresh(), **options))
+        watch = Stopwatch()
+        for _ in watch.laps(seconds):
+            await graph.ainvoke(work.given(), fresh(), **options)
+        return watch.of_one(work.parts)
+
+
+def must_be(found: Any, expected: Any) -> None:
+    if found != expected:
+        raise RuntimeError(f"the workload ended with {found!r}, expected {expected!r}")
+
+
+def texts(count: int, size: int) -> list[str]:
+    """So many different texts of random words, of `size` bytes each, the same in every run."""
+    chance = random.Random(SEED)
+    words = ["".join(chance.choices(string.ascii_lowercase, k=chance.randint(2, 10))) for _ in range(5_000)]
+    made = [" ".join(chance.choices(words, k=size // 3 + 1))[:size] for _ in range(count)]
+    must_be(len(set(made)), count)
+    return made
+
+
+def rows_on_disk(path: Path) -> int:
     """Bytes of the database and its log, once the log is folded in."""
-    with closing(sqlite3.connect(path)) as db:
-        busy, *_ = db.execute("pragma wal_checkpoint(truncate)").fetchone()
-        _must_be(busy, 0)
-    return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")))
-
-
-def _size(file: int, messages: Sequence[Any]) -> Size:
-    unique = sum(len(ormsgpack.packb([message.type, message.id, message.content])) for message in messages)
-    return Size(file, sum(len(message.content) for message in messages), unique)
+    db = sqlite3.connect(path)
+    busy, *_ = db.execute("pragma wal_checkpoint(truncate)").fetchone()
+    db.close()
+    must_be(busy, 0)
+    return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
