@@ -20,6 +20,7 @@ from clew.engine.branches import differences, lines
 from clew.errors import DatabaseError
 from clew.graph import START, MessagesState, StateGraph
 from clew.graph.compiled import CompiledStateGraph
+from clew.interop.langchain import messages_in
 from clew.types import Change, Checkpoint, Command, Saved, Send, StateSnapshot, interrupt
 
 Config = dict[str, Any]
@@ -53,14 +54,17 @@ def test_listing_a_thousand_checkpoints_decodes_no_message(face: Face, thread: C
     for turn in range(1000):
         SYNC.invoke(graph, {"messages": f"{turn} is the number of this turn, and it is long enough for an item"}, thread)
     decoded = {"messages": 0}
-    decode = reader.decode
 
-    def counting(data: bytes) -> Any:
-        value = decode(data)
-        decoded["messages"] += hasattr(value, "content")
-        return value
+    def counting(decode: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def counted(data: Any) -> Any:
+            value = decode(data)
+            decoded["messages"] += len(messages_in(value))
+            return value
 
-    monkeypatch.setattr(reader, "decode", counting)
+        return counted
+
+    monkeypatch.setattr(reader, "decode", counting(reader.decode))
+    monkeypatch.setattr(reader, "decode_each", counting(reader.decode_each))
     storage.items_read = 0
     listed = face.history(chat(Saver(storage)), thread)
     assert len(listed) == 3000
