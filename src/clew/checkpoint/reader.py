@@ -61,9 +61,9 @@ class Reader:
         self._storage = storage
         self._thread = thread
         self._ledger = ledger
-        self._items = items if items is not None else {}
+        self._items = read = items if items is not None else {}
         self._made: dict[int, Any] = {}
-        self._budget = Budget(lambda: sum(map(len, self._items.values())))
+        self._budget = Budget(lambda: sum(map(len, read.values())))
 
     async def fetch(self, entries: Sequence[Entry]) -> None:
         """Reads all that these entries name at first hand, in one round trip."""
@@ -99,12 +99,14 @@ class Reader:
             children: dict[str, bytes] = fields[3] if len(fields) > 3 else {}
             return Result(written, tuple([await self._target(target) for target in targets]), dict(children)), places
 
-    def named(self, fields: Any) -> Task:
-        """A task without what it is given."""
+    def named(self, fields: Any, given: Any) -> Task:
+        """A task, with this in place of what it is given, if it is given anything."""
         with Reading("A task"):
             fields, origin = origin_of(fields)
-            node = fields if isinstance(fields, str) else START if fields[0] is None else name_of(fields[0])
-            return Task(node, sent=not isinstance(fields, str) and node != START, origin=origin)
+            if isinstance(fields, str):
+                return Task(fields, origin=origin)
+            node = START if fields[0] is None else name_of(fields[0])
+            return Task(node, given, sent=node != START, origin=origin)
 
     async def task(self, fields: Any) -> Task:
         with Reading("A task"):
