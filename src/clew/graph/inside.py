@@ -85,7 +85,7 @@ def graph_at(graph: CompiledStateGraph, ns: str) -> CompiledStateGraph | None:
 
 
 def with_places(graph: CompiledStateGraph, settings: Settings, snapshot: StateSnapshot) -> StateSnapshot:
-    """The snapshot, with the config of each task that is a graph; no task is looked at before somebody does."""
+    """The snapshot, with the config of each task that is a graph. No task is looked at before somebody does."""
     tasks: Any = Late(lambda: tuple(_placed(graph, settings, task) for task in snapshot.tasks))
     return snapshot._replace(tasks=tasks)
 

@@ -1,10 +1,10 @@
 """Reading threads without running them: the same engine functions, nothing executed."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from clew.checkpoint.base import Saver
-from clew.checkpoint.records import Record, one
+from clew.checkpoint.records import one
 from clew.engine import snapshot
 from clew.engine.branches import lines
 from clew.engine.plan import Plan
@@ -49,18 +49,20 @@ async def get_state_history(
     filter: Mapping[str, Any] | None,
     before: Any,
     limit: int | None,
+    shown: Callable[[StateSnapshot], StateSnapshot],
 ) -> AsyncIterator[StateSnapshot]:
-    """Checkpoints of a thread, newest first, all branches.
+    """Checkpoints of a thread, newest first, all branches. None is looked at before somebody does.
 
     Args:
         filter: only those whose metadata have all of these, equal.
         before: a config; only checkpoints older than the one it names.
         limit: how many at most.
+        shown: makes of a snapshot that is looked at the one that is seen.
     """
     thread = settings.thread or ""
     place = snapshot.Place(thread, settings.ns)
     if settings.checkpoint is not None:
-        yield await get_state(plan, saver, host, settings)
+        yield shown(await get_state(plan, saver, host, settings))
         return
     seq = None
     if before is not None:
@@ -73,9 +75,10 @@ async def get_state_history(
     async for found in saver.history(host, thread, settings.ns, seq, None if filter else limit):
         if left == 0:
             return
-        shown = _listed(plan, place, found)
-        if not filter or _has(shown.metadata or {}, filter):
-            yield shown
+        late: Any = Whole(lambda found=found: shown(snapshot.record(plan, place, found.saved, found.outcomes)))
+        listed = StateSnapshot(*[late] * len(StateSnapshot._fields))
+        if not filter or _has(listed.metadata or {}, filter):
+            yield listed
             left = left - 1 if left is not None else None
 
 
@@ -96,12 +99,6 @@ async def get_branches(saver: Saver, host: Host, settings: Settings) -> list[Bra
     ]
     order = sorted(range(len(found)), key=lambda number: found[number].checkpoints[-1].seq, reverse=True)
     return [branches[number] for number in order]
-
-
-def _listed(plan: Plan, place: snapshot.Place, found: Record) -> StateSnapshot:
-    """A checkpoint as it was listed, of which nothing has been looked at yet."""
-    whole: Any = Whole(lambda: snapshot.record(plan, place, found.saved, found.outcomes))
-    return StateSnapshot(*[whole] * len(StateSnapshot._fields))
 
 
 def _has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
