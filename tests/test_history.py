@@ -89,7 +89,12 @@ def test_a_listing_takes_a_few_statements_a_batch_and_looks_at_no_row(
             SYNC.invoke(graph, {"messages": f"turn {turn}"}, thread)
         graph.update_state(SYNC.history(graph, thread)[9].config, {"messages": "another branch, whose head is the thread's"})
         looked: list[bytes] = []
-        monkeypatch.setattr(records, "read_body", lambda body: looked.append(body) or manifest.read_body(body))
+
+        def looking(body: bytes) -> manifest.Body:
+            looked.append(body)
+            return manifest.read_body(body)
+
+        monkeypatch.setattr(records, "read_body", looking)
         statements: list[str] = []
         with saver.file.using() as db:
             db.set_trace_callback(statements.append)
