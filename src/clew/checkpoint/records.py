@@ -95,20 +95,13 @@ class Record:
         body = rows.body(row, base)
         reader = Reader(rows.storage, rows.thread, items=rows.items)
 
-        def late(load: Callable[..., Awaitable[Any]], *given: Any) -> Late:
-            def loaded() -> Any:
-                with naming:
-                    return done(load(reader, *given))
-
-            return Late(loaded)
-
-        frontier = tuple([reader.named(fields, late(_given, fields)) for fields in body.frontier])
-        checkpoint = body.checkpoint(_Values(late(_values, body.entries)), frontier)
+        frontier = tuple([reader.named(fields, _late(naming, _given, reader, fields)) for fields in body.frontier])
+        checkpoint = body.checkpoint(_Values(_late(naming, _values, reader, body.entries)), frontier)
         keys = {task_key(frontier, index) for index in range(len(frontier))}
         kept: list[tuple[str, Any]] = [(kept.task, unpacked(kept.body)) for kept in found.kept if kept.task in keys]
         after = body.results or rows.outcomes_in(found.next, {row.seq: body, row.base: base})
         fields = dict([*kept, *[(key, fields) for key, *fields in after if key in keys]])
-        outcomes = {key: reader.said(found) or late(_result, key, found) for key, found in fields.items()}
+        outcomes = {key: reader.said(found) or _late(naming, _result, reader, key, found) for key, found in fields.items()}
         asked = {key: reader.said(fields) for key, fields in kept if fields[0] == PAUSED}
         records: dict[str, Outcome] = {key: outcome for key, outcome in asked.items() if isinstance(outcome, Paused)}
         answers = {
@@ -134,6 +127,14 @@ class _Values(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._late())
+
+
+def _late(naming: Naming, load: Callable[..., Awaitable[Any]], *given: Any) -> Late:
+    def loaded():
+        with naming:
+            return done(load(*given))
+
+    return Late(loaded)
 
 
 async def _values(reader: Reader, entries: Mapping[str, Entry]) -> dict[str, Any]:

@@ -47,14 +47,15 @@ def record(plan: Plan, place: Place, saved: Saved, outcomes: Mapping[str, Outcom
 
     Values, results and START's input may be late ones, which are not touched here.
     """
-
-    def shown() -> tuple[PregelTask, ...]:
-        waiting = open_questions(replace(saved, answers={}))  # whatever was asked, answered or not
-        return _tasks(plan, saved, {**saved.records, **outcomes}, waiting)
-
-    tasks, checkpoint = Late(shown), saved.checkpoint
+    checkpoint = saved.checkpoint
+    tasks = Late(lambda: _recorded_tasks(plan, saved, outcomes))
     interrupts = Late(lambda: _interrupts(tasks()))
     return _shown(plan, place, saved, checkpoint.values, _names(checkpoint.frontier), tasks, interrupts)
+
+
+def _recorded_tasks(plan: Plan, saved: Saved, outcomes: Mapping[str, Outcome | Late]) -> tuple[PregelTask, ...]:
+    waiting = open_questions(replace(saved, answers={}))  # whatever was asked, answered or not
+    return _tasks(plan, saved, {**saved.records, **outcomes}, waiting)
 
 
 def _with_finished(plan: Plan, saved: Saved, results: Sequence[Result | None]) -> Values:
@@ -80,12 +81,13 @@ def _shown(
     if answers := answers_shown(saved):
         metadata["answers"] = {id_: {"at": _moment(at) if at else None, **by} for id_, (at, by) in answers.items()}
     known: Any = plan.values(values) if isinstance(values, dict) else Late(lambda: plan.values(values))
+    created: Any = Late(lambda: _moment(created_ms(saved.id)))
     return StateSnapshot(
         known,
         next,
         place.config(saved.id),
         {**metadata, **saved.metadata},
-        _moment(created_ms(saved.id)),
+        created,
         place.config(saved.parent) if saved.parent else None,
         tasks,
         interrupts,
