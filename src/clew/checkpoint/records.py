@@ -1,5 +1,5 @@
-"""Checkpoints as they are listed: their rows are read, and looked at when somebody asks what they say; the values that a row
-names are loaded when somebody asks for them."""
+"""Checkpoints as they are listed: a row is read, and looked at when somebody asks what it says; what it names is loaded when
+somebody asks for that."""
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -94,7 +94,6 @@ class Record:
         base = rows.body(found.base, None) if found.base else None
         body = rows.body(row, base)
         reader = Reader(rows.storage, rows.thread, items=rows.items)
-
         frontier = tuple([reader.named(fields, _late(naming, _given, reader, fields)) for fields in body.frontier])
         checkpoint = body.checkpoint(_Values(_late(naming, _values, reader, body.entries)), frontier)
         keys = {task_key(frontier, index) for index in range(len(frontier))}
@@ -130,7 +129,7 @@ class _Values(Mapping[str, Any]):
 
 
 def _late(naming: Naming, load: Callable[..., Awaitable[Any]], *given: Any) -> Late:
-    def loaded():
+    def loaded() -> Any:
         with naming:
             return done(load(*given))
 
