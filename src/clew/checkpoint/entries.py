@@ -6,6 +6,7 @@ the row that its own adds to, the ranges are what comes after them. A range over
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 Entry: TypeAlias = bytes | list[Any]
@@ -32,7 +33,7 @@ def ranges_of(places: Iterable[int]) -> list[int]:
 
 
 def places_of(ranges: Iterable[tuple[int, int, int]]) -> list[int]:
-    return [place for log, lo, hi in ranges for place in range(place_of(log, lo), place_of(log, hi - 1) + 1)]
+    return list(chain.from_iterable(range(place_of(log, lo), place_of(log, hi - 1) + 1) for log, lo, hi in ranges))
 
 
 def is_page(log: int) -> bool:
