@@ -35,7 +35,7 @@ from clew.types import Failed, Outcome, Paused, Question, Result, Send, Task, Wr
 
 FETCHED: Final = 1 << 16  # items that are asked for at once
 FIRST: Final = object()  # an element that has not been decoded yet
-SPLIT: Final = frozenset({Split, list})  # types of elements that may have their own elsewhere
+INNER: Final = frozenset({Split, list})  # types of elements that may have some of their own elsewhere
 QUESTION: Final = (str, object, bytes, bytes, object)  # types of its fields
 CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     LIST: list,
@@ -140,7 +140,7 @@ class Reader:
                 self._budget.spend(sum(map(len, parts)))
             return decode(b"".join(parts)), places
         elements = self._elements(places, pairs=kind == DICT)
-        if not SPLIT.isdisjoint(map(type, elements)):
+        if not INNER.isdisjoint(map(type, elements)):
             for index, element in enumerate(elements):
                 if isinstance(element, Split) or _is_split_pair(element):
                     elements[index] = await self._whole(element, depth + 1)

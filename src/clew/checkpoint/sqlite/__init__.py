@@ -259,15 +259,18 @@ def _completed(db: sqlite3.Connection, no: int, found: list[Found], *, followed:
     rows = {one.row.seq: one.row for one in found if one.row}
     around = {seq for row in rows.values() for seq in (row.base, row.parent) if seq is not None} - rows.keys()
     sql = f"select {ROW} from checkpoint c where c.thread = ? and c.seq in ({_marks(around)})"
-    others = rows | {row[0]: Row(*row) for row in (db.execute(sql, (no, *around)) if around else ())}
+    others: dict[int | None, Row] = {
+        **rows,
+        **{row[0]: Row(*row) for row in (db.execute(sql, (no, *around)) if around else ())},
+    }
     next_ = {row.parent: row for row in rows.values()}  # the last one stays, and is the first that grew from its parent
     sql = f"select task, seq, body from kept where thread = ? and seq in ({_marks(rows)})"
     kept: dict[int, list[Kept]] = {}
     for task, seq, body in db.execute(sql, (no, *rows)):
         kept.setdefault(seq, []).append(Kept(seq, task, body))
     for one, row in zip(found, rows.values(), strict=True):
-        one.base, one.kept = others.get(row.base) if row.base is not None else None, kept.get(row.seq, ())
-        one.parent_id = others[row.parent].id if row.parent in others else None
+        parent, one.base, one.kept = others.get(row.parent), others.get(row.base), kept.get(row.seq, ())
+        one.parent_id = parent.id if parent else None
         if followed:
             after = next_.get(row.seq)
             one.next = after if after and after.seq > row.seq else _followed(db, no, one.number, row.seq)
