@@ -117,7 +117,7 @@ def read_damaged(chance: random.Random, saver: InMemorySaver, others: list[bytes
     store[key] = bad if table == "items" else (old[0], old[1]._replace(body=bad))
     try:
         for record in iterate(saver.history(Threads(), "t")):
-            tried(lambda record=record: drive(record.whole()))
+            tried(record.whole)
     finally:
         store[key] = old
     return bad

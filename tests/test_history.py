@@ -1,9 +1,11 @@
 """Looking back: listing loads nothing, a snapshot is what it always was, branches are listed, checkpoints compared."""
 
 import copy
+import gc
 import operator
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from support.faces import ASYNC, SYNC, Face
 from support.graphs import Log, of, says
 
-from clew.checkpoint import reader
+from clew.checkpoint import manifest, reader, records
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import MemoryStorage
 from clew.checkpoint.sqlite import SqliteSaver
@@ -20,6 +22,7 @@ from clew.engine.branches import differences, lines
 from clew.errors import DatabaseError
 from clew.graph import START, MessagesState, StateGraph
 from clew.graph.compiled import CompiledStateGraph
+from clew.interop.langchain import messages_in
 from clew.types import Change, Checkpoint, Command, Saved, Send, StateSnapshot, interrupt
 
 Config = dict[str, Any]
@@ -53,14 +56,17 @@ def test_listing_a_thousand_checkpoints_decodes_no_message(face: Face, thread: C
     for turn in range(1000):
         SYNC.invoke(graph, {"messages": f"{turn} is the number of this turn, and it is long enough for an item"}, thread)
     decoded = {"messages": 0}
-    decode = reader.decode
 
-    def counting(data: bytes) -> Any:
-        value = decode(data)
-        decoded["messages"] += hasattr(value, "content")
-        return value
+    def counting(decode: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def counted(data: Any) -> Any:
+            value = decode(data)
+            decoded["messages"] += len(messages_in(value))
+            return value
 
-    monkeypatch.setattr(reader, "decode", counting)
+        return counted
+
+    monkeypatch.setattr(reader, "decode", counting(reader.decode))
+    monkeypatch.setattr(reader, "decode_each", counting(reader.decode_each))
     storage.items_read = 0
     listed = face.history(chat(Saver(storage)), thread)
     assert len(listed) == 3000
@@ -72,6 +78,51 @@ def test_listing_a_thousand_checkpoints_decodes_no_message(face: Face, thread: C
     before = storage.items_read
     assert len(listed[-1].values["messages"]) <= len(opened.values["messages"])
     assert storage.items_read == before, "an item is read once for all of a listing"
+
+
+def test_a_listing_takes_a_few_statements_a_batch_and_looks_at_no_row(
+    face: Face, thread: Config, monkeypatch: Any, tmp_path: Path
+) -> None:
+    with SqliteSaver(tmp_path / "threads.db") as saver:
+        graph = chat(saver)
+        for turn in range(100):
+            SYNC.invoke(graph, {"messages": f"turn {turn}"}, thread)
+        graph.update_state(SYNC.history(graph, thread)[9].config, {"messages": "another branch, whose head is the thread's"})
+        looked: list[bytes] = []
+
+        def looking(body: bytes) -> manifest.Body:
+            looked.append(body)
+            return manifest.read_body(body)
+
+        monkeypatch.setattr(records, "read_body", looking)
+        statements: list[str] = []
+        with saver.file.using() as db:
+            db.set_trace_callback(statements.append)
+        listed = face.history(graph, thread, limit=200)
+        assert (len(listed), looked) == (200, [])
+        scans = 200 // records.BATCH
+        assert len(statements) <= scans * 4 + 1, "rows, those around them, what is kept beside, and what follows the first"
+        steps = [state.metadata["step"] for state in listed if state.metadata]
+        assert steps == [298 - 9 + 1, *range(298, 298 - 199, -1)]
+        assert len(looked) <= 200 + 2 * scans, (
+            "a row is looked at once, though it is the next one of another, and a third's base"
+        )
+        assert len(statements) <= scans * 4 + 1, "and nothing more is read for that"
+
+
+def test_what_is_listed_goes_when_it_is_let_go(thread: Config, saver: Saver) -> None:
+    graph = chat(saver)
+    SYNC.invoke(graph, {"messages": "x" * 100}, thread)
+    gc.collect()
+    gc.disable()
+    try:
+        seen = [(len(state.values["messages"]), [task.result for task in state.tasks]) for state in SYNC.history(graph, thread)]
+        assert [count for count, _ in seen] == [2, 1, 0]
+        assert len(SYNC.history(graph, thread)) == 3
+        del seen
+        assert gc.collect() == 0, "nothing of it is left to the garbage collector"
+    finally:
+        gc.enable()
 
 
 def test_a_result_is_loaded_alone(thread: Config) -> None:

@@ -13,6 +13,7 @@ from clew.checkpoint.base import Saver
 from clew.checkpoint.entries import PAGE
 from clew.checkpoint.hold import Hold
 from clew.checkpoint.journal import Journal
+from clew.checkpoint.ledger import LONG
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
 from clew.checkpoint.storage import Waiting, at_once
 from clew.errors import CheckpointGone, ThreadConflict
@@ -123,6 +124,18 @@ def test_a_sliding_window_of_small_elements_is_not_stored_again(keeps_elements: 
     for i in range(300):
         kept.keep(list(range(i, i + 50)))
     assert kept.storage.items_written <= 349
+
+
+@pytest.mark.parametrize("length", [100, LONG - 10, LONG + 10, 3 * LONG])
+def test_what_another_process_makes_anew_is_not_stored_again(length: int) -> None:
+    kept = Kept(keeps_elements=True)
+    value = [f"{i} ".ljust(length, "x") for i in range(20)]
+    kept.keep(value)
+    kept.journal = Journal(Waiting(kept.storage, at_once), Hold(kept.storage, "1"))
+    drive(kept.journal.open())
+    again = [text.encode().decode() for text in value]
+    assert kept.keep([*again[10:], *again[:10], "y" * length]) == [*value[10:], *value[:10], "y" * length]
+    assert kept.storage.items_written == 21
 
 
 def test_a_fragmented_value_is_never_rewritten() -> None:

@@ -5,6 +5,7 @@ Users import these names from `clew.types`.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -25,6 +26,12 @@ class Late:
         return self._value
 
 
+class Whole(Late):
+    """What all fields of a named tuple are: it stands in each of their places, and is loaded when the first is asked for."""
+
+    __slots__ = ()
+
+
 if TYPE_CHECKING:  # what type checkers are to see is the named tuple as it is
     from datetime import timedelta
 
@@ -33,7 +40,8 @@ if TYPE_CHECKING:  # what type checkers are to see is the named tuple as it is
 else:
 
     class _Lately(tuple):
-        """A named tuple some of whose fields are `Late`: nobody who reads it can tell, but that they are loaded by then."""
+        """A named tuple some of whose fields are `Late`, or all one `Whole`: nobody who reads it can tell, but that they are
+        loaded by then."""
 
         __slots__ = ()
 
@@ -41,12 +49,14 @@ else:
             return tuple.__iter__(self)
 
         def __iter__(self) -> Iterator[Any]:
-            return (field() if type(field) is Late else field for field in self._raw())
+            return (self[index] for index in range(len(self)))
 
         def __getitem__(self, index: Any) -> Any:
-            found: Any = tuple.__getitem__(self, index)
             if isinstance(index, slice):
                 return tuple(self)[index]
+            found: Any = tuple.__getitem__(self, index)
+            if type(found) is Whole:
+                return found()[index]
             return found() if type(found) is Late else found
 
         def __eq__(self, other: object) -> bool:
@@ -67,6 +77,11 @@ else:
                 raise ValueError(f"Got unexpected field names: {sorted(unknown)!r}")
             fields = [changed.get(name, field) for name, field in zip(self._fields, self._raw(), strict=True)]
             return tuple.__new__(type(self), fields)
+
+
+def _late_fields(count: int) -> "Iterator[property]":
+    """The fields of a named tuple that may be late, by their places; its own accessors would not load them."""
+    return (property(itemgetter(index)) for index in range(count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +115,7 @@ class PregelTask(_Lately, _Task):
     __slots__ = ()
 
     if not TYPE_CHECKING:
-
-        @property
-        def result(self) -> dict[str, Any] | None:
-            return self[6]
+        *_, result = _late_fields(7)
 
 
 class StateUpdate(NamedTuple):
@@ -131,16 +143,14 @@ class StateSnapshot(_Lately, _Snapshot):
     checkpoint; `parent_config` to the one it grew from, or None. `metadata` has `source`, `step` and what the caller
     added; it, `created_at` (ISO 8601, UTC) and `parent_config` are None where nothing is kept yet.
 
-    In a history, `values` and the tasks' results are read from the saver when they are first touched, so it has to be open.
+    In a history, a snapshot is made when it is first touched, of a row that was read. `values` and the tasks' results are read
+    from the saver by then, so it has to be open.
     """
 
     __slots__ = ()
 
     if not TYPE_CHECKING:
-
-        @property
-        def values(self) -> dict[str, Any]:
-            return self[0]
+        values, next, config, metadata, created_at, parent_config, tasks, interrupts = _late_fields(8)
 
 
 @dataclass(frozen=True, slots=True)

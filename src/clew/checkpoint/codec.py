@@ -16,7 +16,7 @@ from clew.checkpoint.registry import DICT, MAKERS, OPAQUE, STR, Split, parts_of,
 from clew.checkpoint.usertypes import Opaque, Parts, register, register_schema
 from clew.errors import ClewError, DamagedData, OpaqueValue, UnstorableValue
 
-__all__ = ["Opaque", "Split", "decode", "decode_known", "encode", "register", "register_schema"]
+__all__ = ["Opaque", "Split", "decode", "decode_each", "decode_known", "encode", "register", "register_schema"]
 
 OPTIONS: Final = (
     ormsgpack.OPT_PASSTHROUGH_BIG_INT
@@ -32,7 +32,7 @@ FAST: Final = 8  # extensions within one another that are packed without it
 DIRECT: Final = 3  # and that are unpacked by calls within calls
 HELD: Final = 1 << 30  # bytes of the same value that may be held at once while it is unpacked, once for each extension
 
-pack = ormsgpack.packb
+pack, unpack = ormsgpack.packb, ormsgpack.unpackb
 
 
 def encode(value: object) -> bytes:
@@ -59,7 +59,16 @@ def decode(data: bytes) -> Any:
         DamagedData: these are not bytes that `encode` made.
     """
     try:
-        return ormsgpack.unpackb(data, ext_hook=_REBUILT)
+        return unpack(data, ext_hook=_REBUILT)
+    except Exception as error:
+        raise _told(data, error) from error
+
+
+def decode_each(items: Iterable[bytes]) -> list[Any]:
+    """`decode` for each of many, which is quicker."""
+    data = b""
+    try:
+        return [unpack(data := item, ext_hook=_REBUILT) for item in items]
     except Exception as error:
         raise _told(data, error) from error
 
@@ -71,7 +80,7 @@ def decode_known(data: bytes) -> Any:
         DamagedData: these are not bytes that `encode` made. OpaqueValue: a type in it is not registered.
     """
     try:
-        return ormsgpack.unpackb(data, ext_hook=_REBUILT_KNOWN)
+        return unpack(data, ext_hook=_REBUILT_KNOWN)
     except Exception as error:
         raise _told(data, error) from error
 
@@ -143,7 +152,7 @@ def _decoder(depth: int, *, known: bool) -> Callable[[bytes], Any]:
 
     def decode_inside(data: bytes) -> Any:
         try:
-            return ormsgpack.unpackb(data, ext_hook=hook)
+            return unpack(data, ext_hook=hook)
         except Exception as error:
             raise _told(data, error) from error
 
@@ -156,7 +165,7 @@ def _decode_deep(depth: int, known: bool, data: bytes) -> Any:
     if depth > DEEPEST // 2 or depth * len(data) > HELD:
         raise DamagedData(f"A stored value is nested {depth} deep in {len(data)} bytes, which is not something Clew wrote.")
     try:
-        whole = [ormsgpack.unpackb(data, ext_hook=_Later)]
+        whole = [unpack(data, ext_hook=_Later)]
     except Exception as error:
         raise _told(data, error) from error
     deeper = partial(_decode_deep, depth + 1, known)

@@ -5,7 +5,8 @@ An *entry* is a value's bytes where they are few, else `[kind, shared, aux, *ran
 the row that its own adds to, the ranges are what comes after them. A range over a log of pages stands for the ranges in them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 Entry: TypeAlias = bytes | list[Any]
@@ -31,8 +32,8 @@ def ranges_of(places: Iterable[int]) -> list[int]:
     return flat
 
 
-def places_of(flat: Sequence[int]) -> list[int]:
-    return [place_of(flat[i], number) for i in range(0, len(flat), 3) for number in range(flat[i + 1], flat[i + 2])]
+def places_of(ranges: Iterable[tuple[int, int, int]]) -> list[int]:
+    return list(chain.from_iterable(range(place_of(log, lo), place_of(log, hi - 1) + 1) for log, lo, hi in ranges))
 
 
 def is_page(log: int) -> bool:

@@ -37,7 +37,7 @@ class Hold:
         thread: its name. seconds: for how long a lease is taken. run: the run's id, in the lease.
         epoch: under which it writes. claimed: its first write has raised the epoch. leased: it has the lease.
         lease: as it was found. stop: somebody who waits for the thread asks this run to stop.
-        known: places of items that are stored, by their digests, over all namespaces. live: namespaces in use right now.
+        known: places of items that are stored, by their prints, over all namespaces. live: namespaces in use right now.
         flight: the write that is on its way, None where none is. waits: the run stands in the thread's queue.
         seq: the highest that a checkpoint had when the thread was found.
         fresh: the run has not committed a checkpoint yet.
@@ -59,7 +59,7 @@ class Hold:
         self._lock, self._writing = threading.Lock(), 0
         self._gate = threading.Condition(self._lock)
         self.events: Telling | None = None
-        self.known: dict[bytes, int] = {}
+        self.known: dict[bytes | int, int] = {}
         self.live: dict[str, object] = {}
         self.stand(Found())
 

@@ -21,7 +21,7 @@ class KeptValue:
     `pages` has the places of the pages that its first ranges are in.
     """
 
-    __slots__ = ("elements", "index", "keys", "pages", "places", "ranges")
+    __slots__ = ("_index", "elements", "keys", "pages", "places", "ranges")
 
     def __init__(self, elements: list[Any], places: list[int], keys: list[Any] | None = None) -> None:
         self.elements = elements
@@ -29,7 +29,14 @@ class KeptValue:
         self.keys = keys
         self.ranges = ranges_of(places)
         self.pages: list[int] = []
-        self.index = {id(element): i for i, element in enumerate(elements)}
+        self._index: dict[int, int] | None = None
+
+    @property
+    def index(self) -> dict[int, int]:
+        """Where each element stands, by its identity; made when it is first asked for."""
+        if self._index is None:
+            self._index = dict(zip(map(id, self.elements), range(len(self.elements)), strict=True))
+        return self._index
 
     @classmethod
     def read(cls, value: Any, places: list[int]) -> "KeptValue":
@@ -44,7 +51,7 @@ class KeptValue:
         """The same for another ledger, which may change it."""
         twin = cast("Callable[[Any], KeptValue]", object.__new__)(KeptValue)
         twin.elements, twin.places, twin.ranges, twin.pages = [*self.elements], [*self.places], [*self.ranges], [*self.pages]
-        twin.keys, twin.index = self.keys, self.index.copy()
+        twin.keys, twin._index = self.keys, None
         return twin
 
     def is_whole(self, value: Any) -> bool:
@@ -62,7 +69,8 @@ class KeptValue:
         return next(i for i, (one, two, at, there) in enumerate(same) if one is not two or at != there)
 
     def append(self, element: Any, place: int) -> None:
-        self.index[id(element)] = len(self.elements)
+        if self._index is not None:
+            self._index[id(element)] = len(self.elements)
         self.elements.append(element)
         self.places.append(place)
         if self.ranges and self.ranges[-3] == place >> 40 and self.ranges[-1] == place & 0xFF_FFFF_FFFF:

@@ -1,6 +1,6 @@
 """Which elements of a thread are kept, and where: values go in, ranges of items come out (DESIGN §4).
 
-The difference is taken between values, by identity where that is sound and by digest where it is not; a reducer is never run
+The difference is taken between values, by identity where that is sound and by print where it is not; a reducer is never run
 again. Nothing here waits or reads: new items pile up in `pending` until the journal commits them.
 
 What an entry, a place and a range are stands in `entries`.
@@ -9,7 +9,7 @@ What an entry, a place and a range are stands in `entries`.
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from operator import is_
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import ormsgpack
 
@@ -25,7 +25,11 @@ INLINE: Final = 48  # bytes up to which a value stands in the manifest itself: a
 SMALL: Final = 64  # bytes below which an element is rather stored again than sought elsewhere: ranges cost as well
 SPLIT: Final = 1024  # bytes above which a container inside an element is split into items of its own
 PART: Final = 8 << 20  # bytes above which an item is stored in parts
+LONG: Final = 2048  # bytes above which an item is told by a digest: it takes longer, and does not keep them in memory
 PAGED: Final = "\0pages"
+
+Print: TypeAlias = bytes | int
+"""What an item is told by: its bytes, where these are few, else a digest of them (an int: no item has such bytes)."""
 
 
 class Ledger:
@@ -33,19 +37,19 @@ class Ledger:
 
     Attributes:
         kept: per key of the state, what its last commit kept; values that stand in the manifest have none.
-        pending: items not yet stored, `(place, digest, bytes)`.
+        pending: items not yet stored, `(place, print, bytes)`.
         written: identities of everything mutable among this superstep's writes; these are never passed over unseen.
         lender: of the graph around, where nothing but the engine has had its values in hand since, which are this one's input.
 
-    `known` has the places of what is stored, by digest, over all namespaces of the run.
+    `known` has the places of what is stored, by its print, over all namespaces of the run.
     """
 
-    __slots__ = ("_atoms", "_digests", "_ends", "_fresh", "_known", "_lent", "_number", "_packed", "_placed", "kept", "lender",
+    __slots__ = ("_atoms", "_ends", "_fresh", "_known", "_lent", "_number", "_packed", "_placed", "_prints", "kept", "lender",
                  "pending", "written")  # fmt: skip
 
-    def __init__(self, number: int = 0, logs: bytes = b"", known: dict[bytes, int] | None = None) -> None:
+    def __init__(self, number: int = 0, logs: bytes = b"", known: dict[Print, int] | None = None) -> None:
         self.kept: dict[str, KeptValue] = {}
-        self.pending: list[tuple[int, bytes, bytes]] = []
+        self.pending: list[tuple[int, Print, bytes]] = []
         self.written: set[int] = set()
         self.lender: Ledger | None = None
         self._number = number
@@ -54,8 +58,8 @@ class Ledger:
         self._lent: dict[str, KeptValue] = {}
         self._atoms: dict[str, tuple[Any, Entry]] = {}  # what was written and cannot change, by its key
         self._known = known if known is not None else {}
-        self._fresh: dict[bytes, int] = {}
-        self._digests: dict[int, bytes] = {}
+        self._fresh: dict[Print, int] = {}
+        self._prints: dict[int, Print] = {}
         self._placed: dict[int, list[int]] = {}
 
     def move(self, number: int, logs: bytes) -> None:
@@ -69,33 +73,33 @@ class Ledger:
             self._packed = ormsgpack.packb(self._ends)
         return self._packed
 
-    def learn(self, place: int, data: bytes) -> None:
-        """Takes note of an item that is stored."""
-        digest = blake2b(data, digest_size=16).digest()
-        self._known[digest] = place
-        self._digests[place] = digest
+    def learn(self, places: Sequence[int], found: Sequence[bytes]) -> None:
+        """Takes note of items that are stored."""
+        prints = [data if len(data) <= LONG else _digest(data) for data in found]
+        self._known.update(zip(prints, places, strict=True))
+        self._prints.update(zip(places, prints, strict=True))
 
     def undo(self, mark: int) -> None:
         """Forgets the items that were made pending since `len(pending)` was `mark`."""
         self._atoms.clear()
         logs, self._packed = dict(enumerate(self._ends)) | {PAGES: PAGED}, None
         while len(self.pending) > mark:
-            place, digest, _ = self.pending.pop()
-            self._digests.pop(place)
-            if self._fresh.get(digest) == place:
-                del self._fresh[digest]
+            place, print_, _ = self.pending.pop()
+            self._prints.pop(place)
+            if self._fresh.get(print_) == place:
+                del self._fresh[print_]
             self._ends[logs[(place >> 40) & 0xFFFF]] = place & 0xFF_FFFF_FFFF
 
-    def sent(self) -> list[tuple[int, bytes, bytes]]:
+    def sent(self) -> list[tuple[int, Print, bytes]]:
         """What is pending, to be written now."""
         sent, self.pending = self.pending, []
         return sent
 
-    def stored(self, sent: Iterable[tuple[int, bytes, bytes]]) -> None:
+    def stored(self, sent: Iterable[tuple[int, Print, bytes]]) -> None:
         """These have been written: whoever shares `known` may name them from now on."""
-        for place, digest, _ in sent:
-            self._known[digest] = place
-            self._fresh.pop(digest, None)
+        for place, print_, _ in sent:
+            self._known[print_] = place
+            self._fresh.pop(print_, None)
 
     def dropped(self) -> None:
         """What is pending will never be written; its elements count as written by this superstep all the same."""
@@ -163,7 +167,7 @@ class Ledger:
                 self._placed.setdefault(id(element), []).append(lent.places[index])
 
     def _encoded(self, log: str, value: Any) -> tuple[Entry, list[int]]:
-        """A value by what it is made of, each element looked up by its digest."""
+        """A value by what it is made of, each element looked up by its print."""
         kind = KINDS.get(cast("Any", type(value)), ITEM)
         if (data := _whole(kind, value)) is not None:
             return (data, []) if len(data) <= INLINE else ([ITEM, 0, None, *ranges_of([self._item(log, data)])], [])
@@ -329,11 +333,11 @@ class Ledger:
         if len(data) > PART:
             parts = [self._item(log, data[i : i + PART]) for i in range(0, len(data), PART)]
             data = encode(Split(PARTS, None, tuple(ranges_of(parts))))
-        digest = blake2b(data, digest_size=16).digest()
+        print_ = data if len(data) <= LONG else _digest(data)
         for place in near:
-            if self._digests.get(place) == digest:
+            if self._prints.get(place) == print_:
                 return place
-        place = self._fresh.get(digest, self._known.get(digest))
+        place = self._fresh.get(print_, self._known.get(print_))
         if place is not None and (reuse or len(data) >= SMALL):
             return place
         if log not in self._ends:
@@ -341,9 +345,9 @@ class Ledger:
         number = self._ends[log]
         self._ends[log], self._packed = number + 1, None
         place = place_of(self._number << 16 | (PAGES if log == PAGED else list(self._ends).index(log)), number)
-        self._fresh[digest] = place
-        self._digests[place] = digest
-        self.pending.append((place, digest, data))
+        self._fresh[print_] = place
+        self._prints[place] = print_
+        self.pending.append((place, print_, data))
         return place
 
 
@@ -353,6 +357,10 @@ def _unpacked(logs: bytes) -> dict[str, int]:
         return {}
     with Reading("The ends of the logs"):
         return {name_of(name): int(end) for name, end in ormsgpack.unpackb(logs).items()}
+
+
+def _digest(data: bytes) -> int:
+    return int.from_bytes(blake2b(data, digest_size=16).digest(), "big")
 
 
 def _prefix(old: list[Any], new: list[Any]) -> int:

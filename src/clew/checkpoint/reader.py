@@ -22,7 +22,7 @@ from clew.checkpoint.checked import (
     split_of,
     triples,
 )  # fmt: skip
-from clew.checkpoint.codec import Split, decode
+from clew.checkpoint.codec import Split, decode, decode_each
 from clew.checkpoint.entries import Entry, is_page, places_of
 from clew.checkpoint.kept import DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE
 from clew.checkpoint.ledger import ATOMS, Ledger
@@ -34,8 +34,8 @@ from clew.errors import CheckpointGone
 from clew.types import Failed, Outcome, Paused, Question, Result, Send, Task, Write
 
 FETCHED: Final = 1 << 16  # items that are asked for at once
-FIRST: Final = object()  # an element that has not been decoded yet,
-AGAIN: Final = object()  # and one that must be again: it can be changed
+FIRST: Final = object()  # an element that has not been decoded yet
+INNER: Final = frozenset({Split, list})  # types of elements that may have some of their own elsewhere
 QUESTION: Final = (str, object, bytes, bytes, object)  # types of its fields
 CONTAINERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     LIST: list,
@@ -61,9 +61,9 @@ class Reader:
         self._storage = storage
         self._thread = thread
         self._ledger = ledger
-        self._items = items if items is not None else {}
+        self._items = read = items if items is not None else {}
         self._made: dict[int, Any] = {}
-        self._budget = Budget(lambda: sum(map(len, self._items.values())))
+        self._budget = Budget(lambda: sum(map(len, read.values())))
 
     async def fetch(self, entries: Sequence[Entry]) -> None:
         """Reads all that these entries name at first hand, in one round trip."""
@@ -99,12 +99,14 @@ class Reader:
             children: dict[str, bytes] = fields[3] if len(fields) > 3 else {}
             return Result(written, tuple([await self._target(target) for target in targets]), dict(children)), places
 
-    def named(self, fields: Any) -> Task:
-        """A task without what it is given."""
+    def named(self, fields: Any, given: Any) -> Task:
+        """A task, with this in place of what it is given, if it is given anything."""
         with Reading("A task"):
             fields, origin = origin_of(fields)
-            node = fields if isinstance(fields, str) else START if fields[0] is None else name_of(fields[0])
-            return Task(node, sent=not isinstance(fields, str) and node != START, origin=origin)
+            if isinstance(fields, str):
+                return Task(fields, origin=origin)
+            node = START if fields[0] is None else name_of(fields[0])
+            return Task(node, given, sent=node != START, origin=origin)
 
     async def task(self, fields: Any) -> Task:
         with Reading("A task"):
@@ -131,30 +133,38 @@ class Reader:
             raise damaged(f"Containers are split within one another more than {NESTED} deep")
         ranges = await self._unpaged(triples(flat))
         await self._fetch(ranges)
-        places = places_of([number for range_ in ranges for number in range_])
-        items = self._items
+        places = places_of(ranges)
         if kind == PARTS:
-            parts = [items[place] for place in places]
+            parts = [self._items[place] for place in places]
             if len(set(places)) < len(places):
                 self._budget.spend(sum(map(len, parts)))
             return decode(b"".join(parts)), places
-        made, pairs = self._made, kind == DICT
-        elements: list[Any] = []
-        for place in places:
-            element: Any = made.get(place, FIRST)
-            if element is FIRST:
-                element = decode(items[place])
-                inner: Any = element[1] if pairs and _is_pair(element) else element
-                made[place] = element if type(inner) in ATOMS else AGAIN
-            elif element is AGAIN or (type(element) is list and not pairs):
-                self._budget.spend(EACH + len(items[place]))
-                element = decode(items[place])
-            else:  # it cannot be changed, so it may stand in many places
-                self._budget.spend(EACH)
-            if isinstance(element, Split) or _is_split_pair(element):
-                element = await self._whole(element, depth + 1)
-            elements.append(element)
+        elements = self._elements(places, pairs=kind == DICT)
+        if not INNER.isdisjoint(map(type, elements)):
+            for index, element in enumerate(elements):
+                if isinstance(element, Split) or _is_split_pair(element):
+                    elements[index] = await self._whole(element, depth + 1)
         return _container(kind, aux, elements), places
+
+    def _elements(self, places: list[int], *, pairs: bool) -> list[Any]:
+        """What stands at these places, decoded; it may be `Split`, and is `[key, value]` where it is of a dict's `pairs`."""
+        made, items = self._made, self._items
+        if made.keys().isdisjoint(places) and len(set(places)) == len(places):  # mostly so: none has been decoded before
+            elements = decode_each(map(items.__getitem__, places))
+            made.update(zip(places, map(_pair, elements) if pairs else elements, strict=True))
+            return elements
+        return [self._element(place, pairs) for place in places]
+
+    def _element(self, place: int, pairs: bool) -> Any:
+        found, data = self._made.get(place, FIRST), self._items[place]
+        if found is not FIRST:
+            if _is_fixed(found, pairs):  # so it may stand in many places
+                self._budget.spend(EACH)
+                return found
+            self._budget.spend(EACH + len(data))
+        element = decode(data)
+        self._made[place] = _pair(element) if pairs else element
+        return element
 
     async def _unpaged(self, ranges: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
         """The ranges of items, where some are of pages."""
@@ -166,7 +176,7 @@ class Reader:
         raise damaged(f"Pages stand in pages more than {LEVELS} deep")
 
     def _pages(self, range_: tuple[int, int, int]) -> list[tuple[int, int, int]]:
-        pages = [self._items[place] for place in places_of(range_)]
+        pages = [self._items[place] for place in places_of([range_])]
         self._budget.spend(FACTOR * sum(map(len, pages)))
         with Reading("A page of ranges"):
             return [inner for page in pages for inner in triples(unpacked(page))]
@@ -196,20 +206,30 @@ class Reader:
 
     async def _read(self, missing: list[tuple[int, int, int]]) -> None:
         found = await self._storage.items(self._thread, missing)
-        places = places_of([number for range_ in missing for number in range_])
+        places = places_of(missing)
         if len(found) != len(places):
             raise CheckpointGone(
                 f"Thread {self._thread!r}: the checkpoint names {len(places)} items, of which {len(found)} are stored. "
                 "Begin from another one: `get_state_history` lists them."
             )
-        for place, data in zip(places, found, strict=True):
-            self._items[place] = data
-            if self._ledger:
-                self._ledger.learn(place, data)
+        self._items.update(zip(places, found, strict=True))
+        if self._ledger:
+            self._ledger.learn(places, found)
 
 
 def _timeout(rest: list[bytes]) -> Any:
     return decode(rest[0]) if rest else None
+
+
+def _pair(element: Any) -> Any:
+    """A dict's `[key, value]` so that it cannot be changed; what else may stand there as it is."""
+    return tuple(cast("list[Any]", element)) if _is_pair(element) else element
+
+
+def _is_fixed(element: Any, pairs: bool) -> bool:
+    """Whether an element cannot be changed; of a pair it is the value that might be."""
+    parts = cast("tuple[Any, ...]", element)[1:] if pairs and type(element) is tuple else (element,)
+    return ATOMS.issuperset(map(type, parts))
 
 
 def _is_pair(element: Any) -> bool:

@@ -127,7 +127,7 @@ def _told(thread: str, ns: str, record: Record) -> CheckpointTuple:
     def config(checkpoint: bytes) -> dict[str, Any]:
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id_text(checkpoint)}}
 
-    saved, outcomes = done(record.whole())
+    saved, outcomes = record.whole()
     return CheckpointTuple(
         config(saved.id),
         _checkpoint(saved),

@@ -121,18 +121,18 @@ def _turn(graph: CompiledStateGraph, text: str, config: dict[str, Any], *, inter
 async def whole(saver: Saver, thread: str, limit: int | None = None) -> AsyncIterator[tuple[Saved, dict[str, Outcome]]]:
     """The checkpoints of a thread, newest first, each with what its tasks came to."""
     async for record in saver.history(Threads(), thread, limit=limit):
-        yield await record.whole()
+        yield record.whole()
 
 
 async def lined(saver: Saver, thread: str, limit: int) -> AsyncIterator[tuple[Saved, dict[str, Outcome]]]:
     """The same for a listing: one that cannot be opened is listed by what its row says, and the others are all the same."""
     async for record in saver.history(Threads(), thread, limit=limit):
         try:
-            found: tuple[Saved, dict[str, Outcome]] = await record.whole()
+            found: tuple[Saved, dict[str, Outcome]] = record.whole()
         except (CheckpointGone, DamagedData):
             checkpoint = record.saved.checkpoint
             frontier = tuple(replace(task, arg=()) for task in checkpoint.frontier)
-            found = replace(record.saved, checkpoint=replace(checkpoint, frontier=frontier, source="damaged")), {}
+            found = replace(record.saved, checkpoint=replace(checkpoint, values={}, frontier=frontier, source="damaged")), {}
         yield found
 
 

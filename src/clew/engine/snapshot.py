@@ -12,7 +12,7 @@ from clew.engine.migrate import current
 from clew.engine.plan import Plan
 from clew.ids import created_ms, id_text, task_id
 from clew.schema import ROOT
-from clew.types import Failed, Late, Outcome, PregelTask, Result, Saved, StateSnapshot, Task, Values, Write
+from clew.types import Failed, Interrupt, Late, Outcome, PregelTask, Result, Saved, StateSnapshot, Task, Values, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +38,24 @@ def live(plan: Plan, place: Place, saved: Saved) -> StateSnapshot:
     results = recorded(saved.checkpoint, saved.records)
     left = [task for task, result in zip(saved.checkpoint.frontier, results, strict=True) if result is None]
     values = _with_finished(plan, saved, results)
-    return _shown(plan, place, saved, values, saved.records, open_questions(saved))._replace(next=_names(left))
+    tasks = _tasks(plan, saved, saved.records, open_questions(saved))
+    return _shown(plan, place, saved, values, _names(left), tasks, _interrupts(tasks))
 
 
-def record(plan: Plan, place: Place, saved: Saved, results: Mapping[str, Outcome | Late]) -> StateSnapshot:
+def record(plan: Plan, place: Place, saved: Saved, outcomes: Mapping[str, Outcome | Late]) -> StateSnapshot:
     """A checkpoint as it stood at the start of its superstep: all its tasks, each with what it came to write.
 
     Values, results and START's input may be late ones, which are not touched here.
     """
+    checkpoint = saved.checkpoint
+    tasks = Late(lambda: _recorded_tasks(plan, saved, outcomes))
+    interrupts = Late(lambda: _interrupts(tasks()))
+    return _shown(plan, place, saved, checkpoint.values, _names(checkpoint.frontier), tasks, interrupts)
+
+
+def _recorded_tasks(plan: Plan, saved: Saved, outcomes: Mapping[str, Outcome | Late]) -> tuple[PregelTask, ...]:
     waiting = open_questions(replace(saved, answers={}))  # whatever was asked, answered or not
-    return _shown(plan, place, saved, saved.checkpoint.values, {**saved.records, **results}, waiting)
+    return _tasks(plan, saved, {**saved.records, **outcomes}, waiting)
 
 
 def _with_finished(plan: Plan, saved: Saved, results: Sequence[Result | None]) -> Values:
@@ -63,27 +71,39 @@ def _shown(
     place: Place,
     saved: Saved,
     values: Values,
-    outcomes: Mapping[str, Outcome | Late],
-    waiting: Sequence[Open],
+    next: tuple[str, ...],
+    tasks: Any,
+    interrupts: Any,
 ) -> StateSnapshot:
     checkpoint = saved.checkpoint
     metadata: dict[str, Any] = {"source": checkpoint.source, "step": checkpoint.step}
     metadata["parents"] = {link.ns: id_text(link.checkpoint) for link in saved.begun}
     if answers := answers_shown(saved):
         metadata["answers"] = {id_: {"at": _moment(at) if at else None, **by} for id_, (at, by) in answers.items()}
-    keyed = [(task, task_key(checkpoint.frontier, index)) for index, task in enumerate(checkpoint.frontier)]
-    shown = [(task, _input(task) if task.node == START else outcomes.get(key), key) for task, key in keyed]
     known: Any = plan.values(values) if isinstance(values, dict) else Late(lambda: plan.values(values))
+    created: Any = Late(lambda: _moment(created_ms(saved.id)))
     return StateSnapshot(
         known,
-        _names(checkpoint.frontier),
+        next,
         place.config(saved.id),
         {**metadata, **saved.metadata},
-        _moment(created_ms(saved.id)),
+        created,
         place.config(saved.parent) if saved.parent else None,
-        tasks := tuple(_task(plan, saved, task, key, outcome, waiting) for task, outcome, key in shown),
-        tuple(found for task in tasks for found in task.interrupts),
+        tasks,
+        interrupts,
     )
+
+
+def _tasks(plan: Plan, saved: Saved, outcomes: Mapping[str, Outcome | Late], waiting: Sequence[Open]) -> tuple[PregelTask, ...]:
+    frontier = saved.checkpoint.frontier
+    keyed = [(task, task_key(frontier, index)) for index, task in enumerate(frontier)]
+    return tuple(
+        _task(plan, saved, task, key, _input(task) if task.node == START else outcomes.get(key), waiting) for task, key in keyed
+    )
+
+
+def _interrupts(tasks: Iterable[PregelTask]) -> tuple[Interrupt, ...]:
+    return tuple(found for task in tasks for found in task.interrupts)
 
 
 def _moment(ms: int) -> str:

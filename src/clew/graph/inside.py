@@ -12,6 +12,7 @@ from clew.checkpoint.records import begun_by
 from clew.engine.snapshot import empty
 from clew.ids import id_bytes
 from clew.runtime.inspect import get_state
+from clew.types import Late
 
 if TYPE_CHECKING:
     from clew.checkpoint.base import Saver
@@ -84,9 +85,9 @@ def graph_at(graph: CompiledStateGraph, ns: str) -> CompiledStateGraph | None:
 
 
 def with_places(graph: CompiledStateGraph, settings: Settings, snapshot: StateSnapshot) -> StateSnapshot:
-    """The snapshot, with the config of each task that is a graph."""
-    tasks = tuple(_placed(graph, settings, task) for task in snapshot.tasks)
-    return snapshot if tasks == snapshot.tasks else snapshot._replace(tasks=tasks)
+    """The snapshot, with the config of each task that is a graph. No task is looked at before somebody does."""
+    tasks: Any = Late(lambda: tuple(_placed(graph, settings, task) for task in snapshot.tasks))
+    return snapshot._replace(tasks=tasks)
 
 
 def _placed(graph: CompiledStateGraph, settings: Settings, task: PregelTask) -> PregelTask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from clew.engine.branches import differences
@@ -82,8 +83,9 @@ class Reading:
 
         inspect, saver, settings = self._reading(config)
         graph = self._at(settings.ns) or cast("CompiledStateGraph", self)
-        async for found in inspect.get_state_history(graph.program.plan, saver, host, settings, filter, before, limit):
-            yield with_places(graph, settings, found)
+        shown = partial(with_places, graph, settings)
+        async for found in inspect.get_state_history(graph.program.plan, saver, host, settings, filter, before, limit, shown):
+            yield found
 
     def branches(self, config: Any) -> list[Branch]:
         """Every branch of the thread, the one with the newest head first. None is ever lost: going back begins another.

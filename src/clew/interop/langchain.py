@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from clew.errors import InvalidUpdateError, MissingDependency
@@ -37,6 +38,7 @@ TRACING: Final = ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "LANGSMITH_TRACIN
 MISSING: Final = object()
 _blank: Final = cast("Callable[[Any], Any]", object.__new__)  # past constructors and validators
 _set: Final = object.__setattr__
+_PARTS: Final = itemgetter(slice(0, 4), slice(5, 29), slice(30, 34), slice(35, None))  # of an id with a dash after each four
 
 
 class Shape(NamedTuple):
@@ -81,14 +83,19 @@ def meet() -> None:
 
 
 @cache
-def _shapes() -> tuple[dict[Any, Shape], dict[str, Shape]]:
-    """The closed table, by class and by short name."""
+def _shapes() -> dict[Any, Shape]:
+    """The closed table, by class."""
     messages = _module()
     from langchain_core.documents import Document
 
     named = {short: getattr(messages, name) for short, name in NAMES.items()} | {"document": Document}
-    shapes = [_shape(short, kind) for short, kind in named.items()]
-    return {shape.kind: shape for shape in shapes}, {shape.name: shape for shape in shapes}
+    return {kind: _shape(short, kind) for short, kind in named.items()}
+
+
+@cache
+def _makers() -> dict[str, Callable[..., Any]]:
+    """And what makes objects of each class, by short name."""
+    return {shape.name: _maker(shape) for shape in _shapes().values()}
 
 
 def _shape(name: str, kind: Any) -> Shape:
@@ -113,7 +120,7 @@ def pack(value: Any) -> list[Any] | None:
 
     None for an object of any other class, a subclass of these too, and for one that lacks fields of its class.
     """
-    shape = _shapes()[0].get(type(value))
+    shape = _shapes().get(type(value))
     if shape is None:
         return None
     fields = value.__dict__
@@ -153,8 +160,8 @@ def unpack(packed: Sequence[Any]) -> Any:
         ValueError: nothing that `pack` made. MissingDependency: langchain-core is not installed.
     """
     try:
-        return _made(*packed)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        return _makers()[packed[0]](*packed)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{_shown(packed)} is not a packed message ({str(error)[:200]})") from error
 
 
@@ -170,7 +177,7 @@ def from_fields(name: str, fields: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: fields that its class cannot have. MissingDependency: langchain-core is not installed.
     """
-    shape = next((shape for shape in _shapes()[0].values() if shape.kind.__name__ == name), None)
+    shape = next((shape for shape in _shapes().values() if shape.kind.__name__ == name), None)
     if shape is None:
         return None
     other = {key: value for key, value in fields.items() if key not in (shape.content, "id")}
@@ -180,35 +187,49 @@ def from_fields(name: str, fields: Mapping[str, Any]) -> Any:
     return unpack([shape.name, fields.get("id"), fields.get(shape.content), other])
 
 
-def _made(name: str, id_: Any, content: Any, other: Any = None, changed: Any = None, extra: Any = None) -> Any:
-    shape = _shapes()[1][name]
+def _maker(shape: Shape) -> Callable[..., Any]:
+    """What makes an object of a class out of the parts that `pack` packed. What is known beforehand is bound here: a thread has
+    thousands of messages, most of them with nothing but an id and a content."""
+    kind, content, fresh, required, is_open = shape.kind, shape.content, shape.made, shape.required, shape.open
+    blank = shape.blank.copy
+
+    def make(name: str, id_: Any, text: Any, other: Any = None, changed: Any = None, extra: Any = None) -> Any:
+        fields = blank()
+        for field, factory in fresh:
+            fields[field] = factory()
+        fields[content] = text
+        fields["id"] = _long(id_) if type(id_) is bytes else id_
+        was_set = {content} if id_ is None else {content, "id"}
+        more: dict[str, Any] = {}
+        if other is not None or changed is not None or extra is not None or required:
+            _fill(shape, fields, was_set, more, other, changed, extra)
+        made = _blank(kind)
+        _set(made, "__dict__", fields)
+        _set(made, "__pydantic_fields_set__", was_set)
+        _set(made, "__pydantic_extra__", more if is_open else None)
+        _set(made, "__pydantic_private__", None)
+        return made
+
+    return make
+
+
+def _fill(
+    shape: Shape, fields: dict[str, Any], was_set: set[str], more: dict[str, Any], other: Any, changed: Any, extra: Any
+) -> None:
+    """Puts what else was packed where it belongs: into the fields, the names of those that were set, and the extra fields."""
     for part, kind in ((other, dict), (changed, list), (extra, dict)):
         if part is not None and type(part) is not kind:  # such as a value of an unknown type, which must not be touched
             raise TypeError(f"found a {type(part).__name__}, expected a {kind.__name__}")
-    fields = shape.blank.copy()
-    for field, factory in shape.made:
-        fields[field] = factory()
-    fields[shape.content] = content
-    id_ = _long(id_) if type(id_) is bytes else id_
-    fields["id"] = id_
-    was_set = _supposed(shape, id_, other or ())
-    more: dict[str, Any] = {**extra} if extra else {}
-    if changed:
-        was_set.symmetric_difference_update(changed)
-    if other:
-        fields.update(other)
-        if len(fields) > len(shape.blank):  # names that the class has no field for must not come to hide its methods
-            more.update((field, fields.pop(field)) for field in other.keys() - shape.blank.keys())
+    more.update(extra or ())
+    was_set.update(other or ())
+    was_set.symmetric_difference_update(changed or ())
+    fields.update(other or ())
+    if len(fields) > len(shape.blank):  # names that the class has no field for must not come to hide its methods
+        more.update((field, fields.pop(field)) for field in other.keys() - shape.blank.keys())
     if not shape.required <= (other or {}).keys():
         raise ValueError(f"without {sorted(shape.required)}")
     if more and not (shape.open and all(type(field) is str for field in more)):
         raise ValueError(f"a {shape.kind.__name__} has no fields {list(more)}")
-    made = _blank(shape.kind)
-    _set(made, "__dict__", fields)
-    _set(made, "__pydantic_fields_set__", was_set)
-    _set(made, "__pydantic_extra__", more if shape.open else None)
-    _set(made, "__pydantic_private__", None)
-    return made
 
 
 def _short(id_: Any) -> Any:
@@ -225,8 +246,7 @@ def _short(id_: Any) -> Any:
 def _long(short: bytes) -> str:
     if len(short) != 16:
         raise ValueError(f"an id of {len(short)} bytes")
-    digits = short.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return "".join(_PARTS(short.hex("-", 2)))
 
 
 def _supposed(shape: Shape, id_: Any, other: Iterable[str]) -> set[str]:

@@ -9,10 +9,9 @@ from clew.engine.apply import task_key
 from clew.interop.tools import ToolMessage
 from clew.prebuilt.payload import is_payload
 from clew.prebuilt.settling import FAILED_TEXT, calls_of, marked, settled, unanswered
-from clew.runtime.drive import drive
 from clew.runtime.once import FAILED
 from clew.runtime.past import grown_from
-from clew.types import RUNNING, Command, Failed, Overwrite
+from clew.types import RUNNING, Command, Failed, Late, Overwrite
 
 if TYPE_CHECKING:
     from clew.checkpoint.records import Record
@@ -55,7 +54,7 @@ def _known(messages: list[Any]) -> tuple[dict[str, Any], set[str] | None]:
                 if isinstance(record.outcomes.get(sent[id]), Failed):
                     results[id] = marked(calls[id], "failed", FAILED_TEXT, f"{left[id]}:{id}")
             left = {id: asker for id, asker in left.items() if id not in sent and id not in results}
-        there = {message.id for message in drive(record.values()).get("messages", ())} if left else ()
+        there = {message.id for message in record.saved.checkpoint.values.get("messages", ())} if left else ()
         left = {id: asker for id, asker in left.items() if asker in there}
         if not left:
             break
@@ -73,7 +72,7 @@ def _sent(record: "Record") -> dict[str, str]:
     """The calls that the agent has sent to be made by tasks of this checkpoint, and that are noted as they begin; each with the
     key of its task."""
     frontier = record.saved.checkpoint.frontier
-    given = [(drive(record.given(index)), task_key(frontier, index)) for index, task in enumerate(frontier) if task.sent]
+    given = [(task.arg(), task_key(frontier, index)) for index, task in enumerate(frontier) if task.sent]
     return {one["tool_call"]["id"]: key for one, key in given if is_payload(one) and one["state"].noted}
 
 
@@ -85,9 +84,9 @@ def _noted(record: "Record") -> set[str]:
 
 def _kept(record: "Record") -> Iterator[Any]:
     """The results of calls that a checkpoint's tasks had kept: as their own, as notes of one call, or of a call as a task."""
-    for key, outcome in record.outcomes.items():
-        if outcome is None:
-            for write in drive(record.result(key)).writes:
+    for outcome in record.outcomes.values():
+        if type(outcome) is Late:
+            for write in outcome().writes:
                 yield from _results_in(write.value)
     for body in record.notes.values():
         yield from _results_in(decode(body))

@@ -1,21 +1,19 @@
 """Reading threads without running them: the same engine functions, nothing executed."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from clew.checkpoint.base import Saver
-from clew.checkpoint.records import Record, one
-from clew.constants import START
+from clew.checkpoint.records import one
 from clew.engine import snapshot
 from clew.engine.branches import lines
 from clew.engine.plan import Plan
 from clew.errors import CheckpointNotFound
 from clew.ids import id_text
-from clew.runtime.drive import drive
 from clew.runtime.host import Host
 from clew.runtime.settings import Settings, read_settings
-from clew.types import Branch, Late, Outcome, StateSnapshot
+from clew.shown import Whole
+from clew.types import Branch, StateSnapshot
 
 
 async def get_state(plan: Plan, saver: Saver, host: Host, settings: Settings) -> StateSnapshot:
@@ -32,7 +30,7 @@ async def get_state(plan: Plan, saver: Saver, host: Host, settings: Settings) ->
             raise CheckpointNotFound(
                 f"Thread {thread!r} has no checkpoint {id_text(settings.checkpoint)!r}: `get_state_history` lists them all."
             )
-        shown = _recorded(plan, place, found)
+        shown = snapshot.record(plan, place, found.saved, found.outcomes)
         await host.blocking(lambda: [shown.values, *[task.result for task in shown.tasks]])
         return shown
     journal = saver.journal(host, thread, settings.ns)
@@ -51,18 +49,20 @@ async def get_state_history(
     filter: Mapping[str, Any] | None,
     before: Any,
     limit: int | None,
+    shown: Callable[[StateSnapshot], StateSnapshot],
 ) -> AsyncIterator[StateSnapshot]:
-    """Checkpoints of a thread, newest first, all branches.
+    """Checkpoints of a thread, newest first, all branches. None is looked at before somebody does.
 
     Args:
         filter: only those whose metadata have all of these, equal.
         before: a config; only checkpoints older than the one it names.
         limit: how many at most.
+        shown: makes of a snapshot that is looked at the one that is seen.
     """
     thread = settings.thread or ""
     place = snapshot.Place(thread, settings.ns)
     if settings.checkpoint is not None:
-        yield await get_state(plan, saver, host, settings)
+        yield shown(await get_state(plan, saver, host, settings))
         return
     seq = None
     if before is not None:
@@ -75,10 +75,10 @@ async def get_state_history(
     async for found in saver.history(host, thread, settings.ns, seq, None if filter else limit):
         if left == 0:
             return
-        shown = _recorded(plan, place, found)
-        metadata = shown.metadata or {}
-        if all(key in metadata and metadata[key] == value for key, value in (filter or {}).items()):
-            yield shown
+        late: Any = Whole(lambda found=found: shown(snapshot.record(plan, place, found.saved, found.outcomes)))
+        listed = StateSnapshot(*[late] * len(StateSnapshot._fields))
+        if not filter or _has(listed.metadata or {}, filter):
+            yield listed
             left = left - 1 if left is not None else None
 
 
@@ -101,34 +101,5 @@ async def get_branches(saver: Saver, host: Host, settings: Settings) -> list[Bra
     return [branches[number] for number in order]
 
 
-class _LateValues(Mapping[str, Any]):
-    """The values of a checkpoint that was listed, loaded when the first of them is asked for."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, record: Record) -> None:
-        self._values = Late(lambda: drive(record.values()))
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values())
-
-    def __len__(self) -> int:
-        return len(self._values())
-
-
-def _recorded(plan: Plan, place: snapshot.Place, record: Record) -> StateSnapshot:
-    """A checkpoint as it was listed. A property cannot be awaited, so what is late blocks, on the async face too."""
-    checkpoint = record.saved.checkpoint
-    outcomes: dict[str, Outcome | Late] = {
-        key: Late(lambda key=key: drive(record.result(key))) if outcome is None else outcome
-        for key, outcome in record.outcomes.items()
-    }
-    tasks = [
-        replace(task, arg=Late(lambda index=index: drive(record.given(index)))) if task.node == START else task
-        for index, task in enumerate(checkpoint.frontier)
-    ]
-    late = replace(checkpoint, values=_LateValues(record), frontier=tuple(tasks))
-    return snapshot.record(plan, place, replace(record.saved, checkpoint=late), outcomes)
+def _has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(key in metadata and metadata[key] == value for key, value in wanted.items())

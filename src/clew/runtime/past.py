@@ -18,6 +18,6 @@ def grown_from(task: "TaskContext") -> Iterator[Record]:
         return
     wanted = {journal.saved.id, journal.saved.parent}  # the first of them may not be written yet
     for record in iterate(listed(Waiting(journal.storage.storage, at_once), journal.thread, journal.ns, None, None)):
-        if record.saved.id in wanted:
+        if record.id in wanted:
             yield record
             wanted = {record.saved.parent}

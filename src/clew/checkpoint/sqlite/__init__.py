@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -75,27 +75,8 @@ class SqliteStorage:
             row = db.execute(f"select {ROW}, c.ns from checkpoint c where c.thread = ? and c.seq = ?", (no, wanted)).fetchone()
             if row is None or row[5] != number or (checkpoint_id is not None and row[1] != checkpoint_id):
                 return found
-            return self._completed(db, no, found, Row(*row[:5]), followed=checkpoint_id is not None)
-
-    def _completed(self, db: sqlite3.Connection, no: int, found: Found, row: Row, *, followed: bool) -> Found:
-        """`found` with this row and all that belongs to it."""
-        found.row = row
-        others = (row.base, row.parent)
-        for other in db.execute(f"select {ROW} from checkpoint c where c.thread = ? and c.seq in (?, ?)", (no, *others)):
-            if other[0] == row.base:
-                found.base = Row(*other)
-            if other[0] == row.parent:
-                found.parent_id = other[1]
-        if followed:
-            sql = (
-                f"select {ROW} from checkpoint c where c.thread = ? and c.seq > ? and c.parent = ? and c.ns = ? "
-                "order by c.seq limit 1"
-            )
-            after = db.execute(sql, (no, row.seq, row.seq, found.number)).fetchone()
-            found.next = Row(*after) if after else None
-        kept = db.execute("select seq, task, body from kept where thread = ? and seq = ?", (no, row.seq))
-        found.kept = [Kept(*outcome) for outcome in kept]
-        return found
+            found.row = Row(*row[:5])
+            return _completed(db, no, [found], followed=checkpoint_id is not None)[0]
 
     def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
         with self.file.using() as db:
@@ -192,12 +173,9 @@ class SqliteStorage:
                 "join checkpoint c on c.thread = t.no and c.ns = h.no where t.name = ? and c.seq < ? "
                 "order by c.seq desc limit ?"
             )
-            last = before if before is not None else 1 << 62
-            rows = db.execute(sql, (ns, thread, last, limit)).fetchall()
-            return [
-                self._completed(db, no, Found(head=seq, number=number, logs=logs), Row(*row), followed=True)
-                for no, seq, number, logs, *row in rows
-            ]
+            rows = db.execute(sql, (ns, thread, before if before is not None else 1 << 62, limit)).fetchall()
+            found = [Found(head=seq, number=number, logs=logs, row=Row(*row)) for _, seq, number, logs, *row in rows]
+            return _completed(db, rows[0][0], found, followed=True) if rows else []
 
     def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
         with self.file.using() as db:
@@ -271,6 +249,42 @@ class SqliteStorage:
             for table in ("head", "checkpoint", "item", "kept", "waiting", "told", "events"):
                 db.execute(f"delete from {table} where thread = (select no from thread where name = ?)", (thread,))
             db.execute("delete from thread where name = ?", (thread,))
+
+
+def _completed(db: sqlite3.Connection, no: int, found: list[Found], *, followed: bool) -> list[Found]:
+    """The rows of `found`, which follow one another in their namespace, newest first, with all that belongs to them; `followed`
+    by the rows that grew from them."""
+    rows = {one.row.seq: one.row for one in found if one.row}
+    around = {seq for row in rows.values() for seq in (row.base, row.parent) if seq is not None} - rows.keys()
+    sql = f"select {ROW} from checkpoint c where c.thread = ? and c.seq in ({_marks(around)})"
+    others: dict[int | None, Row] = {
+        **rows,
+        **{row[0]: Row(*row) for row in (db.execute(sql, (no, *around)) if around else ())},
+    }
+    next_ = {row.parent: row for row in rows.values()}  # the last one stays, and is the first that grew from its parent
+    sql = f"select task, seq, body from kept where thread = ? and seq in ({_marks(rows)})"
+    kept: dict[int, list[Kept]] = {}
+    for task, seq, body in db.execute(sql, (no, *rows)):
+        kept.setdefault(seq, []).append(Kept(seq, task, body))
+    for one, row in zip(found, rows.values(), strict=True):
+        parent, one.base, one.kept = others.get(row.parent), others.get(row.base), kept.get(row.seq, ())
+        one.parent_id = parent.id if parent else None
+        if followed:
+            after = next_.get(row.seq)
+            one.next = after if after and after.seq > row.seq else _followed(db, no, one.number, row.seq)
+    return found
+
+
+def _followed(db: sqlite3.Connection, no: int, number: int | None, seq: int) -> Row | None:
+    sql = (
+        f"select {ROW} from checkpoint c where c.thread = ? and c.seq > ? and c.parent = ? and c.ns = ? order by c.seq limit 1"
+    )
+    after = db.execute(sql, (no, seq, seq, number)).fetchone()
+    return Row(*after) if after else None
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _lease(run: bytes | None, owner: str, base: bytes | None, until: float) -> Lease | None:
