@@ -15,7 +15,7 @@ import ormsgpack
 
 from clew.checkpoint.checked import Reading, name_of
 from clew.checkpoint.codec import Split, encode
-from clew.checkpoint.entries import PAGE, PAGES, Entry, place_of, places_of, ranges_of
+from clew.checkpoint.entries import PAGE, PAGES, Entry, place_of, ranges_of
 from clew.checkpoint.kept import AHEAD, DEQUE, DICT, FROZENSET, ITEM, KINDS, PARTS, SET, KeptValue
 from clew.errors import UnstorableValue
 
@@ -227,7 +227,7 @@ class Ledger:
         if isinstance(entry, bytes):
             self.kept.pop(key, None)
         else:
-            self.kept[key] = KeptValue([value], places_of(entry[3:]))
+            self.kept[key] = KeptValue([value], [place_of(entry[3], entry[4])])
         return entry
 
     def _sequence(self, key: str, kept: KeptValue, value: Any, keeps_elements: bool) -> KeptValue:
