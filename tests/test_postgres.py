@@ -82,6 +82,19 @@ def test_schemas_are_apart(face: Face, postgres_server: PostgresServer) -> None:
     assert {name.split(".")[0] for name in tables(url)} == {"a%b", "two"}
 
 
+def test_a_listing_looks_at_few_rows_where_there_are_no_statistics(postgres_server: PostgresServer) -> None:
+    url = postgres_server.database()
+    with PostgresSaver(url) as saver:
+        for _ in range(100):
+            talking(saver).invoke({"log": ["in"]}, THREAD)
+    looked_at = b"select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'clew_checkpoint'"
+    with psycopg.connect(url) as db:  # in one transaction, of which alone this is told
+        before = (db.execute(looked_at).fetchone() or (0,))[0]
+        found = db.execute("select seq from clew_find('1'::bytea, ''::bytea, 0::bigint, 150::bigint, 50, true)").fetchall()
+        assert [seq for (seq,) in found] == [*range(150, 100, -1)]
+        assert (db.execute(looked_at).fetchone() or (0,))[0] - before <= 6 * 50, "and not the newer ones of each"
+
+
 def test_a_commit_and_a_load_are_one_round_trip(postgres_url: str, postgres_server: PostgresServer) -> None:
     with (
         proxy_to(postgres_server.port) as proxy,
