@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.pages import ROOT
 
+pytestmark = pytest.mark.slow
 SIDES = pytest.mark.parametrize("package", ["clew", "floor"])
 WORKS = [("one_node",), ("wide",), ("fan", 10), ("fan", 100), ("subgraphs",), ("agent", 10)]
 

@@ -18,7 +18,8 @@ from clew.testing import crash_everywhere
 from clew.types import Durability
 
 FACES = pytest.mark.parametrize("run", [drive, pytest.param(asyncio.run, marks=pytest.mark.slow)], ids=["sync", "async"])
-LEVELS = pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+LATE = [pytest.param(level, marks=pytest.mark.slow) for level in ("async", "exit")]
+LEVELS = pytest.mark.parametrize("durability", ["sync", *LATE])
 ALL = pytest.mark.parametrize("name", list(SAMPLES))
 
 

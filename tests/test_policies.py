@@ -252,10 +252,10 @@ def test_a_timeout_may_be_infinite(face: Face) -> None:
 
 
 def test_a_timeout_is_retried_and_then_handled(face: Face) -> None:
-    release, tries = threading.Event(), list[int]()
+    release, tries = threading.Event(), threading.Semaphore(0)
 
     def slow(state: Log) -> None:
-        tries.append(1)
+        tries.release()
         release.wait(10)
 
     def handler(state: Log, error: NodeError) -> Log:
@@ -266,7 +266,8 @@ def test_a_timeout_is_retried_and_then_handled(face: Face) -> None:
         assert face.invoke(graph, {})["log"] == ["node: NodeTimeoutError"]
     finally:
         release.set()
-    assert len(tries) == 2
+    assert tries.acquire(timeout=10) and tries.acquire(timeout=10)  # a thread may begin after its time
+    assert not tries.acquire(blocking=False)
 
 
 # -- error handlers -------------------------------------------------------------------------------------------------
