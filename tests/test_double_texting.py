@@ -335,7 +335,7 @@ def test_a_lease_that_has_ended_is_taken_over(face: Face, thread: Config) -> Non
     graph = StateGraph(Log).add_node("node", says("x")).add_edge(START, "node").compile(saver)
     face.invoke(graph, {"log": []}, thread)
     row: Any = saver.storage._threads["1"]  # pyright: ignore
-    row.lease, row.until = Lease(b"run", "another/machine 1 1", None, 30.0), float("inf")
+    row.epoch, row.lease, row.until = row.epoch + 1, Lease(b"run", "another/machine 1 1", None, 30.0), float("inf")
     with pytest.raises(ThreadConflict):
         face.invoke(graph, {"log": []}, thread)
     row.until = 0.0

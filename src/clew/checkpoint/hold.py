@@ -43,7 +43,7 @@ class Hold:
         fresh: the run has not committed a checkpoint yet.
         events: the run's event log, where its events are kept.
         over: the run has ended, so what still runs of it, in threads that nobody can stop, writes nothing any more.
-        left: the epoch that the thread was last seen with: while it is the same, nobody else has written anything.
+        left: the thread as the run before left it: while its epoch is the same, nobody else has written anything.
     """
 
     __slots__ = ("_gate", "_lock", "_seqs", "_spaces", "_writing", "base", "claimed", "epoch", "events", "flight", "fresh",
@@ -54,7 +54,7 @@ class Hold:
         self.storage = storage
         self.thread = thread
         self.seconds = seconds
-        self.run, self.waits, self.left = NONE, False, 0
+        self.run, self.waits, self.left = NONE, False, Found()
         self.fresh = self.over = False
         self._lock, self._writing = threading.Lock(), 0
         self._gate = threading.Condition(self._lock)
@@ -76,7 +76,9 @@ class Hold:
 
     def begin(self) -> None:
         """Another run has come; what is known of items that are stored stays."""
-        self.run, self.waits, self.left = NONE, False, 0 if self.mended else self.epoch
+        known = Found(self.epoch, self.next_seq() - 1, self.next_space())
+        self.left = known if self.claimed or self.lease is None else Found()  # another run may be at work under that epoch
+        self.run, self.waits = NONE, False
         self.events, self.over = None, False
         self.stand(Found())
 

@@ -98,10 +98,10 @@ class Journal:
         found = await self.storage.load(self.thread, self.ns, checkpoint_id)
         if checkpoint_id is not None and found.row is None:
             raise not_found(self.thread, checkpoint_id)
-        untouched = self.hold.claimed or found.epoch == self.hold.left
+        untouched = self.hold.claimed or found.epoch == self.hold.left.epoch
         if not self.hold.claimed:
             self.hold.stand(found)
-            self.hold.left = 0 if self.hold.mended else found.epoch
+            self.hold.left = Found() if self.hold.mended else Found(found.epoch)
         if found.number is None:
             found.number = self.hold.next_space()
         self._stand(found)
@@ -118,6 +118,16 @@ class Journal:
             await self._read_records(found, self.saved)
         self._stored = self.saved
         return self.saved
+
+    def trust(self) -> Saved | None:
+        """What is remembered of the newest checkpoint, where nothing waits there to be done: it need not be asked for, as the
+        first write is refused where anybody else has written since. None where it must be."""
+        saved, left = self.saved, self.hold.left
+        if saved is None or self.unwritten or not left.seq or saved.seq != self._head or saved.checkpoint.frontier:
+            return None
+        self.hold.stand(left)
+        self._stand(Found(head=self._head, number=self._number))
+        return saved
 
     def _know_nothing(self) -> None:
         """Others have written meanwhile, or deleted. What this very run has learnt holds."""

@@ -68,8 +68,10 @@ class Entrance:
             return await self._enter(given, None)
         if self._scope.nested:
             return await self._enter_inside(journal, given)
+        trusted = self._trusted(journal, given)
         while True:
-            saved = await self._opened(journal, on_busy)
+            journal.hold.fresh = True
+            saved = trusted or await self._opened(journal, on_busy)
             try:
                 if self._scope.wanted is not None:
                     from clew.runtime.resumable import attach  # late: few runs keep their events
@@ -81,16 +83,28 @@ class Entrance:
                     await journal.claim()
                 return entered
             except ThreadConflict:
+                if trusted:  # somebody else has written since
+                    trusted = None
+                    journal.hold.lose()
+                    continue
                 from clew.runtime.door import only_mended
 
                 if on_busy == "reject" and not await only_mended(journal):
                     raise
                 journal.hold.lose()  # somebody was quicker: it is waited for
 
+    def _trusted(self, journal: "Journal", given: Any) -> Saved | None:
+        """The newest checkpoint, where it is known without asking, and all that a new input needs."""
+        if given is None or isinstance(given, Command) or self._settings.checkpoint or self._settings.ns or self._scope.wanted:
+            return None
+        saved = journal.trust()
+        journal.hold.base = saved.id if saved else None
+        return saved
+
     async def _opened(self, journal: "Journal", on_busy: OnBusy) -> Saved | None:
         from clew.runtime.door import free, mended  # late: a graph that keeps nothing has no thread to take
 
-        asked, journal.hold.fresh = self._settings.checkpoint, True
+        asked = self._settings.checkpoint
         if self._settings.ns:
             from clew.runtime.travel import target_of
 
