@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Ty
 
 from clew.channels import reducer
 from clew.errors import UnknownMessage
+from clew.ids import random_id
 from clew.interop.langchain import as_messages, has_removals, in_openai_format, is_removal
 
 if TYPE_CHECKING:
@@ -42,11 +43,9 @@ REMEMBERED: Final = 32
 def prepare_messages(update: Any) -> list[Any]:
     """An update as message objects with ids; ids that are missing are filled in, on the caller's own objects."""
     messages = as_messages(update)
-    if unnamed := [message for message in messages if message.id is None]:
-        from uuid import uuid4  # late: a graph without messages has no use for it
-
-        for message in unnamed:
-            message.id = message.id or str(uuid4())  # the same object may stand there twice
+    for message in messages:
+        if message.id is None:
+            message.id = random_id()
     return messages
 
 
