@@ -105,8 +105,10 @@ class Base:
         self.changed.update(dict.fromkeys(changed))
         if self.seq is None or (gone and not self.apart):
             return None
-        named = entries if self.apart else [key for key in self.changed if key in entries]
-        short = {key: shorter(entries[key], self.entries.get(key)) for key in named}
+        short: dict[str, Entry] = {}
+        for key in entries if self.apart else self.changed:
+            if (entry := entries.get(key)) is not None:
+                short[key] = shorter(entry, self.entries.get(key))
         self.spent += size(short)
         # mostly there is as much as there was: all of it is looked at only where that may decide
         return short if self.spent < self._size or self.spent < size(entries) else None
