@@ -23,31 +23,26 @@ QUICK: Final = 0.0001  # seconds
 class Hop:
     """A call in a thread of the pool, which grows as asyncio's own does not, and so cannot dead-lock when runs nest."""
 
-    __slots__ = ("_ended", "_error", "_lock", "_loop", "_value", "_waits")
+    __slots__ = ("_call", "_ended", "_error", "_lock", "_loop", "_value", "_waits")
 
     def __init__(self, call: Callable[[], Any]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._waits: asyncio.Future[None] | None = None
+        self._call = call
+        self._loop, self._waits = asyncio.get_running_loop(), cast("asyncio.Future[None] | None", None)
         self._value, self._error, self._ended = None, cast("BaseException | None", None), False
         self._lock = Lock()
         self._lock.acquire()
-        context = copy_context()
-        POOL.run(lambda: context.run(self._make, call))
+        POOL.run(partial(copy_context().run, self._make))
 
-    def _make(self, call: Callable[[], Any]) -> None:
+    def _make(self) -> None:
         try:
-            self._value = call()
+            self._value = self._call()
         except BaseException as raised:  # handed to whoever awaits it
             self._error = raised
         self._ended = True
         self._lock.release()
-        if self._waits is not None:
+        if (waits := self._waits) is not None:
             with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
-                self._loop.call_soon_threadsafe(self._wake, self._waits)
-
-    def _wake(self, waits: "asyncio.Future[None]") -> None:
-        if not waits.done():
-            waits.set_result(None)
+                self._loop.call_soon_threadsafe(lambda: waits.done() or waits.set_result(None))
 
     def is_quick(self) -> bool:
         """Whether it ends at once, which is waited for on the loop itself: a thread that wakes the loop takes twice as long as
