@@ -152,7 +152,9 @@ def _given(task: Any, change: Callable[[str, Entry], Entry]) -> Any:
 def _written(outcome: list[Any], change: Callable[[str, Entry], Entry]) -> list[Any]:
     """An outcome's fields with the entries of what it wrote changed."""
     key, kind, written = outcome[:3]
-    return [key, kind, [[name, change(name, entry)] for name, entry in written]] if kind == 0 else outcome
+    if kind != 0:
+        return outcome
+    return [key, kind, [[name, entry if isinstance(entry, bytes) else change(name, entry)] for name, entry in written]]
 
 
 def fields_of(data: bytes) -> list[Any]:
