@@ -99,18 +99,21 @@ def spend(joins: Mapping[Join, frozenset[str]], spent: set[str]) -> dict[Join, f
     return {join: arrived for join, arrived in joins.items() if join[1] not in spent or len(arrived) < len(join[0])}
 
 
-def apply(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result], after: dict[str, Any] | None = None) -> Checkpoint:
+def apply(
+    plan: Plan, checkpoint: Checkpoint, results: Sequence[Result | None], after: dict[str, Any] | None = None
+) -> Checkpoint:
     """The checkpoint after the whole frontier of `checkpoint` has run; `results` stand in the frontier's order.
 
     `after` is what `fold` makes of them, where that is known already.
     """
-    return faded(plan, stepped(plan, checkpoint, in_order(checkpoint.frontier, results), after=after), results)
+    applied = stepped(plan, checkpoint, in_order(checkpoint.frontier, results), after=after)
+    return faded(plan, applied, results) if plan.fleeting else applied
 
 
-def faded(plan: Plan, after: Checkpoint, results: Sequence[Result]) -> Checkpoint:
+def faded(plan: Plan, after: Checkpoint, results: Sequence[Result | None]) -> Checkpoint:
     """Without the fleeting values that nobody has written in this superstep."""
     for key in plan.fleeting:
-        if not any(write.key == key for result in results for write in result.writes):
+        if not any(write.key == key for result in results if result for write in result.writes):
             cast("dict[str, Any]", after.values).pop(key, None)
     return after
 
@@ -133,11 +136,11 @@ def stepped(
     empty, the deferred nodes that wait. `left` has not run and stays."""
     values = fold(plan, before.values, ordered) if after is None else after
     stations, joins, waiting, step = plan.stations, before.joins, before.waiting, before.step + 1
-    children = _with_children(before.children, ordered)
-    if len(ordered) == 1 and not (left or joins or waiting):  # mostly so, and known since the graph was compiled
+    if len(ordered) == 1 and not (left or joins or waiting or ordered[0][1].children):
         station, targets = stations[ordered[0][0].node], ordered[0][1].targets
-        if station.then is not None and targets == station.edges:
-            return Checkpoint(values, station.then, joins, waiting, (station.name,), step, "loop", children)
+        if station.then is not None and targets == station.edges:  # mostly so, and known since the graph was compiled
+            acted = (station.task.node,)
+            return Checkpoint(values, station.then, joins, waiting, acted, step, "loop", before.children)
     spent = {stations[task.node].name for task, _ in ordered if not task.sent}
     joins, waiting = spend(joins, spent), waiting - spent
     for task, _ in ordered:
@@ -154,7 +157,7 @@ def stepped(
         reached = {name: stations[name].task for name in waiting}
     frontier = (*sends, *[reached[name] for name in sorted(reached)])
     acted = tuple(sorted({stations[task.node].name for task, _ in ordered}))
-    return Checkpoint(values, frontier, joins, waiting, acted, step, "loop", children)
+    return Checkpoint(values, frontier, joins, waiting, acted, step, "loop", _with_children(before.children, ordered))
 
 
 def _with_children(before: Mapping[str, bytes], ordered: Ran) -> Mapping[str, bytes]:

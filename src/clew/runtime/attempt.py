@@ -110,7 +110,7 @@ async def _done(
         targets = returned.targets + await led(plan, node, host, task, values, context, writes)
     else:
         targets = returned.targets + plan.stations[node.name].edges
-    if not node.hidden:
+    if context.scope.told is not None and not node.hidden:
         tell_messages(context, given, returned)
     return Result(writes, targets, context.heads), returned
 
@@ -221,11 +221,10 @@ async def led(
 
 
 def tell_messages(context: TaskContext, given: Any, returned: Returned) -> None:
-    """Tells readers of `messages`, where there are some, those that a node has returned."""
-    if context.scope.told is not None:
-        from clew.runtime.spans import tell_messages  # late: few runs are read so
+    """Tells readers of `messages` those that a node has returned."""
+    from clew.runtime.spans import tell_messages  # late: few runs are read so
 
-        tell_messages(context, given, returned.writes)
+    tell_messages(context, given, returned.writes)
 
 
 async def chosen(span: "Span", name: str, seen: Any, work: Coroutine[Any, Any, Any]) -> Any:

@@ -351,8 +351,8 @@ class Run:
         run again on resume."""
         checkpoint, readers = self.checkpoint, self._readers
         try:
-            done, (known, self._after) = [result for result in results if result is not None], (self._after, None)
-            after = apply(self._program.plan, checkpoint, done, known)
+            known, self._after = self._after, None
+            after = apply(self._program.plan, checkpoint, results, known)
             events = readers.state(after, results) if readers else []
             if self._journal:
                 last, watch = not after.frontier and not self.scope.nested, self.scope.watch
