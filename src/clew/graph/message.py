@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from operator import is_
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypedDict
 
@@ -72,8 +71,10 @@ def _remembered(seen: Seen, left: list[Any], right: list[Any]) -> list[Any]:
     _lately[id(left)] = Seen(left, seen.ids, seen.objects, right)
     _lately[id(merged)] = Seen(merged, seen.ids, seen.objects)
     while len(_lately) > REMEMBERED:
-        with suppress(KeyError):  # emptied by others meanwhile
+        try:
             _lately.popitem(last=False)
+        except KeyError:  # emptied by others meanwhile
+            break
     return merged
 
 
