@@ -272,7 +272,7 @@ class Run:
                 self._held.append((message.index, message.shown))
             if journal and not (running or waiting or first):
                 continue
-            events = self._ended_all()
+            events = self._ended_all() if self._readers else ()
             if journal:
                 await journal.keep()
             for event in events:
