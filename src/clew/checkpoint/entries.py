@@ -90,23 +90,24 @@ class Base:
             nothing is taken that is not named.
     """
 
-    __slots__ = ("_size", "apart", "changed", "entries", "seq", "spent")
+    __slots__ = ("apart", "changed", "entries", "seq", "spent")
 
     def __init__(self, seq: int | None = None, entries: Mapping[str, Entry] | None = None, *, apart: bool = False) -> None:
         self.seq = seq
         self.entries: Mapping[str, Entry] = entries if entries is not None else {}
         self.apart = apart
         self.changed: dict[str, None] = {}  # a dict for its order
-        self._size = size(self.entries)
-        self.spent = -self._size if apart else 0
+        self.spent = -size(self.entries) if apart else 0
 
     def said(self, entries: Mapping[str, Entry], changed: Iterable[str], *, gone: bool) -> dict[str, Entry] | None:
         """What a row says that adds to this one, None where it says all; `gone`: there is less than was there."""
         self.changed.update(dict.fromkeys(changed))
         if self.seq is None or (gone and not self.apart):
             return None
-        named = entries if self.apart else [key for key in self.changed if key in entries]
-        short = {key: shorter(entries[key], self.entries.get(key)) for key in named}
+        short: dict[str, Entry] = {}
+        for key in entries if self.apart else self.changed:
+            if (entry := entries.get(key)) is not None:
+                short[key] = shorter(entry, self.entries.get(key))
         self.spent += size(short)
-        # mostly there is as much as there was: all of it is looked at only where that may decide
-        return short if self.spent < self._size or self.spent < size(entries) else None
+        # an entry is three numbers at least: all of them are looked at only where that may decide
+        return short if self.spent < 3 * len(entries) or self.spent < size(entries) else None

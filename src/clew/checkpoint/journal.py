@@ -310,8 +310,8 @@ class Journal:
             self.ledger.dropped()
             self._outcomes = beside
         else:
-            kept = [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in beside]
-            kept += [Kept(seq, NOTE + key, body) for key, body in (notes or {}).items()]
+            kept = [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in beside] if beside else []
+            kept += [Kept(seq, NOTE + key, body) for key, body in notes.items()] if notes else []
             await self._write_row(saved, kept, last=last, aside=aside and self.aside, joined=joined)
         self.saved, self.notes, self._noted = saved, dict(notes or {}), dict(notes or {}) if self.late else {}
         return saved
@@ -351,8 +351,8 @@ class Journal:
         """
         ledger, values = self.ledger, checkpoint.values
         keys = sorted([key for key in self._keys if key in values])
-        kept = ledger.kept if ledger.written else ()
-        keys += [key for key in kept if key not in self._keys and key in values and ledger.touches(key)]
+        if ledger.written:
+            keys += [key for key in ledger.kept if key not in self._keys and key in values and ledger.touches(key)]
         keys += sorted(values.keys() - self._entries.keys() - self._keys)
         mark = len(ledger.pending)
         for key in keys:

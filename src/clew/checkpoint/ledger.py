@@ -133,9 +133,8 @@ class Ledger:
     def write(self, log: str, value: Any, lender: "Ledger | None" = None) -> Entry:
         """Encodes one write, before it is folded. What a `lender` has kept, and only the engine has had since, is not."""
         if type(value) in ATOMS:
-            entry = self._encoded(log, value)[0]
-            self._atoms[log] = value, entry
-            return entry
+            self._atoms[log] = value, self._whole_entry(log, encode(value))
+            return self._atoms[log][1]
         lent = lender and lender.lends(log, value)
         if lent:
             self._borrow(log, lent)
@@ -170,9 +169,12 @@ class Ledger:
         """A value by what it is made of, each element looked up by its print."""
         kind = KINDS.get(cast("Any", type(value)), ITEM)
         if (data := _whole(kind, value)) is not None:
-            return (data, []) if len(data) <= INLINE else ([ITEM, 0, None, *ranges_of([self._item(log, data)])], [])
+            return self._whole_entry(log, data), []
         places = self._places(log, kind, value, reuse=False)
         return self._entry(kind, value, ranges_of(places)), places
+
+    def _whole_entry(self, log: str, data: bytes) -> Entry:
+        return data if len(data) <= INLINE else [ITEM, 0, None, *ranges_of([self._item(log, data)])]
 
     def _places(self, log: str, kind: int, value: Any, *, reuse: bool) -> list[int]:
         if kind == DICT:
@@ -197,7 +199,11 @@ class Ledger:
         """
         atom = self._atoms.get(key)
         if atom is not None and atom[0] is value:
-            return self._atom(key, *atom)
+            if isinstance(atom[1], bytes):
+                self.kept.pop(key, None)
+            else:
+                self.kept[key] = KeptValue([value], [place_of(atom[1][3], atom[1][4])])
+            return atom[1]
         kind = KINDS.get(cast("Any", type(value)), ITEM)
         kept = self.kept.get(key)
         lent = self._lent.get(key) if kept is None and keeps_elements else None
@@ -221,14 +227,6 @@ class Ledger:
             kept = self._sequence(key, kept, value, keeps_elements)
         self.kept[key] = kept
         return self._entry(kind, value, kept.ranges, kept.pages)
-
-    def _atom(self, key: str, value: Any, entry: Entry) -> Entry:
-        """What was written is the value: it has been encoded."""
-        if isinstance(entry, bytes):
-            self.kept.pop(key, None)
-        else:
-            self.kept[key] = KeptValue([value], [place_of(entry[3], entry[4])])
-        return entry
 
     def _sequence(self, key: str, kept: KeptValue, value: Any, keeps_elements: bool) -> KeptValue:
         elements = list(value)

@@ -96,7 +96,7 @@ def write_body(
         checkpoint.step,
         SOURCES.index(checkpoint.source),
         said,
-        [_given(_write_task(ledger, task), short) for task in checkpoint.frontier],
+        [_write_task(ledger, task, short) for task in checkpoint.frontier],
         [[list(sources), target, sorted(arrived)] for (sources, target), arrived in joins.items()] if joins else [],
         sorted(waiting) if waiting else [],
         [_short(name) for name in checkpoint.acted],
@@ -138,8 +138,6 @@ def _longer(entry: Entry, other: Entry | None) -> Entry:
 
 def _given(task: Any, change: Callable[[str, Entry], Entry]) -> Any:
     """A task's fields with the entries of what START writes changed."""
-    if type(task) is str:
-        return task
     if isinstance(task, dict):
         given = cast("dict[str, Any]", task)
         return {**given, "task": _given(given["task"], change)}
@@ -152,7 +150,9 @@ def _given(task: Any, change: Callable[[str, Entry], Entry]) -> Any:
 def _written(outcome: list[Any], change: Callable[[str, Entry], Entry]) -> list[Any]:
     """An outcome's fields with the entries of what it wrote changed."""
     key, kind, written = outcome[:3]
-    return [key, kind, [[name, change(name, entry)] for name, entry in written]] if kind == 0 else outcome
+    if kind != 0:
+        return outcome
+    return [key, kind, [[name, entry if isinstance(entry, bytes) else change(name, entry)] for name, entry in written]]
 
 
 def fields_of(data: bytes) -> list[Any]:
@@ -246,13 +246,14 @@ def _write_timeout(timeout: Any) -> list[bytes]:
     return [] if timeout is None else [encode(timeout)]
 
 
-def _write_task(ledger: Ledger, task: Task) -> Any:
+def _write_task(ledger: Ledger, task: Task, change: Callable[[str, Entry], Entry]) -> Any:
+    """A task's fields; the entries of what START writes are changed."""
     if not task.sent and task.origin is None and task.node != START:
         return task.node
     if task.node == START:
         writes = cast("tuple[Write, ...]", task.arg)
         try:
-            return [None, [[key, _write_value(ledger, key, key, value, ledger.lender)] for key, value in writes]]
+            return [None, [[key, change(key, _write_value(ledger, key, key, value, ledger.lender))] for key, value in writes]]
         except UnstorableValue as error:
             raise UnstorableValue(f"the input has {error.reason}", error.path) from None
     sent = [ledger.write(SENDS, task.arg), *_write_timeout(task.timeout)] if task.sent else []

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias, cast
 
 from clew.channels import CONTAINERS, MISSING, own
 from clew.constants import START
-from clew.engine.plan import Plan
+from clew.engine.plan import Plan, Station
 from clew.errors import InvalidUpdateError
-from clew.types import Checkpoint, Join, Outcome, Overwrite, Result, Task, Values
+from clew.types import Checkpoint, Join, Outcome, Overwrite, Result, Send, Task, Values
 
 Ran: TypeAlias = Sequence[tuple[Task, Result]]
 
@@ -99,18 +99,21 @@ def spend(joins: Mapping[Join, frozenset[str]], spent: set[str]) -> dict[Join, f
     return {join: arrived for join, arrived in joins.items() if join[1] not in spent or len(arrived) < len(join[0])}
 
 
-def apply(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result], after: dict[str, Any] | None = None) -> Checkpoint:
+def apply(
+    plan: Plan, checkpoint: Checkpoint, results: Sequence[Result | None], after: dict[str, Any] | None = None
+) -> Checkpoint:
     """The checkpoint after the whole frontier of `checkpoint` has run; `results` stand in the frontier's order.
 
     `after` is what `fold` makes of them, where that is known already.
     """
-    return faded(plan, stepped(plan, checkpoint, in_order(checkpoint.frontier, results), after=after), results)
+    applied = stepped(plan, checkpoint, in_order(checkpoint.frontier, results), after=after)
+    return faded(plan, applied, results) if plan.fleeting else applied
 
 
-def faded(plan: Plan, after: Checkpoint, results: Sequence[Result]) -> Checkpoint:
+def faded(plan: Plan, after: Checkpoint, results: Sequence[Result | None]) -> Checkpoint:
     """Without the fleeting values that nobody has written in this superstep."""
     for key in plan.fleeting:
-        if not any(write.key == key for result in results for write in result.writes):
+        if not any(write.key == key for result in results if result for write in result.writes):
             cast("dict[str, Any]", after.values).pop(key, None)
     return after
 
@@ -133,11 +136,10 @@ def stepped(
     empty, the deferred nodes that wait. `left` has not run and stays."""
     values = fold(plan, before.values, ordered) if after is None else after
     stations, joins, waiting, step = plan.stations, before.joins, before.waiting, before.step + 1
-    children = _with_children(before.children, ordered)
-    if len(ordered) == 1 and not (left or joins or waiting):  # mostly so, and known since the graph was compiled
-        station, targets = stations[ordered[0][0].node], ordered[0][1].targets
-        if station.then is not None and targets == station.edges:
-            return Checkpoint(values, station.then, joins, waiting, (station.name,), step, "loop", children)
+    if len(ordered) == 1 and not (left or joins or waiting or ordered[0][1].children):  # mostly so
+        station = stations[ordered[0][0].node]
+        if (frontier := _after_one(plan, station, ordered[0][1].targets)) is not None:
+            return Checkpoint(values, frontier, joins, waiting, (station.task.node,), step, "loop", before.children)
     spent = {stations[task.node].name for task, _ in ordered if not task.sent}
     joins, waiting = spend(joins, spent), waiting - spent
     for task, _ in ordered:
@@ -154,7 +156,16 @@ def stepped(
         reached = {name: stations[name].task for name in waiting}
     frontier = (*sends, *[reached[name] for name in sorted(reached)])
     acted = tuple(sorted({stations[task.node].name for task, _ in ordered}))
-    return Checkpoint(values, frontier, joins, waiting, acted, step, "loop", children)
+    return Checkpoint(values, frontier, joins, waiting, acted, step, "loop", _with_children(before.children, ordered))
+
+
+def _after_one(plan: Plan, station: Station, targets: Sequence[str | Send]) -> tuple[Task, ...] | None:
+    """The frontier after the only one that ran, where its edges or one name say that; None where more has to be looked at."""
+    if targets == station.edges:
+        return station.then
+    if len(targets) != 1 or not isinstance(targets[0], str) or station.joins or targets[0] in plan.deferred:
+        return None
+    return (plan.stations[targets[0]].task,)
 
 
 def _with_children(before: Mapping[str, bytes], ordered: Ran) -> Mapping[str, bytes]:

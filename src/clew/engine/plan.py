@@ -48,6 +48,8 @@ class Plan:
         aliases: old names of nodes, and what they are called now. renamed: the same of keys.
         check: refuses values that the schema does not allow; see `schema.checker`.
         entry: the node that a run's input, of any type, is handed to as it is (`@entrypoint`); None where START writes it.
+        root: whether the state is one anonymous value. starting: the channels that may have a value before the first write.
+        fleeting, unstored: keys of such channels. prepares: per key what is done to an update, where something is.
     """
 
     channels: Mapping[str, Channel]
@@ -60,6 +62,7 @@ class Plan:
     check: Callable[[Values, Iterable[str]], None] | None = None
     entry: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    root: bool = field(init=False)
     starting: tuple[tuple[str, Channel], ...] = field(init=False)
     fleeting: tuple[str, ...] = field(init=False)
     unstored: frozenset[str] = field(init=False)
@@ -68,6 +71,7 @@ class Plan:
     def __post_init__(self) -> None:
         rules = self.channels.items()
         starting = tuple((key, channel) for key, channel in rules if type(channel).initial is not Channel.initial)
+        object.__setattr__(self, "root", self.state.root)
         object.__setattr__(self, "starting", starting)
         object.__setattr__(self, "fleeting", tuple(key for key, channel in rules if channel.fleeting))
         object.__setattr__(self, "unstored", frozenset(key for key, channel in rules if not channel.stored))
@@ -77,11 +81,6 @@ class Plan:
     def keeps(self) -> dict[str, bool]:
         """Per key, whether its channel keeps elements (`Channel.keeps_elements`)."""
         return {key: channel.keeps_elements for key, channel in self.channels.items()}
-
-    @property
-    def root(self) -> bool:
-        """Whether the state is one anonymous value."""
-        return self.state.root
 
     def initial(self) -> dict[str, Any]:
         """The values of a thread on which nothing was ever written."""

@@ -2,12 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from operator import is_
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypedDict
 
 from clew.channels import reducer
 from clew.errors import UnknownMessage
+from clew.ids import random_id
 from clew.interop.langchain import as_messages, has_removals, in_openai_format, is_removal
 
 if TYPE_CHECKING:
@@ -42,11 +42,9 @@ REMEMBERED: Final = 32
 def prepare_messages(update: Any) -> list[Any]:
     """An update as message objects with ids; ids that are missing are filled in, on the caller's own objects."""
     messages = as_messages(update)
-    if unnamed := [message for message in messages if message.id is None]:
-        from uuid import uuid4  # late: a graph without messages has no use for it
-
-        for message in unnamed:
-            message.id = message.id or str(uuid4())  # the same object may stand there twice
+    for message in messages:
+        if message.id is None:
+            message.id = random_id()
     return messages
 
 
@@ -73,8 +71,10 @@ def _remembered(seen: Seen, left: list[Any], right: list[Any]) -> list[Any]:
     _lately[id(left)] = Seen(left, seen.ids, seen.objects, right)
     _lately[id(merged)] = Seen(merged, seen.ids, seen.objects)
     while len(_lately) > REMEMBERED:
-        with suppress(KeyError):  # emptied by others meanwhile
+        try:
             _lately.popitem(last=False)
+        except KeyError:  # emptied by others meanwhile
+            break
     return merged
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from clew.engine.branches import differences
@@ -135,6 +135,11 @@ class Reading:
 
 def tasks(read: bool = False) -> Host:
     """A host of the async face; `read` says that events are read while tasks run."""
+    return _async_host()(read)
+
+
+@cache
+def _async_host() -> Callable[[bool], Host]:
     from clew.runtime.tasks import Tasks  # late: asyncio is most of what importing Clew would cost
 
-    return Tasks(read)
+    return Tasks

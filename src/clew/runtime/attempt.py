@@ -89,35 +89,28 @@ def attempt(
 
     Whatever user code raises comes out as it is.
     """
-    if node.action is None:
-        return _entered(plan, node, host, task, values, context)
-    given = given_to(node, task, values, context)
-    work = _done(plan, node, node.action, host, task, values, context, limit, given)
-    if not context.scope.watch:
+    given = given_to(node, task, values, context) if node.action else None
+    work = _done(plan, node, host, task, values, context, limit, given)
+    if not context.scope.watch or node.action is None:
         return work
     from clew.runtime.spans import tried  # late: few runs are watched
 
     return tried(context, given, work)
 
 
-async def _entered(
-    plan: Plan, node: Node, host: Host, task: Task, values: Values, context: TaskContext
-) -> tuple[Result, Returned]:
-    returned = Returned(task.arg, ())
-    return Result(returned.writes, await led(plan, node, host, task, values, context, returned.writes)), returned
-
-
 async def _done(
-    plan: Plan, node: Node, action: Action, host: Host, task: Task, values: Values, context: TaskContext, limit: Limit | None,
-    given: Any,
-) -> tuple[Result, Returned]:  # fmt: skip
-    returned = await called(plan, node.name, action, host, given, context, limit)
-    writes = prepared(plan, returned.writes)
+    plan: Plan, node: Node, host: Host, task: Task, values: Values, context: TaskContext, limit: Limit | None, given: Any
+) -> tuple[Result, Returned]:
+    if node.action is None:
+        returned, writes = Returned(task.arg, ()), task.arg
+    else:
+        returned = await called(plan, node.name, node.action, host, given, context, limit)
+        writes = prepared(plan, returned.writes)
     if node.routers or plan.check is not None:
         targets = returned.targets + await led(plan, node, host, task, values, context, writes)
     else:
         targets = returned.targets + plan.stations[node.name].edges
-    if not node.hidden:
+    if context.scope.told is not None and not node.hidden:
         tell_messages(context, given, returned)
     return Result(writes, targets, context.heads), returned
 
@@ -228,11 +221,10 @@ async def led(
 
 
 def tell_messages(context: TaskContext, given: Any, returned: Returned) -> None:
-    """Tells readers of `messages`, where there are some, those that a node has returned."""
-    if context.scope.told is not None:
-        from clew.runtime.spans import tell_messages  # late: few runs are read so
+    """Tells readers of `messages` those that a node has returned."""
+    from clew.runtime.spans import tell_messages  # late: few runs are read so
 
-        tell_messages(context, given, returned.writes)
+    tell_messages(context, given, returned.writes)
 
 
 async def chosen(span: "Span", name: str, seen: Any, work: Coroutine[Any, Any, Any]) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from clew.engine.writes import Returned
 from clew.errors import GraphError
+from clew.nouns import noun
 from clew.runtime.events import Event
 from clew.types import Result, Timeout, TimeoutPolicy
 
@@ -32,7 +33,7 @@ class Action:
     wants: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Finished:
     """A task has ended: the message it posts. `shown` is what it returned before `prepare`, for streams; `inside` is the
     journal of the graph that it is."""

@@ -272,7 +272,7 @@ class Run:
                 self._held.append((message.index, message.shown))
             if journal and not (running or waiting or first):
                 continue
-            events = self._ended_all()
+            events = self._ended_all() if self._readers else ()
             if journal:
                 await journal.keep()
             for event in events:
@@ -351,8 +351,8 @@ class Run:
         run again on resume."""
         checkpoint, readers = self.checkpoint, self._readers
         try:
-            done, (known, self._after) = [result for result in results if result is not None], (self._after, None)
-            after = apply(self._program.plan, checkpoint, done, known)
+            known, self._after = self._after, None
+            after = apply(self._program.plan, checkpoint, results, known)
             events = readers.state(after, results) if readers else []
             if self._journal:
                 last, watch = not after.frontier and not self.scope.nested, self.scope.watch

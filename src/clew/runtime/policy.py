@@ -77,7 +77,8 @@ async def _handled(
         given = given_to(node, task, values, context)
         try:
             returned = await called(plan, name, policies.handler, host, given, context)
-            tell_messages(context, given, returned)
+            if context.scope.told is not None:
+                tell_messages(context, given, returned)
         finally:
             context.over = True
         return Result(prepared(plan, returned.writes), returned.targets, context.heads), returned._replace(

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context, copy_context
-from threading import get_ident
-from typing import Any, TypeVar, cast
+from functools import partial
+from threading import Lock, get_ident
+from typing import Any, Final, TypeVar, cast
 
 from clew.errors import NodeCancelledError
 from clew.runtime.context import TaskContext
@@ -16,32 +17,51 @@ from clew.runtime.host import Action, Finished, Host, Limit
 from clew.runtime.threads import BUFFER, BURSTS, FULL, POOL, Gate, cancelled, done, heard, overdue, pending, spawned
 
 T = TypeVar("T")
+QUICK: Final = 0.0001  # seconds
+
+
+class Hop:
+    """A call in a thread of the pool, which grows as asyncio's own does not, and so cannot dead-lock when runs nest."""
+
+    __slots__ = ("_call", "_ended", "_error", "_lock", "_loop", "_value", "_waits")
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self._loop, self._waits = asyncio.get_running_loop(), cast("asyncio.Future[None] | None", None)
+        self._value, self._error, self._ended = None, cast("BaseException | None", None), False
+        self._lock = Lock()
+        self._lock.acquire()
+        POOL.run(partial(copy_context().run, self._make))
+
+    def _make(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as raised:  # handed to whoever awaits it
+            self._error = raised
+        self._ended = True
+        self._lock.release()
+        if (waits := self._waits) is not None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
+                self._loop.call_soon_threadsafe(lambda: waits.done() or waits.set_result(None))
+
+    def is_quick(self) -> bool:
+        """Whether it ends at once, which is waited for on the loop itself: a thread that wakes the loop takes twice as long as
+        most routers do."""
+        return self._lock.acquire(timeout=QUICK)
+
+    async def end(self) -> Any:
+        if not self._ended:
+            self._waits = self._loop.create_future()
+            if not self._ended:  # it looks whether somebody waits once it has ended
+                await self._waits
+        if self._error is not None:
+            raise self._error
+        return self._value
 
 
 async def in_thread(fn: Callable[..., T], /, *args: Any, **named: Any) -> T:
-    """Calls `fn` in a thread of the pool, which grows as asyncio's own does not, and so cannot dead-lock when runs nest."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
-    context = copy_context()
-
-    def settle(value: Any, error: BaseException | None) -> None:
-        if not done.done():
-            done.set_result((value, error))
-
-    def body() -> None:
-        value, error = None, None
-        try:
-            value = context.run(fn, *args, **named)
-        except BaseException as raised:  # handed to whoever awaits it
-            error = raised
-        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
-            loop.call_soon_threadsafe(settle, value, error)
-
-    POOL.run(body)
-    value, error = await done
-    if error is not None:
-        raise error
-    return value
+    """Calls `fn` in a thread, with a copy of the context."""
+    return await Hop(partial(fn, *args, **named)).end()
 
 
 class Apart:
@@ -84,8 +104,8 @@ async def _handed(body: Coroutine[Any, Any, Any], future: Any) -> None:
 class Tasks:
     """The host of one run on the async face. `read` says that events are read while tasks run."""
 
-    __slots__ = ("_called", "_closed", "_gate", "_loop", "_mail", "_posted", "_room", "_running", "_thread", "_threaded",
-                 "_waits", "full", "read")  # fmt: skip
+    __slots__ = ("_called", "_closed", "_gate", "_loop", "_mail", "_posted", "_room", "_running", "_slow", "_thread",
+                 "_threaded", "_waits", "full", "read")  # fmt: skip
 
     blocking = staticmethod(in_thread)
     aside = staticmethod(POOL.run)
@@ -102,6 +122,7 @@ class Tasks:
         self._loop: asyncio.AbstractEventLoop | None = None  # that of the first task; a run has one loop
         self._thread = 0
         self._threaded: set[asyncio.Task[Any] | None] = set()
+        self._slow: set[int] = set()  # actions that were not quick
         self._room = asyncio.Event()
         self._gate = Gate(lambda: len(self._mail) + len(self._posted))
         self._closed = False
@@ -118,7 +139,7 @@ class Tasks:
         copied.run(context.enter)
         if action.awaited is None:
             assert action.plain is not None
-            found: Any = self._plain(copied.run, action.plain, given, **extra)
+            found: Any = self._plain(action, partial(copied.run, action.plain, given, **extra))
         else:
             found = Apart(copied.run(action.awaited, given, **extra), copied, self if self.read else None)
         try:
@@ -129,12 +150,15 @@ class Tasks:
                 raise NodeCancelledError(cancelled(action.name)) from error
             raise
 
-    async def _plain(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+    async def _plain(self, action: Action, call: Callable[[], Any]) -> Any:
         """A thread cannot be stopped, so `cancel` leaves its task alone: what it returns counts, as on the sync face."""
         task = asyncio.current_task()
         self._threaded.add(task)
         try:
-            return await in_thread(function, *args, **named)
+            hop = Hop(call)
+            if not self.read and id(action) not in self._slow and not hop.is_quick():  # what is told meanwhile comes first
+                self._slow.add(id(action))
+            return await hop.end()
         finally:
             self._threaded.discard(task)
 
