@@ -13,7 +13,6 @@ import ormsgpack
 from clew.checkpoint.checked import Naming
 from clew.checkpoint.entries import Base, Entry, size
 from clew.checkpoint.hold import Hold, Tells, not_found
-from clew.checkpoint.kept import KeptValue
 from clew.checkpoint.ledger import Ledger
 from clew.checkpoint.manifest import over, read_answers, read_body, unpacked, write_answers, write_body, write_outcome
 from clew.checkpoint.reader import Reader
@@ -120,8 +119,8 @@ class Journal:
         return self.saved
 
     def trust(self) -> Saved | None:
-        """What is remembered of the newest checkpoint, where nothing waits there to be done: it need not be asked for, as the
-        first write is refused where anybody else has written since. None where it must be."""
+        """What is remembered of the newest checkpoint, where it need not be asked for: nothing waits there to be done, and the
+        first write is refused where anybody has written since."""
         saved, left = self.saved, self.hold.left
         if saved is None or self.unwritten or not left.seq or saved.seq != self._head or saved.checkpoint.frontier:
             return None
@@ -162,29 +161,20 @@ class Journal:
         base = read_body(found.base.body).on(None) if found.base else None
         body = read_body(row.body)
         self._forget(found)
-        ledger, said = self.ledger, body.entries
-        self._entries = dict(body.on(base).entries)
+        said, self._entries = body.entries, dict(body.on(base).entries)
         self._base = Base(row.base if base else row.seq, base.entries if base else dict(self._entries), apart=body.apart)
         if base:
             self._base.changed.update(dict.fromkeys(said))
             self._base.spent += size(said) * (row.seq - (row.base or 0)) // 2  # about what those between said
         self.begun = body.begun
-        reader = Reader(self.storage, self.thread, ledger)
-        await reader.fetch(list(self._entries.values()))
-        values: dict[str, Any] = {}
-        for key, entry in self._entries.items():
-            value, places = await reader.value(entry)
-            values[key] = value
-            if places:
-                ledger.kept[key] = KeptValue.read(value, places)
-        frontier = tuple([await reader.task(fields) for fields in body.frontier])
-        checkpoint = body.checkpoint(values, frontier)
+        reader = Reader(self.storage, self.thread, self.ledger)
+        values = await reader.values(self._entries)
+        checkpoint = body.checkpoint(values, tuple([await reader.task(fields) for fields in body.frontier]))
         self.saved = Saved(checkpoint, row.id, row.seq, found.parent_id, {}, body.metadata, begun=body.begun)
         await self._read_records(found, self.saved, reader)
 
     async def _read_records(self, found: Found, saved: Saved, reader: Reader | None = None) -> None:
-        reader = reader or Reader(self.storage, self.thread, self.ledger)
-        frontier = saved.checkpoint.frontier
+        reader, frontier = reader or Reader(self.storage, self.thread, self.ledger), saved.checkpoint.frontier
         tasks = {task_key(frontier, index): task for index, task in enumerate(frontier)}
         records: dict[str, Outcome] = {}
         answers: dict[str, tuple[Answer, ...]] = {}

@@ -1,7 +1,7 @@
 """Entries opened: the items they name are found, and values put together again out of them (see `entries`, `manifest`)."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from clew.checkpoint.checked import (
@@ -24,7 +24,7 @@ from clew.checkpoint.checked import (
 )  # fmt: skip
 from clew.checkpoint.codec import Split, decode, decode_each
 from clew.checkpoint.entries import Entry, is_page, places_of
-from clew.checkpoint.kept import DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE
+from clew.checkpoint.kept import DEQUE, DICT, FROZENSET, ITEM, LIST, PARTS, SET, TUPLE, KeptValue
 from clew.checkpoint.ledger import ATOMS, Ledger
 from clew.checkpoint.manifest import FAILED, PAUSED, made, unpacked
 from clew.checkpoint.registry import uncrowded
@@ -68,6 +68,16 @@ class Reader:
     async def fetch(self, entries: Sequence[Entry]) -> None:
         """Reads all that these entries name at first hand, in one round trip."""
         await self._fetch([range_ for entry in entries if type(entry) is not bytes for range_ in triples(entry_of(entry)[2])])
+
+    async def values(self, entries: Mapping[str, Entry]) -> dict[str, Any]:
+        """All values of a state; the ledger, where there is one, has from now on what is kept of each."""
+        await self.fetch(list(entries.values()))
+        found: dict[str, Any] = {}
+        for key, entry in entries.items():
+            found[key], places = await self.value(entry)
+            if places and self._ledger:
+                self._ledger.kept[key] = KeptValue.read(found[key], places)
+        return found
 
     async def value(self, entry: Entry) -> tuple[Any, list[int]]:
         """A value, and the places of its elements."""

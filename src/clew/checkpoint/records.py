@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 from clew.checkpoint.checked import Naming
 from clew.checkpoint.crypt import is_sealed
-from clew.checkpoint.entries import Entry
 from clew.checkpoint.journal import ANSWERS, NOTE
 from clew.checkpoint.manifest import PAUSED, Body, read_answers, read_body, unpacked
 from clew.checkpoint.reader import Reader
@@ -95,7 +94,7 @@ class Record:
         body = rows.body(row, base)
         reader = Reader(rows.storage, rows.thread, items=rows.items)
         frontier = tuple([reader.named(fields, _late(naming, _given, reader, fields)) for fields in body.frontier])
-        checkpoint = body.checkpoint(_Values(_late(naming, _values, reader, body.entries)), frontier)
+        checkpoint = body.checkpoint(_Values(_late(naming, reader.values, body.entries)), frontier)
         keys = {task_key(frontier, index) for index in range(len(frontier))}
         kept: list[tuple[str, Any]] = [(kept.task, unpacked(kept.body)) for kept in found.kept if kept.task in keys]
         after = body.results or rows.outcomes_in(found.next, {row.seq: body, row.base: base})
@@ -134,11 +133,6 @@ def _late(naming: Naming, load: Callable[..., Awaitable[Any]], *given: Any) -> L
             return done(load(*given))
 
     return Late(loaded)
-
-
-async def _values(reader: Reader, entries: Mapping[str, Entry]) -> dict[str, Any]:
-    await reader.fetch(list(entries.values()))
-    return {key: (await reader.value(entry))[0] for key, entry in entries.items()}
 
 
 async def _given(reader: Reader, fields: Any) -> Any:
