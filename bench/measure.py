@@ -176,7 +176,9 @@ def _ratio(above: Sequence[Cost], below: Sequence[Cost]) -> Cost:
 
 
 def _times(ratio: Cost | None, column: str) -> str:
-    return f"{number(getattr(ratio, column))} x" if ratio else "-"
+    """A difference may come out below zero where the machine is busy, and then has no ratio."""
+    value = getattr(ratio, column) if ratio else 0
+    return f"{number(value)} x" if value > 0 else "-"
 
 
 def _goal(goal: Goal | None, verdict: str) -> Record | None:
