@@ -38,7 +38,7 @@ def _worse(before: Results, now: Results) -> Iterator[list[str]]:
         if isinstance(was, Mapping) and isinstance(here, Mapping):
             of = (result["goal"] or {"of": "cpu"})["of"]
             found, bound, what = (was[of], here[of]), NOISE, f"theirs : ours, {of}"
-            worse = was[of] / here[of]
+            worse = was[of] / here[of] if here[of] > 0 else 0
         elif not isinstance(earlier["sides"].get("ours"), Mapping):
             found, what = (earlier["sides"]["ours"], result["sides"]["ours"]), result["unit"] or "ours"
             bound = NOISE if what in TIMED else STEADY

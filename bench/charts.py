@@ -67,8 +67,8 @@ def _goals(figure: Any, results: Results, names: Mapping[str, str]) -> bool:
     colours = [SIDES["ours"][0] if value >= bound else "#d9a520" for value, bound in zip(found, bounds, strict=True)]
     axes.barh(places, [value - 1 for value in found], left=1, color=colours, height=0.65)
     axes.scatter(bounds, places, marker="|", s=90, color="black", zorder=3, label="goal")
-    for place, value in zip(places, found, strict=True):
-        axes.text(max(value, 1) * 1.06, place, f"{number(value)} ×", va="center", fontsize=7)
+    for place, value, bound in zip(places, found, bounds, strict=True):
+        axes.text(max(value, bound) * 1.1, place, f"{number(value)} ×", va="center", fontsize=7)
     labels = [f"{result['part']}: {result['case']}" for result in judged]
     axes.set_yticks(places, labels, fontsize=7)
     axes.invert_yaxis()

@@ -89,9 +89,7 @@ class Comparison:
         cells = [self.case]
         for column in ("cpu", "wall"):
             cells += [self._cell(samples, column) for samples in (self.ours, self.theirs)]
-            cells.append(_times(self.ratio, column))
-        of = "wall" if self.unit == "/s" or (self.limit is not None and self.limit.of == "wall") else "cpu"
-        cells += [self._cell(self.floor, of), _times(self.above, of)]
+            cells += [_times(self.ratio, column), self._cell(self.floor, column), _times(self.above, column)]
         return [*cells, ", ".join(verdict for verdict in self.verdicts() if verdict)]
 
     def _cell(self, samples: Sequence[Cost], column: str) -> str:
@@ -126,7 +124,8 @@ class Comparison:
     def heads(first: str, unit: Unit, ours: str, theirs: str) -> list[str]:
         """The column heads over `row`."""
         cpu, wall = ("ms", "runs/s") if unit == "/s" else (unit, unit)
-        return [first, f"CPU {cpu}: {ours}", theirs, "ratio", f"wall {wall}: {ours}", theirs, "ratio", FLOOR, "above", "must"]
+        others = [theirs, "ratio", FLOOR, "above"]
+        return [first, f"CPU {cpu}: {ours}", *others, f"wall {wall}: {ours}", *others, "must"]
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,9 @@ def _ratio(above: Sequence[Cost], below: Sequence[Cost]) -> Cost:
 
 
 def _times(ratio: Cost | None, column: str) -> str:
-    return f"{number(getattr(ratio, column))} x" if ratio else "-"
+    """A difference may come out below zero where the machine is busy, and then has no ratio."""
+    value = getattr(ratio, column) if ratio else 0
+    return f"{number(value)} x" if value > 0 else "-"
 
 
 def _goal(goal: Goal | None, verdict: str) -> Record | None:

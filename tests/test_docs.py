@@ -13,6 +13,7 @@ SERVERS = {"redis://localhost:6379": "redis_url", "mongodb://localhost:27017": "
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/how-to/*.md")])
 THEIRS = [ROOT / "docs" / "how-to" / "use-clews-savers-in-langgraph.md"]  # their examples run LangGraph
 OURS = [page for page in PAGES if page not in THEIRS]
+READ = sorted([*ROOT.glob("docs/explanation/*.md"), *ROOT.glob("docs/bench/*.md")])  # nothing in them runs
 
 
 def servers_of(page: Path) -> dict[str, str]:
@@ -54,7 +55,7 @@ def test_a_page_about_langgraph_runs(page: Path, langgraph_env: Path, tmp_path: 
     run_theirs(langgraph_env, "page.py", str(page))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *READ], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     linked = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in linked if not (page.parent / link).exists()] == []
