@@ -58,11 +58,11 @@ class Lane:
         """How a run waits for its calls; `aside` runs a job in another thread."""
 
         def wait(fn: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
-            return self._answered(aside, partial(fn, *args))
+            return self._asked(aside, partial(fn, *args))
 
         return wait
 
-    async def _answered(self, aside: Callable[[Callable[[], None]], None], ask: Callable[[], Any]) -> Any:
+    async def _asked(self, aside: Callable[[Callable[[], None]], None], ask: Callable[[], Any]) -> Any:
         if self._pid != os.getpid():  # a forked child has none of its parent's threads
             self._begin()
         loop = asyncio.get_running_loop()
@@ -86,12 +86,12 @@ class Lane:
                 self._busy -= not calls
             if not calls:
                 return
-            answers = self._answered_together(calls, self._together) if self._together else [_answer(calls[0])]
+            answers = self._answered(calls, self._together) if self._together and len(calls) > 1 else [_answer(calls[0])]
             for loop in {call.loop for call in calls}:
                 with suppress(RuntimeError):  # it has ended meanwhile: nobody waits
                     loop.call_soon_threadsafe(_settle, [answer for answer in answers if answer[0].loop is loop])
 
-    def _answered_together(self, calls: list[Call], together: Callable[[], AbstractContextManager[None]]) -> list[Answer]:
+    def _answered(self, calls: list[Call], together: Callable[[], AbstractContextManager[None]]) -> list[Answer]:
         try:
             with together():
                 return [_answer(call) for call in calls]
