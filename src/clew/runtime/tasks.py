@@ -17,13 +17,18 @@ from clew.runtime.host import Action, Finished, Host, Limit
 from clew.runtime.threads import BUFFER, BURSTS, FULL, POOL, Gate, cancelled, done, heard, overdue, pending, spawned
 
 T = TypeVar("T")
-QUICK: Final = 0.0001  # seconds
+QUICK: Final = 0.0001
+"""Seconds that a plain function may take to be waited for on the loop, next time it is called in the run."""
 
 
 class Hop:
-    """A call in a thread of the pool, which grows as asyncio's own does not, and so cannot dead-lock when runs nest."""
+    """A call in a thread of the pool, which grows as asyncio's own does not, and so cannot dead-lock when runs nest.
 
-    __slots__ = ("_call", "_ended", "_error", "_lock", "_loop", "_value", "_waits")
+    Attributes:
+        took: seconds that it took there, once it has ended.
+    """
+
+    __slots__ = ("_call", "_ended", "_error", "_lock", "_loop", "_value", "_waits", "took")
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call
@@ -34,20 +39,20 @@ class Hop:
         POOL.run(partial(copy_context().run, self._make))
 
     def _make(self) -> None:
+        began = time.perf_counter()
         try:
             self._value = self._call()
         except BaseException as raised:  # handed to whoever awaits it
             self._error = raised
-        self._ended = True
+        self.took, self._ended = time.perf_counter() - began, True
         self._lock.release()
         if (waits := self._waits) is not None:
             with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
                 self._loop.call_soon_threadsafe(lambda: waits.done() or waits.set_result(None))
 
-    def is_quick(self) -> bool:
-        """Whether it ends at once, which is waited for on the loop itself: a thread that wakes the loop takes twice as long as
-        most routers do."""
-        return self._lock.acquire(timeout=QUICK)
+    def wait_a_moment(self) -> None:
+        """On the loop itself: a thread that wakes the loop takes twice as long as most routers do."""
+        self._lock.acquire(timeout=QUICK)
 
     async def end(self) -> Any:
         if not self._ended:
@@ -156,9 +161,12 @@ class Tasks:
         self._threaded.add(task)
         try:
             hop = Hop(call)
-            if not self.read and id(action) not in self._slow and not hop.is_quick():  # what is told meanwhile comes first
+            if not self.read and id(action) not in self._slow:  # what is told meanwhile is to come first
+                hop.wait_a_moment()
+            found = await hop.end()
+            if hop.took > QUICK:
                 self._slow.add(id(action))
-            return await hop.end()
+            return found
         finally:
             self._threaded.discard(task)
 
