@@ -331,10 +331,10 @@ def test_a_lease_is_respected_before_its_owner_hears_that_it_was_written(face: F
 
 def test_a_lease_that_has_ended_is_taken_over(face: Face, thread: Config) -> None:
     """What the store has of a run of another machine, that is."""
-    saver = InMemorySaver(lease=0.001)
+    saver: Any = InMemorySaver(lease=0.001)
     graph = StateGraph(Log).add_node("node", says("x")).add_edge(START, "node").compile(saver)
     face.invoke(graph, {"log": []}, thread)
-    row: Any = saver.storage._threads["1"]  # pyright: ignore
+    row = saver.storage._threads["1"]
     row.epoch, row.lease, row.until = row.epoch + 1, Lease(b"run", "another/machine 1 1", None, 30.0), float("inf")
     with pytest.raises(ThreadConflict):
         face.invoke(graph, {"log": []}, thread)

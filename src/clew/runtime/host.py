@@ -5,7 +5,7 @@ The loop awaits only what a `Host` and a journal give it. `threads.py` and `task
 
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from clew.engine.writes import Returned
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from clew.runtime.context import TaskContext
 
 
+class Pace:
+    """Whether a plain function was slow when it was called last, in whatever run."""
+
+    __slots__ = ("slow",)
+
+    def __init__(self) -> None:
+        self.slow = False
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """What a node does, for each face it can serve: a plain function, an async one, or both.
@@ -31,6 +40,7 @@ class Action:
     plain: Callable[..., Any] | None
     awaited: Callable[..., Coroutine[Any, Any, Any]] | None
     wants: tuple[str, ...] = ()
+    pace: Pace = field(default_factory=Pace, compare=False, repr=False)
 
 
 @noun

@@ -18,7 +18,7 @@ from clew.runtime.threads import BUFFER, BURSTS, FULL, POOL, Gate, cancelled, do
 
 T = TypeVar("T")
 QUICK: Final = 0.0001
-"""Seconds that a plain function may take to be waited for on the loop, next time it is called in the run."""
+"""Seconds that a plain function may take to be waited for on the loop when it is called next."""
 
 
 class Hop:
@@ -109,7 +109,7 @@ async def _handed(body: Coroutine[Any, Any, Any], future: Any) -> None:
 class Tasks:
     """The host of one run on the async face. `read` says that events are read while tasks run."""
 
-    __slots__ = ("_called", "_closed", "_gate", "_loop", "_mail", "_posted", "_room", "_running", "_slow", "_thread",
+    __slots__ = ("_called", "_closed", "_gate", "_loop", "_mail", "_posted", "_room", "_running", "_thread",
                  "_threaded", "_waits", "full", "read")  # fmt: skip
 
     blocking = staticmethod(in_thread)
@@ -127,7 +127,6 @@ class Tasks:
         self._loop: asyncio.AbstractEventLoop | None = None  # that of the first task; a run has one loop
         self._thread = 0
         self._threaded: set[asyncio.Task[Any] | None] = set()
-        self._slow: set[int] = set()  # actions that were not quick
         self._room = asyncio.Event()
         self._gate = Gate(lambda: len(self._mail) + len(self._posted))
         self._closed = False
@@ -161,11 +160,10 @@ class Tasks:
         self._threaded.add(task)
         try:
             hop = Hop(call)
-            if not self.read and id(action) not in self._slow:  # what is told meanwhile is to come first
+            if not (self.read or action.pace.slow):  # what is told meanwhile is to come first
                 hop.wait_a_moment()
             found = await hop.end()
-            if hop.took > QUICK:
-                self._slow.add(id(action))
+            action.pace.slow = hop.took > QUICK
             return found
         finally:
             self._threaded.discard(task)
