@@ -22,7 +22,7 @@ ROUNDS: Final = 7
 
 class Share(NamedTuple):
     """A token's cost beyond that of the model read by itself, and beyond that of the model with a handler that does nothing;
-    and the seconds until the first token has come."""
+    and the seconds by which the first token comes later than from the model by itself."""
 
     over_model: Cost
     over_handler: Cost
@@ -153,7 +153,7 @@ async def _drained(chunks: AsyncIterator[Any]) -> float:
 
 def _share(rounds: list[list[tuple[Cost, Any]]]) -> Share:
     alone, handled, read = (middle([each[column][0] for each in rounds]) for column in range(3))
-    firsts = sorted(each[2][1] for each in rounds)
+    firsts = sorted(each[2][1] - each[0][1] for each in rounds)
     return Share(_beyond(read, alone), _beyond(read, handled), firsts[len(firsts) // 2])
 
 

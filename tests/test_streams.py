@@ -17,7 +17,7 @@ from clew.checkpoint.memory import InMemorySaver
 from clew.config import get_stream_writer
 from clew.graph import END, START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
-from clew.runtime.threads import BUFFER
+from clew.runtime.mail import BUFFER
 from clew.types import Command, RetryPolicy
 
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}

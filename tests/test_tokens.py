@@ -1,6 +1,5 @@
 """Tokens of chat models, and the messages that nodes return, as readers of `stream_mode="messages"` get them."""
 
-import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import tool
 from support.faces import ASYNC, Face
-from support.speaking import IN_TIME, Speaking, says
+from support.speaking import IN_TIME, Speaking, follow, says
 
 from clew.checkpoint.memory import InMemorySaver
 from clew.func import entrypoint, task
@@ -49,20 +48,6 @@ def one(node: Any, name: str = "node", **options: Any) -> CompiledStateGraph[Any
 def words(chunks: list[Any]) -> list[tuple[str, str]]:
     """Of each chunk the node and the text."""
     return [(metadata["langgraph_node"], message.text) for message, metadata in chunks]
-
-
-def follow(face: Face, graph: Any, given: Any, seen: Callable[[Any], None], **options: Any) -> None:
-    """Hands over each chunk as it comes."""
-    if face is not ASYNC:
-        for chunk in graph.stream(given, **options):
-            seen(chunk)
-        return
-
-    async def reading() -> None:
-        async for chunk in graph.astream(given, **options):
-            seen(chunk)
-
-    asyncio.run(reading())
 
 
 # -- tokens ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""The size gate: no function over 60 lines (its docstring not counted), no file over 400, the core within 4,600 of code.
+"""The size gate: no function over 60 lines (its docstring not counted), no file over 400, the core within 4,650 of code.
 
-The core is everything below `graph/` (DESIGN §2). Docstrings, comments and blank lines are not counted (ADRs 7, 9, 13, 19, 20).
+The core is everything below `graph/` (DESIGN §2). Docstrings, comments and blank lines are not counted (ADRs 7 to 21).
 
 A comment `# size: why` on the line of the `def`, or on the first line of a file, waives it; the reason is the point.
 """
@@ -12,7 +12,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-FUNCTION, FILE, CORE = 60, 400, 4600
+FUNCTION, FILE, CORE = 60, 400, 4650
 CORE_FILES = ("types", "constants", "errors", "ids", "channels", "schema", "managed", "config", "engine/*", "runtime/*")
 BLANK = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -31,9 +31,9 @@ def tokens_read(sides: Sides, progress: Progress, *, quick: bool) -> list[Record
         ours, theirs = sides.in_turn(repeats, tokens.tokens, face, waits)
         case = f"{face}, {'a model that waits' if waits else 'all at once'}"
         over = [[share.over_model for share in shares] for shares in (ours, theirs)]
-        lines.append(Comparison("tokens", f"{case}: beyond the model alone", *over, goal=TOKEN if face == "async" else None))
+        lines.append(Comparison("tokens", f"{case}: beyond the model alone", *over))
         over = [[share.over_handler for share in shares] for shares in (ours, theirs)]
-        lines.append(Comparison("tokens", f"{case}: beyond LangChain's hand-over", *over))
+        lines.append(Comparison("tokens", f"{case}: beyond LangChain's hand-over", *over, goal=TOKEN))
         first = [sorted(share.first for share in shares)[len(shares) // 2] * 1e3 for shares in (ours, theirs)]
         firsts.append(
             Amount("tokens", f"{case}: the first token", *first, unit="ms", goal=FIRST if waits else None, alone=True)

@@ -1,13 +1,15 @@
-"""A chat model that says what it is told to, word by word, and can be held in the middle."""
+"""A chat model that says what it is told to, word by word, and can be held in the middle; and who hears it as it speaks."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from support.faces import ASYNC, Face
 
 IN_TIME = 20.0
 """Seconds that a test may take before something must have gone wrong."""
@@ -56,3 +58,17 @@ def _in_time(heard: bool) -> None:
 
 def says(*words: str, heard: threading.Event | None = None, **more: Any) -> Speaking:
     return Speaking(words=list(words), heard=heard, **more)
+
+
+def follow(face: Face, graph: Any, given: Any, seen: Callable[[Any], None], **options: Any) -> None:
+    """Hands over each chunk as it comes."""
+    if face is not ASYNC:
+        for chunk in graph.stream(given, **options):
+            seen(chunk)
+        return
+
+    async def reading() -> None:
+        async for chunk in graph.astream(given, **options):
+            seen(chunk)
+
+    asyncio.run(reading())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.nouns import noun
 from clew.runtime.context import TaskContext
-from clew.runtime.events import BURST, Event, read_modes
+from clew.runtime.events import Event, data_in, read_modes, told_in
 from clew.runtime.host import Host
 from clew.runtime.loop import Run
 from clew.runtime.runtime import RunControl
@@ -245,21 +245,23 @@ async def finish(run: Run, call: Call, input: Any) -> Any:
 
 async def chunks(run: Run, call: Call, input: Any) -> AsyncGenerator[list[Any]]:
     """What the caller is to get, as much as there is at a time."""
-    bursts = _events(run, call, input)
-    bare = call.version == "v1" and not (call.tagged or call.subgraphs or call.printed or run.scope.nested)
-    try:
+    if call.version == "v1" and not (call.tagged or call.subgraphs or call.printed or call.resumable or run.scope.nested):
+        async with aclosing(_told(run, input)) as events:
+            async for event in events:
+                yield data_in(event)  # there is nothing else among them
+        return
+    async with aclosing(_events(run, call, input)) as bursts:
         if call.resumable:
             async with aclosing(_kept(run, bursts)) as parts:
                 async for some in parts:
                     yield some
             return
         async for burst in bursts:
-            if bare:  # there is nothing else among them
-                yield [event.data for event in burst]
-            else:
-                yield [call.shown(event) for event in burst if event.mode in call.modes]
-    finally:
-        await bursts.aclose()
+            yield [call.shown(event) for event in burst if event.mode in call.modes]
+
+
+def _told(run: Run, input: Any) -> AsyncGenerator[Event]:
+    return run.scope.watch.events(run, input) if run.scope.watch else run.events(input)
 
 
 async def _kept(run: Run, bursts: AsyncGenerator[list[Event]]) -> AsyncGenerator[list[RunEvent]]:
@@ -278,10 +280,10 @@ async def _kept(run: Run, bursts: AsyncGenerator[list[Event]]) -> AsyncGenerator
 async def _events(run: Run, call: Call, input: Any) -> AsyncGenerator[list[Event]]:
     """The run's events: those for the graph around it are handed up, the caller's own are yielded."""
     scope, parent = run.scope, call.around
-    events = scope.watch.events(run, input) if scope.watch else run.events(input)
+    events = _told(run, input)
     try:
         async for event in events:
-            burst: list[Event] = event.data if event.mode == BURST else [event]
+            burst = told_in(event)
             if parent is not None:
                 for one in burst:
                     if one.mode in parent.scope.below:

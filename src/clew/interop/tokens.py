@@ -11,6 +11,7 @@ from clew.interop.callbacks import OfTask
 
 NOSTREAM: Final = "nostream"
 """The tag of models whose tokens nobody is to see."""
+MESSAGES: Final = "messages"
 OF_SEQUENCES: Final = "seq:step"
 T = TypeVar("T")
 
@@ -29,12 +30,12 @@ class Tokens(OfTask):
     """Hands on the tokens of models that are called inside one task.
 
     Args:
-        tell: takes a pair: a message or a chunk of one, and its metadata. told: ids of the messages that readers know of; it
-            grows. metadata: of the task.
+        tell: takes the mode of streams that this is, and a pair: a message or a chunk of one, and its metadata. told: ids of
+            the messages that readers know of; it grows. metadata: of the task.
     """
 
     def __init__(
-        self, tell: Callable[[tuple[Any, Mapping[str, Any]]], None], told: set[str], metadata: Mapping[str, Any]
+        self, tell: Callable[[str, tuple[Any, Mapping[str, Any]]], None], told: set[str], metadata: Mapping[str, Any]
     ) -> None:
         self._tell = tell
         self._told = told
@@ -68,7 +69,7 @@ class Tokens(OfTask):
         if message.id != call.id:
             call.id = message.id
             self._told.add(message.id)
-        self._tell((message, call.metadata))
+        self._tell(MESSAGES, (message, call.metadata))
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **_: Any) -> None:
         """Where it has not streamed, its message is the only token it has."""
@@ -77,7 +78,7 @@ class Tokens(OfTask):
         if call is None or message is None:
             return
         if call.id is None and message.id not in self._told:
-            self._tell((message, call.metadata))
+            self._tell(MESSAGES, (message, call.metadata))
         self._told.add(message.id)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:

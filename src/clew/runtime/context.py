@@ -3,12 +3,12 @@
 What is the same for all tasks of a run stands in its `Scope`, next door. Nothing here runs anything.
 """
 
-import time
 from collections.abc import Callable, Mapping
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
 from clew.ids import id_text, task_id
-from clew.runtime.events import ENTERED, Event, event
+from clew.runtime.events import ENTERED, Event
 from clew.runtime.notes import Notes
 from clew.runtime.runtime import ExecutionInfo, Runtime
 from clew.runtime.scope import Scope
@@ -150,23 +150,27 @@ class TaskContext:
         return around.keeping(f"{self.scope.number}/{self.scope.step}/{self.key}/{own}")
 
     def write(self, chunk: Any) -> None:
-        self.spoke = time.monotonic()
+        self.spoke = monotonic()
         if "custom" in self.scope.modes:
-            self.emit(Event(self.scope.ns, "custom", chunk))
+            self.tell("custom", chunk)
 
-    def emit(self, event: Event) -> None:
+    def tell(self, mode: str, data: Any) -> None:
         """Posts an event to whoever reads the run; waits where the reader is slow, as far as this face can.
 
         Raises UnstorableValue where events are kept, and this one cannot be.
         """
-        if not self.over:
-            self.keep(event, unless=self)
-            self.scope.host.emit(event)
+        self.spoke = monotonic()
+        scope = self.scope
+        if self.over:
+            return
+        if scope.events is not None:
+            self.keep(Event(scope.ns, mode, data), unless=self)
+        scope.host.emit(scope.ns, mode, data)
 
     def pass_on(self, event: Event) -> None:
         """Posts what a graph inside this task has told."""
         if not self.over:
-            self.scope.host.emit(event)
+            self.scope.host.emit(*event)
 
     def keep(self, event: Event, edge: int = 0, *, unless: "TaskContext | None" = None) -> None:
         """Puts an event of this task into the run's event log, where there is one, `unless` that try is over."""
@@ -175,11 +179,6 @@ class TaskContext:
             from clew.checkpoint.events import told  # late: few runs keep their events
 
             events.tell(told(event.mode, event.ns, event.data, self.scope.tasks(self.id), edge), unless)
-
-    def tell_message(self, told: tuple[Any, Mapping[str, Any]]) -> None:
-        """Hands a message, or a chunk of one, with its metadata to the readers of `messages`."""
-        self.spoke = time.monotonic()
-        self.emit(event((self.scope.ns, "messages", told)))
 
     def enter(self) -> None:
         """Called in the context that user code is about to be called in: makes this the task that runs there."""
@@ -197,7 +196,7 @@ class TaskContext:
 
     def alive(self) -> None:
         """Gives a sign of life, for an idle timeout."""
-        self.beat = time.monotonic()
+        self.beat = monotonic()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -207,7 +206,7 @@ class TaskContext:
             if self._callbacks is None:
                 from clew.runtime.spans import callbacks_of
 
-                self._callbacks = callbacks_of(self)
+                self._callbacks = callbacks_of(self, found["metadata"])
             found["callbacks"] = self._callbacks
         return found
 
@@ -265,7 +264,7 @@ class TaskContext:
             settings.thread,
             None if run is None else str(run),
             self.attempt,
-            self.since or time.time(),
+            self.since or time(),
         )
 
     def given(self, wants: tuple[str, ...]) -> dict[str, Any]:

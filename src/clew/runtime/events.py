@@ -1,7 +1,6 @@
 """What a stream yields: which events pass, and what each says (the payloads are LangGraph's)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from clew.channels import own
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 
 MODES: Final = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug")
 BURST: Final = ""
-"""The mode of an event that is several, told while tasks run and not read until now: its data is the list of them."""
+"""The mode of an event that is several, told while tasks run and not read until now (`told_in`). Its data is a list: the parts
+of each, one after the other, so that a token makes nothing but what its reader gets."""
 ENTERED: Final = (START,)
 """The triggers of a node that an input is handed to as it is."""
 
@@ -32,8 +32,17 @@ class Event(NamedTuple):
     data: Any
 
 
-event: Final = cast("Callable[[tuple[tuple[str, ...], str, Any]], Event]", partial(cast("Any", tuple).__new__, Event))
-"""Makes one out of its three parts, for those told by the thousand: without a frame of Python's."""
+def told_in(told: Event) -> list[Event]:
+    """The events that one is: several where it is a burst."""
+    if told.mode != BURST:
+        return [told]
+    parts = iter(told.data)
+    return list(map(Event._make, zip(parts, parts, parts, strict=True)))
+
+
+def data_in(told: Event) -> list[Any]:
+    """What they say."""
+    return [told.data] if told.mode != BURST else told.data[2::3]
 
 
 def read_modes(stream_mode: Any) -> tuple[frozenset[str], bool]:

@@ -142,7 +142,7 @@ class Host(Protocol):
         """
         ...
 
-    def emit(self, event: Event) -> None:
+    def emit(self, ns: tuple[str, ...], mode: str, data: Any) -> None:
         """Posts an event, from any thread. Where many have not been read it waits, as far as the face can."""
         ...
 

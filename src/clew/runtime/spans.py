@@ -187,8 +187,8 @@ def watching(name: str, settings: Settings, own: Mapping[str, Any], *, driven: b
     return Watch(observers, own.get("run_name") or name, config) if observers else None
 
 
-def callbacks_of(context: "TaskContext") -> Any:
-    """What a task's models are called with, so that those hear of them who listen."""
+def callbacks_of(context: "TaskContext", metadata: Mapping[str, Any]) -> Any:
+    """What a task's models are called with, so that those hear of them who listen. `metadata` is the task's."""
     scope = context.scope
     found = scope.settings.given.get("callbacks")
     if not _has_langchain():
@@ -201,7 +201,7 @@ def callbacks_of(context: "TaskContext") -> Any:
     if scope.told is not None:
         from clew.interop.tokens import Tokens
 
-        found = with_handler(found, Tokens(context.tell_message, scope.told, context.own_config["metadata"]))
+        found = with_handler(found, Tokens(context.tell, scope.told, {**metadata}))
     return found
 
 
@@ -225,5 +225,5 @@ def tell_messages(context: "TaskContext", given: Any, writes: Sequence[Write]) -
     before = {message.id for message in messages_in(given, deep=True)} if new else set[str]()
     for message in new.values():
         if message.id is None or message.id not in before:
-            context.tell_message((message, context.own_config["metadata"]))
+            context.tell("messages", (message, context.own_config["metadata"]))
     told.update(message.id for message in new.values() if message.id is not None)

@@ -179,7 +179,7 @@ class Call:
             self._log(events, edge)
         for event in events(feed):
             if event.mode in child.scope.modes:
-                child.scope.host.emit(event) if child.held is None else child.held.append(event)
+                child.scope.host.emit(*event) if child.held is None else child.held.append(event)
 
     def _log(self, events: Callable[[Feed], Iterable[Event]], edge: int = 0) -> None:
         """Puts events into the run's event log, where there is one."""

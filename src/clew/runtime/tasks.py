@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context, copy_context
@@ -12,9 +11,9 @@ from typing import Any, Final, TypeVar, cast
 
 from clew.errors import NodeCancelledError
 from clew.runtime.context import TaskContext
-from clew.runtime.events import BURST, Event, event
 from clew.runtime.host import Action, Finished, Host, Limit
-from clew.runtime.threads import BUFFER, BURSTS, FULL, POOL, Gate, cancelled, done, heard, overdue, pending, spawned
+from clew.runtime.mail import FULL, Mailbox
+from clew.runtime.threads import POOL, cancelled, done, heard, overdue, pending, spawned
 
 T = TypeVar("T")
 QUICK: Final = 0.0001
@@ -106,30 +105,25 @@ async def _handed(body: Coroutine[Any, Any, Any], future: Any) -> None:
         future.set_exception(error)
 
 
-class Tasks:
+class Tasks(Mailbox):
     """The host of one run on the async face. `read` says that events are read while tasks run."""
 
-    __slots__ = ("_called", "_closed", "_gate", "_loop", "_mail", "_posted", "_room", "_running", "_thread",
-                 "_threaded", "_waits", "full", "read")  # fmt: skip
+    __slots__ = ("_loop", "_room", "_running", "_thread", "_threaded", "_woken", "full", "read")
 
     blocking = staticmethod(in_thread)
     aside = staticmethod(POOL.run)
     driven = False
 
     def __init__(self, read: bool = False) -> None:
+        super().__init__()
         self.read = read
         self.full = False
-        self._mail: deque[Finished | Event] = deque()
-        self._waits: asyncio.Future[None] | None = None
-        self._posted: deque[Event] = deque()  # by other threads
-        self._called = False
+        self._woken: asyncio.Future[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None  # that of the first task; a run has one loop
         self._thread = 0
         self._threaded: set[asyncio.Task[Any] | None] = set()
         self._room = asyncio.Event()
-        self._gate = Gate(lambda: len(self._mail) + len(self._posted))
-        self._closed = False
 
     def _on_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -185,8 +179,9 @@ class Tasks:
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
         async def post() -> None:
-            self._post(await body())
+            self._end(await body())
 
+        self._begin()
         task = self._on_loop().create_task(post())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -240,64 +235,44 @@ class Tasks:
                 found.append((future.exception(), read))
         return found
 
-    def emit(self, event: Event) -> None:
-        mail = self._mail
-        if self._closed:
-            return
-        if get_ident() != self._thread and self._loop is not None:
-            if len(self._mail) + len(self._posted) >= FULL:
-                self._gate.enter()
-            self._posted.append(event)
-            if not self._called:
-                self._called = True
-                with suppress(RuntimeError):  # the loop has ended meanwhile: nobody reads
-                    self._loop.call_soon_threadsafe(self._fetch)
-            return
-        if len(mail) >= FULL and not self.full:
+    def _admitted(self) -> bool:
+        if self._loop is not None and get_ident() != self._thread:
+            return super()._admitted()
+        if self._most:
+            self._most += FULL  # nothing more can be done about the next ones
             self.full = True
             self._room.clear()
-        mail.append(event)
-        if self._waits is not None:
-            self._wake()
+            self._rouse()
+        return self._most > 0
 
-    def _fetch(self) -> None:
-        """Takes what other threads have posted."""
-        self._called = False  # first: what is posted from now on calls again
-        while self._posted:
-            self._post(self._posted.popleft())
+    def _ring(self) -> bool:
+        if self._loop is None or get_ident() == self._thread:
+            self._rouse()
+            return False
+        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody reads
+            self._loop.call_soon_threadsafe(self._rouse)
+        return True
 
-    def _post(self, message: Finished | Event) -> None:
-        self._mail.append(message)
-        if self._waits is not None:
-            self._wake()
+    def _rouse(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
-    def _wake(self) -> None:
-        """Somebody waits for what has come."""
-        waits, self._waits = self._waits, None
-        if waits is not None and not waits.done():
-            waits.set_result(None)
+    async def _rest(self, seconds: float | None) -> None:
+        loop = self._on_loop()
+        self._woken = loop.create_future()
+        if seconds is not None:
+            loop.call_later(seconds, self._rouse)
+        await self._woken
 
     async def room(self) -> None:
         if self.full and (self._loop is None or get_ident() == self._thread):  # elsewhere `emit` has waited
             await self._room.wait()
 
-    async def receive(self) -> Finished | Event:
-        while not self._mail:
-            self._waits = self._on_loop().create_future()
-            await self._waits
-        mail = self._mail
-        message = mail.popleft()
-        if mail and type(message) is Event:
-            burst = [message]
-            while mail and len(burst) < BURSTS and type(found := mail[0]) is Event:
-                burst.append(found)
-                mail.popleft()
-            message = event(((), BURST, burst)) if len(burst) > 1 else message
-        self._gate.leave()
-        if self.full and len(self._mail) <= BUFFER // 2:
-            self.full = False
+    def _let_in(self) -> None:
+        super()._let_in()
+        if self.full and len(self._mail) <= FULL // 2:
+            self._most, self.full = FULL, False
             self._room.set()
-        return message
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -307,9 +282,9 @@ class Tasks:
             task.cancel()
 
     async def close(self) -> None:
-        self._closed, self.full = True, False
+        self.full = False
         self._room.set()
-        self._gate.close()
+        self._close()
         running = [task for task in self._running if not task.done()]
         if running:
             for task in running:

@@ -1,24 +1,20 @@
-"""The sync host: tasks run in threads of one pool for the process. With `tasks.py`, the only file that knows of threads."""
+"""The sync host: tasks run in threads of one pool for the process. With `tasks.py` and what both stand on, `mail.py`, the only
+file that knows of threads."""
 
 import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from clew.errors import NodeCancelledError, NodeTimeoutError, WrongFace
 from clew.runtime.context import TaskContext
 from clew.runtime.drive import drive
-from clew.runtime.events import BURST, Event
 from clew.runtime.host import Action, Finished, Host, Limit
-
-BUFFER: Final = 256
-"""How many events may wait for their reader before those who make them wait as well."""
-BURSTS: Final = 32
-"""How many of them are handed to the reader at once, at most."""
-FULL: Final = BUFFER - BURSTS
+from clew.runtime.mail import Mailbox
 
 LONGEST: Final = 3600.0
 """Seconds that are waited at a time; what a thread can wait for has an end, which an infinite timeout has not."""
@@ -89,55 +85,16 @@ def in_parallel(jobs: list[Callable[[], T]], limit: int | None) -> list[T | Base
     return found
 
 
-class Gate:
-    """Holds those who post events once `BUFFER` of them have not been read, one burst in the reader's hands among them, until
-    half of them are. Else it costs no lock."""
-
-    __slots__ = ("_changed", "_closed", "_held", "_lock", "_unread")
-
-    def __init__(self, unread: Callable[[], int]) -> None:
-        self._unread = unread
-        self._lock = threading.Lock()
-        self._changed: threading.Condition | None = None  # made when somebody is held, as few runs come to that
-        self._held = False
-        self._closed = False
-
-    def enter(self) -> None:
-        with self._lock:
-            changed = self._changed = self._changed or threading.Condition(self._lock)
-            self._held = True  # before looking again: whoever reads from now on sees it
-            while self._unread() >= FULL and not self._closed:
-                self._held = True
-                changed.wait()
-
-    def leave(self) -> None:
-        """Some have been read."""
-        if self._held and self._unread() <= BUFFER // 2:
-            self._let_through(closed=False)
-
-    def close(self) -> None:
-        """Nobody reads any more: lets everybody through."""
-        self._let_through(closed=True)
-
-    def _let_through(self, *, closed: bool) -> None:
-        with self._lock:
-            self._held, self._closed = False, closed
-            if self._changed is not None:
-                self._changed.notify_all()
-
-
-class Threads:
+class Threads(Mailbox):
     """The host of one run on the sync face."""
 
-    __slots__ = ("_closed", "_finished", "_gate", "_mail")
+    __slots__ = ("_bell",)
     aside = staticmethod(POOL.run)
     driven = True
 
     def __init__(self) -> None:
-        self._mail: SimpleQueue[Finished | Event] = SimpleQueue()
-        self._finished: Finished | None = None  # taken out behind a burst
-        self._gate = Gate(self._mail.qsize)
-        self._closed = False
+        super().__init__()
+        self._bell: SimpleQueue[None] = SimpleQueue()
 
     async def blocking(self, fn: Callable[..., T], /, *args: Any) -> T:
         return fn(*args)
@@ -162,8 +119,14 @@ class Threads:
             raise
 
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
-        context, mail = copy_context(), self._mail
-        POOL.run(lambda: mail.put(context.run(drive, body())))
+        self._begin()
+        context = copy_context()
+
+        def post() -> None:
+            self._end(context.run(drive, body()))
+            self._ring()
+
+        POOL.run(post)
 
     def spawn(self, body: Callable[[Host], Coroutine[Any, Any, Any]], node: Any) -> Any:
         return spawned(body)
@@ -174,28 +137,17 @@ class Threads:
     async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
         return [] if cancel else [heard(future) for future in futures]  # a thread cannot be stopped
 
-    def emit(self, event: Event) -> None:
-        if self._mail.qsize() >= FULL:
-            self._gate.enter()
-        if not self._closed:
-            self._mail.put(event)
+    def _ring(self) -> bool:
+        if self._waits:
+            self._bell.put(None)
+        return True
+
+    async def _rest(self, seconds: float | None) -> None:
+        with suppress(Empty):
+            self._bell.get(timeout=seconds)
 
     async def room(self) -> None:
         """`emit` has waited."""
-
-    async def receive(self) -> Finished | Event:
-        message, self._finished = self._finished or self._mail.get(), None
-        if type(message) is Event and (more := self._mail.qsize()):
-            burst, get = [message], self._mail.get
-            for _ in range(min(more, BURSTS - 1)):
-                found = get()
-                if type(found) is not Event:
-                    self._finished = cast("Finished", found)
-                    break
-                burst.append(found)
-            message = Event((), BURST, burst)
-        self._gate.leave()
-        return message
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -205,8 +157,7 @@ class Threads:
 
     async def close(self) -> None:
         """What still runs goes on to its end; nobody hears of it."""
-        self._closed = True
-        self._gate.close()
+        self._close()
 
 
 def spawned(body: Callable[[Host], Coroutine[Any, Any, Any]]) -> Any:

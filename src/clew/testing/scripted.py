@@ -74,8 +74,8 @@ class ScriptedHost:
     async def settle(self, futures: list[Any], *, cancel: bool) -> list[tuple[BaseException | None, bool]]:
         return [heard(future) for future in futures]  # they have all ended
 
-    def emit(self, event: Event) -> None:
-        self._events.append(event)
+    def emit(self, ns: tuple[str, ...], mode: str, data: Any) -> None:
+        self._events.append(Event(ns, mode, data))
 
     async def room(self) -> None:
         """There is room for all of them."""
