@@ -2,20 +2,25 @@
 
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from support.classic_savers import PlainSaver
 from support.faces import SYNC, Face
 from support.graphs import Log, chain
+from support.meeting import SECONDS
 from support.tales import line
 
 from clew.checkpoint.base import Saver
+from clew.checkpoint.events import EventLog
 from clew.checkpoint.foreign import ForeignSaver
 from clew.checkpoint.memory import InMemorySaver, MemoryStorage
+from clew.checkpoint.storage import Batch
 from clew.checkpoint.through import Through
 from clew.config import get_stream_writer
 from clew.errors import GraphError, MissingCheckpointer, UnstorableValue
+from clew.graph import START, StateGraph
 from clew.types import Resumable, RunEvent
 
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "1"}}
@@ -118,3 +123,50 @@ def test_tokens_gather_while_others_are_written(face: Face) -> None:
     parts = face.stream(graph, IN, CONFIG, stream_mode="custom", **RUN)
     assert [part.data for part in parts if part.mode == "custom"] == list(range(150))
     assert storage.calls["commit"] <= 6, "150 tokens in a handful of writes"
+
+
+def test_what_another_commit_is_just_keeping_reaches_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph inside a task commits in its own thread, and takes along what others have told."""
+    asked, may_speak, spoken, took, may_end = (threading.Event() for _ in range(5))
+    for name in ("keep", "taken"):
+        verb = getattr(EventLog, name)
+        monkeypatch.setattr(EventLog, name, lambda *args, verb=verb, **named: (asked.set(), verb(*args, **named))[1])
+
+    def speaks(state: Log) -> Log:
+        get_stream_writer()("first")
+        assert may_speak.wait(SECONDS)
+        get_stream_writer()("second")
+        spoken.set()
+        assert may_end.wait(SECONDS)
+        return {"log": ["spoken"]}
+
+    def waits(state: Log) -> Log:
+        assert spoken.wait(SECONDS)
+        return {"log": ["waited"]}
+
+    saver = InMemorySaver()
+    commit = saver.storage.commit
+
+    def committing(batch: Batch) -> bool:
+        if spoken.is_set() and batch.ns.startswith("within") and batch.events is not None and not took.is_set():
+            asked.clear()
+            took.set()
+            assert asked.wait(SECONDS)  # its reader comes to look
+        return commit(batch)
+
+    saver.storage.commit = committing  # pyright: ignore[reportAttributeAccessIssue]
+    within = StateGraph(Log).add_node("waits", waits).add_edge(START, "waits").compile()
+    builder = StateGraph(Log).add_node("speaks", speaks).add_node("within", within)
+    graph = builder.add_edge(START, "speaks").add_edge(START, "within").compile(saver)
+    with ThreadPoolExecutor(1) as pool:
+        parts = graph.stream({"log": []}, CONFIG, stream_mode="custom", resumable=True)
+        said = [next(part.data for part in parts if part.mode == "custom")]
+        may_speak.set()
+        assert took.wait(SECONDS)
+        second = pool.submit(lambda: next(part.data for part in parts if part.mode == "custom"))
+        try:
+            said.append(second.result(SECONDS))
+        finally:
+            may_end.set()
+        assert said == ["first", "second"]
+        list(parts)

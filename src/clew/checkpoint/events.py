@@ -183,6 +183,11 @@ class EventLog:
         """Whether something is to be written."""
         return bool(self._pending or self._end) and not self.ended and not self._broken
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether something is to be written, or is being written by another thread right now: `keep` waits for that."""
+        return self.waiting or self._writing.locked()
+
     def commit(self, commit: Callable[[Batch], bool], batch: Batch, more: Iterable[Told] = ()) -> bool:
         """Writes a batch with all that was told, and with `more`, which is told by it. Where that fails nothing is kept any
         more: the log stays as it is in the store, as after a crash."""

@@ -154,7 +154,7 @@ class Readers:
         log, journal = self._scope.events, self._scope.journal
         if log is None or journal is None:
             return []
-        if log.waiting and journal.hold.claimed and journal.hold.events is log:
+        if log.unsettled and journal.hold.claimed and journal.hold.events is log:
             await journal.storage.wait(journal.hold.tell)
         return log.taken()
 
