@@ -17,7 +17,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict
 
-from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from clew.checkpoint.base import Saver
@@ -141,20 +140,6 @@ def agent(turns: int, saver: Saver | None = None) -> Counts:
     builder = StateGraph(MessagesState).add_node("model", model).add_node("tools", tools).add_edge(START, "model")
     builder.add_conditional_edges("model", route, ["tools", END]).add_edge("tools", "model")
     return _invoked(builder.compile(saver), {"messages": [HumanMessage("go")]})
-
-
-def tokens(count: int) -> Counts:
-    async def model(state: MessagesState) -> Any:
-        speaker = GenericFakeChatModel(messages=iter([AIMessage("token " * count)]))
-        return {"messages": [await speaker.ainvoke(state["messages"])]}
-
-    graph = StateGraph(MessagesState).add_node("model", model).add_edge(START, "model").compile()
-
-    async def read() -> None:
-        given: Any = {"messages": [HumanMessage("go")]}
-        assert len([chunk async for chunk in graph.astream(given, stream_mode="messages")]) > count
-
-    return _awaited(read)
 
 
 def _invoked(graph: CompiledStateGraph, *given: Any) -> Counts:
@@ -305,7 +290,6 @@ SCENES: Final[dict[str, Callable[[], Counts]]] = {
     "a turn of an agent's loop": lambda: twice(agent, 5, 25),
     "a turn of a thread of 100 messages, SQLite": lambda: turns(100),
     "a turn of a thread of 1,000 messages, SQLite": lambda: turns(1_000),
-    "a token": lambda: twice(tokens, 50, 250),
     "get_state of 1,000 messages, SQLite opened anew": lambda: opened(1_000),
     "a checkpoint listed, SQLite": listed,
 }

@@ -339,12 +339,12 @@ class Journal:
 
         The first one of a graph inside a task adds to that of the graph around it, whose values it may have been given.
         """
-        ledger, values = self.ledger, checkpoint.values
+        ledger, values, mark = self.ledger, checkpoint.values, len(self.ledger.pending)
         keys = sorted([key for key in self._keys if key in values])
         if ledger.written:
             keys += [key for key in ledger.kept if key not in self._keys and key in values and ledger.touches(key)]
-        keys += sorted(values.keys() - self._entries.keys() - self._keys)
-        mark = len(ledger.pending)
+        if fresh := values.keys() - self._entries.keys():
+            keys = list(filter({*keys, *fresh}.__contains__, values))  # in the order that whoever reads them sees
         for key in keys:
             try:
                 self._entries[key] = ledger.value(key, values[key], self._keeps.get(key, False))
