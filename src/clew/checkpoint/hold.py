@@ -77,7 +77,8 @@ class Hold:
     def begin(self) -> None:
         """Another run has come; what is known of items that are stored stays."""
         known = Found(self.epoch, self.next_seq() - 1, self.next_space())
-        self.left = known if self.claimed or self.lease is None else Found()  # another run may be at work under that epoch
+        ours = self.lease is None or (self.claimed and not self.mended)  # else another may be at work under that epoch
+        self.left = known if ours else Found()
         self.run, self.waits = NONE, False
         self.events, self.over = None, False
         self.stand(Found())

@@ -10,7 +10,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any, Final, Literal, Self
 
-from clew.sqlite_file import Kind, SqliteFile, transaction
+from clew.sqlite_file import Kind, SqliteFile
 from clew.store.items import IndexConfig, TTLConfig
 from clew.store.keeping import Store
 from clew.store.storage import Namespace, Place, Put, Row, Scan, Vector, conflict
@@ -136,7 +136,7 @@ class SqliteStorage:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def write(self, puts: Sequence[Put]) -> None:
-        with self.file.using() as db, transaction(db):
+        with self.file.writing() as db:
             now = _now()
             (last,) = db.execute("select max(updated) from item").fetchone()
             at = max(now, (last or 0) + 1)
@@ -165,12 +165,12 @@ class SqliteStorage:
     def refresh(self, places: Sequence[Place]) -> None:
         now = _now()
         sql = f"update item set expires = ? + ttl * 1000 where ns = ? and key = ? and {ALIVE} and ttl is not null"
-        with self.file.using() as db, transaction(db):
+        with self.file.writing() as db:
             db.executemany(sql, [(now, ".".join(place.namespace), place.key, now) for place in places])
 
     def sweep(self) -> int:
         now = _now()
-        with self.file.using() as db, transaction(db):
+        with self.file.writing() as db:
             db.execute("delete from vector where item in (select no from item where expires <= ?)", (now,))
             return db.execute("delete from item where expires <= ?", (now,)).rowcount
 
