@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -128,9 +129,16 @@ def test_tokens_gather_while_others_are_written(face: Face) -> None:
 def test_what_another_commit_is_just_keeping_reaches_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph inside a task commits in its own thread, and takes along what others have told."""
     asked, may_speak, spoken, took, may_end = (threading.Event() for _ in range(5))
+
+    def looking(verb: Callable[..., Any]) -> Callable[..., Any]:
+        def looks(*args: Any) -> Any:
+            asked.set()
+            return verb(*args)
+
+        return looks
+
     for name in ("keep", "taken"):
-        verb = getattr(EventLog, name)
-        monkeypatch.setattr(EventLog, name, lambda *args, verb=verb, **named: (asked.set(), verb(*args, **named))[1])
+        monkeypatch.setattr(EventLog, name, looking(getattr(EventLog, name)))
 
     def speaks(state: Log) -> Log:
         get_stream_writer()("first")

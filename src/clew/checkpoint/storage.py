@@ -366,9 +366,6 @@ class Waiting:
     async def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
         return await self.ask(self.storage.items, thread, ranges)
 
-    async def commit(self, batch: Batch) -> bool:
-        return await self.ask(self.storage.commit, batch)
-
     async def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         return await self.ask(self.storage.scan, thread, ns, before, limit)
 
