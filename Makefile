@@ -1,6 +1,9 @@
 # Everything sets itself up: the first target that needs the environment makes it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench operations corpus docs clean
+.PHONY: help demo test check lint types fast soak bench operations corpus docs clean
+
+# What is compiled is kept, whatever the shell says: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,10 +21,17 @@ test: $(VENV)/.ready ## the whole suite
 	@$(BIN)/pytest -n auto
 
 check: $(VENV)/.ready ## lint, types, layers, sizes and the fast tests
+	@$(MAKE) --no-print-directory -j lint types fast
+
+lint:
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
-	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-cache >$(VENV)/layers.txt && echo "layers: kept" || { cat $(VENV)/layers.txt; exit 1; }
 	@$(BIN)/python tools/sizes.py src tests tools bench examples
+
+types:
+	@$(BIN)/pyright
+
+fast:
 	@if sh tools/servers.sh; then $(BIN)/pytest -n auto -m "not slow"; \
 		else echo "Left out here: the tests that need them."; $(BIN)/pytest -n auto -m "not slow and not server"; fi
 

@@ -15,6 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from clew.errors import DatabaseError
 
+WHOLE: Final = ("begin immediate", "commit", ("rollback",))
+PART: Final = ("savepoint part", "release part", ("rollback to part", "release part"))
+"""How a transaction, and a part of one, begins, ends, and is undone."""
 _INHERITED: Final[list[sqlite3.Connection]] = []  # a parent's connections in a forked child: neither used nor closed
 
 
@@ -64,17 +67,30 @@ class SqliteFile:
     @contextmanager
     def using(self) -> Generator[sqlite3.Connection]:
         """The connection, to this thread alone; what SQLite raises comes out as what to do about it."""
-        try:
-            with self.raw() as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise DatabaseError(self._explained(str(error))) from error
+        with self._lock:
+            try:
+                yield self._opened()
+            except sqlite3.Error as error:
+                raise DatabaseError(self._explained(str(error))) from error
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
         """`using`, in a transaction: all that is done inside, or nothing of it. Other writers are waited for."""
-        with self.using() as connection, self._part(connection) if self._grouped else transaction(connection):
-            yield connection
+        with self._lock:  # what every commit goes through is written out here, in one layer
+            try:
+                connection = self._opened()
+                begin, end, undo = self._part(connection) if self._grouped else WHOLE
+                connection.execute(begin)
+                try:
+                    yield connection
+                    connection.execute(end)
+                except BaseException:
+                    if connection.in_transaction:
+                        for statement in undo:
+                            connection.execute(statement)
+                    raise
+            except sqlite3.Error as error:
+                raise DatabaseError(self._explained(str(error))) from error
 
     @contextmanager
     def together(self) -> Generator[None]:
@@ -95,23 +111,14 @@ class SqliteFile:
                     self._connection.execute("rollback")
                 self._grouped = self._begun = False
 
-    @contextmanager
-    def _part(self, connection: sqlite3.Connection) -> Generator[None]:
-        """One of those that are committed together; the first begins what they are in."""
+    def _part(self, connection: sqlite3.Connection) -> tuple[str, str, tuple[str, ...]]:
+        """How one of those that are committed together begins and ends; the first begins what they are in."""
         if not self._begun:
             connection.execute("begin immediate")
             self._begun = True
         elif not connection.in_transaction:
             raise sqlite3.OperationalError("what was to be committed with it was rolled back")
-        connection.execute("savepoint part")
-        try:
-            yield
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("rollback to part")
-                connection.execute("release part")
-            raise
-        connection.execute("release part")
+        return PART
 
     @contextmanager
     def raw(self) -> Generator[sqlite3.Connection]:

@@ -104,7 +104,7 @@ class Found:
 
     Attributes:
         epoch: the thread's; 0 where there is no thread yet.
-        seq: the highest that a checkpoint of the thread has. spaces: the first number that no namespace of it has.
+        seq: the highest that a checkpoint of the thread ever had. spaces: the first number that no namespace of it has.
         head: seq of the newest committed checkpoint, None where there is none.
         number: of the namespace within its thread, None for a new one.
         logs: ends of the logs, as the journal wrote them.

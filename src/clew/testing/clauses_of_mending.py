@@ -237,6 +237,16 @@ def pruning_deletes_what_is_named(on: Subject) -> None:
 
 
 @clause
+def numbers_are_given_once(on: Subject) -> None:
+    """A thread knows the highest number that a checkpoint of it ever had, though that one was pruned."""
+    writer = Writer(on.storage(), on.thread())
+    writer.commit()
+    last = [writer.commit(b"child", ns="child", number=1) for _ in range(3)][-1]
+    writer.storage.prune(Pruning(writer.thread, writer.epoch, rows=[2, 3, last.seq], spaces=[1]))
+    assert on.storage().load(writer.thread, "", None).seq == last.seq
+
+
+@clause
 def room_is_given_back(on: Subject) -> None:
     """Giving back what deleted rows have left free loses nothing."""
     writer, other = Writer(on.storage(), on.thread()), Writer(on.storage(), on.thread("other"))

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from clew.checkpoint.retention import Retention
 
 ROW: Final = "c.seq, c.id, c.parent, c.base, c.body"
+SEQ: Final = "max(t.seq, (select coalesce(max(seq), 0) from checkpoint where thread = t.no))"
+"""The row of a thread rests while a run goes on."""
 KIND: Final = Kind(
     name="saver",
     application=0x436C6577,  # "Clew" in ASCII
@@ -60,7 +62,7 @@ class SqliteStorage:
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         with self.file.using() as db:
             head = db.execute(
-                "select t.no, t.epoch, t.seq, (select coalesce(max(no) + 1, 0) from head where thread = t.no), "
+                f"select t.no, t.epoch, {SEQ}, (select coalesce(max(no) + 1, 0) from head where thread = t.no), "
                 "h.seq, h.no, h.logs, t.lease_run, t.lease_owner, t.lease_base, t.lease_until "
                 "from thread t left join head h on h.thread = t.no and h.ns = ? where t.name = ?",
                 (ns, thread),
@@ -129,8 +131,8 @@ class SqliteStorage:
             values = (batch.claim, seq, *leased, batch.claim, batch.thread, batch.epoch)
             found = db.execute(sql, values).fetchone()
         else:
-            sql = "update thread set seq = max(seq, ?) where name = ? and epoch = ? returning no, stop"
-            found = db.execute(sql, (seq, batch.thread, batch.epoch)).fetchone()
+            sql = "select no, stop from thread where name = ? and epoch = ?"
+            found = db.execute(sql, (batch.thread, batch.epoch)).fetchone()
         if found is None:
             raise conflict(batch.thread)
         if batch.claim and lease:
@@ -189,7 +191,7 @@ class SqliteStorage:
         with self.file.using() as db:
             sql = (
                 "select t.name, (select count(*) from checkpoint c where c.thread = t.no), "
-                "(select c.id from checkpoint c where c.thread = t.no and c.seq = t.seq) newest, "
+                "(select c.id from checkpoint c where c.thread = t.no order by c.seq desc limit 1) newest, "
                 "(select coalesce(sum(length(data)), 0) from item i where i.thread = t.no) + "
                 "(select coalesce(sum(length(body)), 0) from checkpoint c where c.thread = t.no) "
                 "from thread t where newest is not null order by newest desc"
@@ -215,6 +217,7 @@ class SqliteStorage:
             if found is None:
                 raise conflict(pruning.thread)
             (no,) = found
+            db.execute(f"update thread as t set seq = {SEQ} where no = ?", (no,))  # so that no number is given twice
             for table in ("checkpoint", "kept"):
                 db.executemany(f"delete from {table} where thread = ? and seq = ?", [(no, seq) for seq in pruning.rows])
             sql = "update checkpoint set id = ?, parent = ?, base = ?, body = ? where thread = ? and seq = ?"
