@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, TypeVar
 
+from clew.awaited import Done, aside
 from clew.checkpoint.classic import EXCLUDED_METADATA_KEYS as EXCLUDED_METADATA_KEYS
 from clew.checkpoint.classic import WRITES_IDX_MAP as WRITES_IDX_MAP
 from clew.checkpoint.classic import BaseCheckpointSaver as BaseCheckpointSaver
@@ -69,6 +70,10 @@ class Saver(Closing, Reads):
         encryption: the keys with which everything is encrypted that the graph keeps; default: it is kept as it is.
         retention: what is kept of each thread, and for how long; seen to in a thread of its own while graphs run, and by
             `sweep`. By default everything is kept.
+        serde: None, or a `JsonPlusSerializer`, which changes nothing: it stands for the codec that every saver here has.
+
+    Raises:
+        TypeError: `serde` is another serializer. ValueError: `lease` is no time.
     """
 
     def __init__(
@@ -78,7 +83,12 @@ class Saver(Closing, Reads):
         lease: float = LEASE,
         encryption: Encryption | None = None,
         retention: Retention | None = None,
+        serde: object = None,
     ) -> None:
+        if serde is not None:
+            from clew.checkpoint.serde.jsonplus import must_be_usual
+
+            must_be_usual(serde)
         if not lease > 0:
             raise ValueError(f"The lease is {lease!r}: expected seconds above 0, for how long a run has its thread to itself.")
         self.storage = storage
@@ -147,7 +157,7 @@ class Saver(Closing, Reads):
 
     async def adelete_thread(self, thread_id: str) -> None:
         """`delete_thread`, awaited."""
-        await _aside(self.delete_thread, thread_id)
+        await aside(self.delete_thread, thread_id)
 
     def prune(
         self,
@@ -211,7 +221,7 @@ class Saver(Closing, Reads):
 
     async def aprune(self, thread_ids: Sequence[str] | None = None, **which: Any) -> Pruned:
         """`prune`, awaited."""
-        return await _aside(self.prune, thread_ids, **which)
+        return await aside(self.prune, thread_ids, **which)
 
     def sweep(self) -> Pruned:
         """Sees to the retention at once, and to events that have expired. Raises ValueError where none is declared."""
@@ -232,7 +242,7 @@ class Saver(Closing, Reads):
 
     async def asweep(self) -> Pruned:
         """`sweep`, awaited."""
-        return await _aside(self.sweep)
+        return await aside(self.sweep)
 
     def delete_for_runs(self, run_ids: Sequence[Any]) -> Pruned:
         """Deletes the checkpoints that these runs made, in whatever thread: those whose config had this `run_id`, at its top or
@@ -247,7 +257,7 @@ class Saver(Closing, Reads):
 
     async def adelete_for_runs(self, run_ids: Sequence[Any]) -> Pruned:
         """`delete_for_runs`, awaited."""
-        return await _aside(self.delete_for_runs, run_ids)
+        return await aside(self.delete_for_runs, run_ids)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copies a thread under another name, with its history, graphs within and open questions; ids stay what they are.
@@ -262,7 +272,7 @@ class Saver(Closing, Reads):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """`copy_thread`, awaited."""
-        await _aside(self.copy_thread, source_thread_id, target_thread_id)
+        await aside(self.copy_thread, source_thread_id, target_thread_id)
 
     def export_thread(self, thread_id: str, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Writes a thread with its whole history to a file, which any saver can `import_thread`.
@@ -290,7 +300,7 @@ class Saver(Closing, Reads):
 
     async def aexport_thread(self, thread_id: str, file: str | os.PathLike[str] | BinaryIO) -> None:
         """`export_thread`, awaited."""
-        await _aside(self.export_thread, thread_id, file)
+        await aside(self.export_thread, thread_id, file)
 
     def import_thread(self, file: str | os.PathLike[str] | BinaryIO, thread: str | None = None) -> str:
         """Makes a thread of a file that `export_thread` wrote, whole or not at all; nothing of it is seen before the file's
@@ -311,7 +321,7 @@ class Saver(Closing, Reads):
 
     async def aimport_thread(self, file: str | os.PathLike[str] | BinaryIO, thread: str | None = None) -> str:
         """`import_thread`, awaited."""
-        return await _aside(self.import_thread, file, thread)
+        return await aside(self.import_thread, file, thread)
 
     def stats(self, thread_id: str | None = None) -> Stats:
         """What is kept: bytes and counts by thread and channel, and what the whole database takes; of one thread or of all."""
@@ -323,7 +333,7 @@ class Saver(Closing, Reads):
 
     async def astats(self, thread_id: str | None = None) -> Stats:
         """`stats`, awaited."""
-        return await _aside(self.stats, thread_id)
+        return await aside(self.stats, thread_id)
 
     def reclaim(self) -> None:
         """Gives back to the system what deleted rows have left free. It may take long, and hold up others meanwhile."""
@@ -331,7 +341,7 @@ class Saver(Closing, Reads):
 
     async def areclaim(self) -> None:
         """`reclaim`, awaited."""
-        await _aside(self.reclaim)
+        await aside(self.reclaim)
 
     def reseal(self, thread_id: str | None = None, *, plain: bool = False) -> list[str]:
         """Encrypts anew what was encrypted with another than the current key; of all threads, where none is named.
@@ -368,14 +378,17 @@ class Saver(Closing, Reads):
 
     async def areseal(self, thread_id: str | None = None, *, plain: bool = False) -> list[str]:
         """`reseal`, awaited."""
-        return await _aside(self.reseal, thread_id, plain=plain)
+        return await aside(self.reseal, thread_id, plain=plain)
 
-    def setup(self) -> None:
-        """Makes ready what the backend needs. Done by itself on first use; calling it again does nothing."""
+    def setup(self) -> Done:
+        """Makes ready what the backend needs. Done by itself on first use; calling it again does nothing.
+
+        It is done when it returns; what it returns may be awaited all the same, as LangGraph's async savers want it."""
+        return Done()
 
     async def asetup(self) -> None:
         """`setup`, awaited."""
-        await _aside(self.setup)
+        await aside(self.setup)
 
     def close(self) -> None:
         """Closes connections and files. The saver cannot be used after."""
@@ -383,10 +396,3 @@ class Saver(Closing, Reads):
         self._hot.forget()
         with self._sweeping:  # it stops before the next thread
             self.storage.close()
-
-
-async def _aside(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Calls what blocks in a worker thread."""
-    import asyncio  # late: it is most of what importing Clew would cost
-
-    return await asyncio.to_thread(fn, *args, **kwargs)

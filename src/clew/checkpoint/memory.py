@@ -295,9 +295,14 @@ class InMemorySaver(Saver):
     """Keeps threads for as long as the process lives."""
 
     def __init__(
-        self, *, lease: float = LEASE, encryption: Encryption | None = None, retention: Retention | None = None
+        self,
+        *,
+        lease: float = LEASE,
+        encryption: Encryption | None = None,
+        retention: Retention | None = None,
+        serde: object = None,
     ) -> None:
-        super().__init__(MemoryStorage(), lease=lease, encryption=encryption, retention=retention)
+        super().__init__(MemoryStorage(), lease=lease, encryption=encryption, retention=retention, serde=serde)
 
     def on(self, host: Waiter) -> Waiting:
         return Waiting(self.storage, at_once)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, cast
 
+from clew.awaited import Done, aside
 from clew.checkpoint.codec import decode, encode
 from clew.closing import Closing
 from clew.errors import DamagedData, UnindexedWarning, UnstorableValue
@@ -43,7 +44,7 @@ from clew.store.items import (
     TTLConfig,
 )
 from clew.store.storage import Place, Put, Row, Scan, Storage
-from clew.store.sweeping import Done, Sweeper
+from clew.store.sweeping import Sweeper
 from clew.store.vectors import NEAR, Index, ranked
 
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -108,7 +109,7 @@ class Store(Closing, BaseStore):
             kept, queries = await self._index.aembed(texts, asked.queries)
         if not self.storage.blocking:
             return self._done(asked, kept, queries)
-        return await _aside(self._done, asked, kept, queries)
+        return await aside(self._done, asked, kept, queries)
 
     def _embed(self, asked: Asked) -> tuple[Vectors, Vectors]:
         texts = _texts(asked)
@@ -266,7 +267,7 @@ class Store(Closing, BaseStore):
 
     async def asweep_ttl(self) -> int:
         """`sweep_ttl`, awaited."""
-        return await _aside(self.storage.sweep)
+        return await aside(self.storage.sweep)
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Sweeper:
         """Begins to sweep every so many minutes, in a thread; default: what the store's `ttl` says, or 5. Where it sweeps
@@ -289,7 +290,7 @@ class Store(Closing, BaseStore):
 
     async def asetup(self) -> None:
         """`setup`, awaited."""
-        await _aside(self.setup)
+        await aside(self.setup)
 
     def close(self) -> None:
         """Closes connections and files. The store cannot be used after."""
@@ -339,10 +340,3 @@ def _fields(row: Row) -> dict[str, Any]:
     created, updated = EPOCH + dt.timedelta(microseconds=row.created), EPOCH + dt.timedelta(microseconds=row.updated)
     given = {"namespace": namespace, "key": key, "value": _value_of(row)}
     return {**given, "created_at": created, "updated_at": updated, "version": row.updated}
-
-
-async def _aside(fn: Callable[..., Any], *args: Any) -> Any:
-    """Calls what blocks in a worker thread."""
-    import asyncio  # late: it is most of what importing Clew would cost
-
-    return await asyncio.to_thread(fn, *args)

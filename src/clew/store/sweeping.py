@@ -5,21 +5,13 @@ from __future__ import annotations
 import threading
 import warnings
 import weakref
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
+from clew.awaited import Done
 from clew.errors import ClewWarning
 
 if TYPE_CHECKING:
     from clew.store.storage import Storage
-
-
-class Done:
-    """What may be awaited, and is done already: for whoever is used to a store whose methods are async."""
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self
-        yield  # a generator, that never waits
 
 
 class Sweeper(Done):

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, Self
 
+from clew.awaited import Done
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.mongodb.indexes import made
@@ -20,8 +21,8 @@ class MongoDBSaver(Saver):
     Args:
         client: a URL, or a `MongoClient` of pymongo, which is used and left open; an `AsyncMongoClient` tells how to connect.
         db_name: the database; made where there is none. Its collections begin with `clew_`.
-        patience: seconds for which a call is made again while the server cannot be reached. lease, encryption, retention: see
-            `Saver`; old threads are deleted by `retention`.
+        patience: seconds for which a call is made again while the server cannot be reached. lease, encryption, retention,
+            serde: see `Saver`; old threads are deleted by `retention`.
 
     Raises:
         TypeError: `client` is none of these. DatabaseError: on use, where the server refuses or cannot be reached.
@@ -36,9 +37,12 @@ class MongoDBSaver(Saver):
         lease: float = LEASE,
         encryption: Encryption | None = None,
         retention: Retention | None = None,
+        serde: object = None,
     ) -> None:
         self.rows = MongoStorage(Connected(client, db_name, USER, made))
-        super().__init__(Reconnecting(self.rows, LOST, patience), lease=lease, encryption=encryption, retention=retention)
+        super().__init__(
+            Reconnecting(self.rows, LOST, patience), lease=lease, encryption=encryption, retention=retention, serde=serde
+        )
 
     @classmethod
     def from_conn_string(cls, conn_string: str, db_name: str = "checkpointing_db", **options: Any) -> Self:
@@ -46,9 +50,10 @@ class MongoDBSaver(Saver):
         `async with`). Options: see the class."""
         return cls(conn_string, db_name, **options)
 
-    def setup(self) -> None:
+    def setup(self) -> Done:
         """Makes the indexes where they are missing. Done by itself on first use."""
         self.rows.open()
+        return Done()
 
 
 AsyncMongoDBSaver = MongoDBSaver

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from clew.awaited import Done
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.postgres import events
@@ -238,7 +239,7 @@ class PostgresSaver(Saver):
             psycopg 3, which is left open. Those of the asyncio kind say where to connect to, and are not used themselves.
         schema: where the tables are, or are made. pool_size: how many connections there may be.
         timeout: seconds to wait for a free connection, and for a server that says nothing.
-        patience: seconds for which a database that is away is tried again. lease, encryption, retention: see `Saver`.
+        patience: seconds for which a database that is away is tried again. lease, encryption, retention, serde: see `Saver`.
 
     Raises:
         DatabaseError: on use: the server cannot be reached, lets nobody in, or has no tables and the role may make none.
@@ -255,10 +256,11 @@ class PostgresSaver(Saver):
         lease: float = LEASE,
         encryption: Encryption | None = None,
         retention: Retention | None = None,
+        serde: object = None,
     ) -> None:
         self.rows = PostgresStorage(Connections(conn, USER, size=pool_size, timeout=timeout), schema)
         self._patient = Reconnecting(self.rows, (Lost,), patience)
-        super().__init__(self._patient, lease=lease, encryption=encryption, retention=retention)
+        super().__init__(self._patient, lease=lease, encryption=encryption, retention=retention, serde=serde)
         self._size = pool_size
 
     def _calls(self) -> tuple[int, None]:
@@ -277,10 +279,11 @@ class PostgresSaver(Saver):
         """The SQL that makes the tables, for a role that may, where the one that runs the graphs may not."""
         return printed(MIGRATIONS, schema)
 
-    def setup(self) -> None:
+    def setup(self) -> Done:
         """Makes the tables where they are missing, and changes those of an older Clew. Done by itself on first use, where the
         role may. Many processes may call it at once; calling it again does nothing."""
         self._patient.call(self.rows.setup)
+        return Done()
 
 
 AsyncPostgresSaver = PostgresSaver

@@ -322,9 +322,12 @@ class RedisSaver(Saver):
         lease: float = LEASE,
         encryption: Encryption | None = None,
         retention: Retention | None = None,
+        serde: object = None,
     ) -> None:
         storage = RedisStorage(redis, prefix=prefix, ttl=_milliseconds(ttl), refresh=refresh_on_read)
-        super().__init__(Reconnecting(storage, LOST, patience), lease=lease, encryption=encryption, retention=retention)
+        super().__init__(
+            Reconnecting(storage, LOST, patience), lease=lease, encryption=encryption, retention=retention, serde=serde
+        )
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:

@@ -10,7 +10,24 @@ TAG: Final = "clew"
 
 
 class JsonPlusSerializer:
-    """Keeps what `clew.checkpoint.codec` keeps, each value as what it was. There is no pickle to fall back to."""
+    """Keeps what `clew.checkpoint.codec` keeps, each value as what it was. There is no pickle to fall back to.
+
+    Args:
+        allowed_json_modules, allowed_msgpack_modules: as LangGraph's takes them; they change nothing. Nothing is imported by
+            name here: classes are those that a state's schema names, or that were registered.
+
+    Raises:
+        ValueError: `pickle_fallback` is asked for.
+    """
+
+    def __init__(
+        self, *, pickle_fallback: bool = False, allowed_json_modules: Any = None, allowed_msgpack_modules: Any = None
+    ) -> None:
+        if pickle_fallback:
+            raise ValueError(
+                "pickle_fallback is True, and what is stored here can run no code: leave it out, and make classes known by "
+                "`clew.register(YourClass)` that the state's schema does not name."
+            )
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """`("clew", bytes)`. Raises UnstorableValue."""
@@ -41,6 +58,16 @@ class JsonPlusSerializer:
             return json.loads(data, object_hook=_unpacked)
         except ValueError as error:
             raise DatabaseError(f"{data[:20]!r}… is not something that Clew wrote ({error}).") from error
+
+
+def must_be_usual(serde: object) -> None:
+    """Raises TypeError where a saver of Clew's is given a serializer that it would not use."""
+    if not isinstance(serde, JsonPlusSerializer):
+        raise TypeError(
+            f"serde is {serde!r}, and savers of Clew have a codec of their own. Leave it out. To encrypt, pass "
+            "`encryption=Encryption(key)`; a class that the state's schema does not name is made known by "
+            "`clew.register(YourClass)`."
+        )
 
 
 def _packed(value: Any) -> dict[str, str]:

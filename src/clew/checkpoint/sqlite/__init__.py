@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, Literal, Self
 
+from clew.awaited import Done
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.sqlite import events
@@ -302,10 +303,11 @@ class SqliteSaver(Saver):
             Or a connection of your own, made with `check_same_thread=False`; it is left open, and not to be used meanwhile.
         synchronous: `"full"` (default): a commit survives a power cut. `"normal"`: it survives the death of the process, and
             the last ones may be lost with the power; several times faster.
-        timeout: seconds to wait for another process that is writing. lease, encryption, retention: see `Saver`.
+        timeout: seconds to wait for another process that is writing. lease, encryption, retention, serde: see `Saver`.
 
     Raises:
-        DatabaseError: on first use, where the file is no database, is not Clew's, or cannot be written to.
+        TypeError: `path` is none of these. DatabaseError: on first use, where the file is no database, is not Clew's, or
+            cannot be written to.
     """
 
     def __init__(
@@ -317,13 +319,18 @@ class SqliteSaver(Saver):
         lease: float = LEASE,
         encryption: Encryption | None = None,
         retention: Retention | None = None,
+        serde: object = None,
     ) -> None:
         if isinstance(path, sqlite3.Connection):
             given, name = path, path.execute("pragma database_list").fetchone()[2] or ":memory:"
         else:
-            given, name = None, os.fspath(path)
+            try:
+                given, name = None, os.fspath(path)
+            except TypeError:  # such as a connection of aiosqlite's, which only its own thread may use
+                text = f"expected a path, as in `SqliteSaver('chat.db')`, or a connection of sqlite3, got {path!r}."
+                raise TypeError(text) from None
         rows = SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given)
-        super().__init__(rows, lease=lease, encryption=encryption, retention=retention)
+        super().__init__(rows, lease=lease, encryption=encryption, retention=retention, serde=serde)
         self.file = rows.file
 
     def _calls(self) -> tuple[int, Callable[[], AbstractContextManager[None]]]:
@@ -334,10 +341,10 @@ class SqliteSaver(Saver):
         """A saver of this file, to be used as `with SqliteSaver.from_conn_string("chat.db") as saver:` (or `async with`)."""
         return cls(conn_string)
 
-    def setup(self) -> None:
+    def setup(self) -> Done:
         """Opens the file and makes the tables where they are missing. Done by itself on first use."""
         with self.file.using():
-            pass
+            return Done()
 
 
 AsyncSqliteSaver = SqliteSaver
