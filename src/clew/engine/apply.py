@@ -148,8 +148,8 @@ def stepped(
     led = [target for _, result in ordered for target in result.targets]
     named = {target for target in led if isinstance(target, str)}.union([target for _, target in full(joins)])
     waiting |= named & plan.deferred
-    reached = {task.node: Task(task.node) for task in left if not task.sent}
-    reached |= {name: stations[name].task for name in named - plan.deferred}
+    reached = {name: stations[name].task for name in named - plan.deferred}
+    reached |= {task.node: task for task in left if not task.sent}
     sends = [task for task in left if task.sent]
     sends += [Task(target.node, target.arg, True, target.timeout) for target in led if not isinstance(target, str)]
     if waiting and not reached and not sends:
