@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, TypedDict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.faces import Face
 
 from clew.checkpoint.base import Saver
 from clew.checkpoint.memory import MemoryStorage
@@ -133,3 +134,19 @@ def test_answers_with_updates_between_end_the_turn(order: tuple[int, ...]) -> No
     assert (state.next, story.open) == ((), {})
     assert sorted(line[:-2] for line in state.values["log"] if "?" in line) == ASKED
     assert story.ran == {("quick", 1): 1, ("before", 1): 1}
+
+
+@pytest.mark.parametrize("goto", [(), ("within",)])
+def test_an_update_beside_a_question_leaves_it_what_it_was(face: Face, saver: Saver, goto: tuple[str, ...]) -> None:
+    story = Story()
+    inner = StateGraph(State).add_node("before", story.quick("before")).add_node("ask", story.asking("within"))
+    inner.add_edge(START, "before").add_edge("before", "ask")
+    graph = StateGraph(State).add_node("within", inner.compile()).add_edge(START, "within").compile(saver)
+    asked = face.invoke(graph, {"turn": 1}, THREAD)["__interrupt__"]
+    task = face.get_state(graph, THREAD).tasks[0].id
+    again = face.invoke(graph, Command(update={"log": ["beside"]}, goto=goto), THREAD)
+    assert (again["log"], again["__interrupt__"]) == (["beside"], asked)
+    assert face.get_state(graph, THREAD).tasks[0].id == task
+    after = face.invoke(graph, Command(resume={asked[0].id: "yes"}), THREAD)
+    assert after["log"] == ["beside", "before", "within 0? yes"]
+    assert story.ran.total() == 1

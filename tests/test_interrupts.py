@@ -253,26 +253,6 @@ def test_an_answer_with_an_update_beside_sends_that_have_finished(face: Face, sa
     assert sorted(ran) == [0, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("goto", [(), ("within",)])
-def test_an_update_beside_a_question_leaves_it_what_it_was(
-    face: Face, saver: Saver, thread: Config, goto: tuple[str, ...]
-) -> None:
-    ran = list[str]()
-
-    def before(state: Log) -> None:
-        ran.append("before")
-
-    inner = StateGraph(Log).add_node("before", before).add_node("ask", ask).add_edge(START, "before").add_edge("before", "ask")
-    graph = StateGraph(Log).add_node("within", inner.compile()).add_edge(START, "within").compile(saver)
-    asked = face.invoke(graph, {}, thread)["__interrupt__"]
-    task = face.get_state(graph, thread).tasks[0].id
-    again = face.invoke(graph, Command(update={"n": 7}, goto=goto), thread)
-    assert (again["n"], again["__interrupt__"]) == (7, asked)
-    assert face.get_state(graph, thread).tasks[0].id == task
-    after = face.invoke(graph, Command(resume={asked[0].id: "yes"}), thread)
-    assert (after["log"], after["n"], ran) == (["yes"], 7, ["before"])
-
-
 def test_an_older_question_answered_opens_a_branch(face: Face, saver: Saver, thread: Config) -> None:
     graph = asking(saver, ask)
     face.invoke(graph, {}, thread)
