@@ -12,8 +12,8 @@ from support.tales import Config, line
 from clew.checkpoint.sqlite import SqliteSaver
 
 
-def clew(*arguments: str, cwd: Path, given: bytes = b"") -> tuple[int, bytes, str]:
-    env = {**os.environ, "COLUMNS": "120"}
+def clew(*arguments: str, cwd: Path, given: bytes = b"", **more: str) -> tuple[int, bytes, str]:
+    env = {**os.environ, "COLUMNS": "120", **more}
     found = subprocess.run(
         [sys.executable, "-m", "clew.cli", *arguments], input=given, capture_output=True, cwd=cwd, env=env, timeout=60
     )
@@ -85,3 +85,33 @@ def test_what_threads_cost_and_pruning_them(folder: Path) -> None:
     assert printed.decode().startswith("20 checkpoints of 2 threads deleted, with ")
     code, printed, _ = clew("reclaim", cwd=folder)
     assert (code, printed.decode().startswith("The database took ")) == (0, True)
+
+
+@pytest.mark.slow
+def test_what_is_encrypted_is_opened_with_the_key_in_the_environment(folder: Path) -> None:
+    key, old = "11" * 32, "22" * 32
+    copy = ("copy", "--from", "clew.db", "--to", "sealed.db")
+    assert "3 threads copied" in clew(*copy, "--from-plain", cwd=folder, CLEW_KEY=old)[1].decode()
+    code, _, said = clew("show", "1", "--db", "sealed.db", cwd=folder)
+    assert (code, "takes it from CLEW_KEY" in said) == (1, True)
+    code, _, said = clew("reseal", "--db", "sealed.db", cwd=folder)
+    assert (code, "set CLEW_KEY to the new one" in said) == (1, True)
+    code, printed, _ = clew("reseal", "--db", "sealed.db", cwd=folder, CLEW_KEY=f"{key},{old}")
+    assert (code, printed.decode()) == (0, "3 of 3 threads are sealed with the current key.\n")
+    code, printed, _ = clew("reseal", "--db", "sealed.db", cwd=folder, CLEW_KEY=old)
+    assert (code, printed.decode().count("sealed with the key")) == (1, 3)
+    assert b"2 0" in clew("show", "2", "--db", "sealed.db", cwd=folder, CLEW_KEY=key)[1]
+    back = ("copy", "--from", "sealed.db", "--to", "plain.db", "--to-plain")
+    assert "3 threads copied" in clew(*back, cwd=folder, CLEW_KEY=key)[1].decode()
+    assert values(folder / "plain.db", "2") == values(folder / "clew.db", "2")
+    code, _, said = clew("threads", cwd=folder, CLEW_KEY="secret")
+    assert (code, "Key 1 in CLEW_KEY has 6 characters" in said, "secret" in said) == (1, True, False)
+
+
+@pytest.mark.slow
+def test_what_was_kept_in_plain_text_is_sealed_when_that_is_meant(folder: Path) -> None:
+    code, printed, _ = clew("reseal", "1", cwd=folder, CLEW_KEY="11" * 32)
+    assert (code, "is in plain text" in printed.decode()) == (1, True)
+    code, printed, _ = clew("reseal", "--plain", cwd=folder, CLEW_KEY="11" * 32)
+    assert (code, printed.decode()) == (0, "3 of 3 threads are sealed with the current key.\n")
+    assert clew("show", "1", cwd=folder)[0] == 1

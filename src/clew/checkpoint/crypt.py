@@ -156,7 +156,7 @@ def refuse_sealed(data: bytes) -> None:
     if is_sealed(data):
         raise MissingKey(
             f"What is kept here is sealed, with the key {key_id(data).hex()}, and the saver has no key: open it with "
-            "`encryption=`, as in SqliteSaver(path, encryption=Encryption(key))."
+            "`encryption=`, as in SqliteSaver(path, encryption=Encryption(key)); the `clew` command takes it from CLEW_KEY."
         )
 
 

@@ -65,10 +65,10 @@ def no_thread(thread: str, db: str) -> NoReturn:
 
 
 @contextmanager
-def existing(db: str, *, make: bool = False) -> Generator[Saver]:
+def existing(db: str, *, make: bool = False, plain: bool = False) -> Generator[Saver]:
     """The saver of a database that is there; what is wrong with it is said in a line."""
     try:
-        with open_saver(db, make=make) as saver:
+        with open_saver(db, make=make, plain=plain) as saver:
             yield saver
     except ClewError as error:
         fail(str(error))

@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 
+from clew.checkpoint.base import Saver
 from clew.checkpoint.pruning import Pruned
 from clew.cli import show
 from clew.cli.app import Database, app, existing, fail, no_thread
-from clew.cli.opening import shown
+from clew.cli.opening import encryption, shown
+from clew.errors import MissingKey, TamperedRow
 
 
 @app.command()
@@ -45,6 +47,31 @@ def prune(
             except ValueError as error:
                 fail(str(error))
     show.pruned(done)
+
+
+@app.command()
+def reseal(
+    threads: Annotated[list[str] | None, typer.Argument(help="Threads; by default all of them.")] = None,
+    db: Database = "clew.db",
+    plain: Annotated[bool, typer.Option("--plain", help="Seal what was kept without encryption so far, too.")] = False,
+) -> None:
+    """Encrypt anew what another key than the first one in CLEW_KEY has sealed. Exits with 1 where threads were left."""
+    if encryption() is None:
+        fail("There is no key to seal with: set CLEW_KEY to the new one and the old ones, with commas between.")
+    with existing(db) as saver:
+        names = threads or [row.thread for row in saver.threads()]
+        left = [(name, why) for name in show.progress(names, "Sealing threads") if (why := _left(saver, name, plain=plain))]
+    show.resealed(len(names), left)
+    if left:
+        raise typer.Exit(1)
+
+
+def _left(saver: Saver, name: str, *, plain: bool) -> str:
+    """Seals a thread anew, and says why it was left; empty where it was not."""
+    try:
+        return "being run: seal it again" if saver.reseal(name, plain=plain) else ""
+    except (TamperedRow, MissingKey) as error:
+        return str(error)
 
 
 @app.command()

@@ -51,10 +51,14 @@ def copy(
     source: Annotated[str, typer.Option("--from", parser=database, metavar="URL", help="The database to copy from.")],
     target: Annotated[str, typer.Option("--to", parser=database, metavar="URL", help="The one to copy to.")],
     thread: Annotated[list[str] | None, typer.Option(help="Only this thread; may be given again.")] = None,
+    from_plain: Annotated[
+        bool, typer.Option("--from-plain", help="The first is not encrypted, though CLEW_KEY is set.")
+    ] = False,
+    to_plain: Annotated[bool, typer.Option("--to-plain", help="The second is not to be encrypted, likewise.")] = False,
 ) -> None:
     """Copy threads from one database to another, of whatever kind. What is there already is passed over, so it can be called
     again. Exits with 1 where a thread could not be copied."""
-    with existing(source) as old, existing(target, make=True) as new:
+    with existing(source, plain=from_plain) as old, existing(target, make=True, plain=to_plain) as new:
         names = thread or [row.thread for row in old.threads()]
         there = {row.thread for row in new.threads()}
         found = [(name, _copied(old, new, name, there=name in there)) for name in show.progress(names, "Copying threads")]

@@ -1,16 +1,19 @@
-"""Opening a database as users name one: by the path of a SQLite file, or by a URL. No backend is imported before it is asked
-for, so each may do without the packages of the others."""
+"""Opening a database as users name one: by the path of a SQLite file, or by a URL; with the key in `CLEW_KEY`, where there is
+one. No backend is imported before it is asked for, so each may do without the packages of the others."""
 
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from clew.checkpoint.base import Saver
+from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.errors import DatabaseError
 
+KEY: Final = "CLEW_KEY"
 SERVERS: Final = {
     "postgresql": ("postgres", "PostgresSaver"),
     "postgres": ("postgres", "PostgresSaver"),
@@ -49,21 +52,31 @@ def shown(url: str) -> str:
     return url.replace(password, ":***@", 1) if password else url
 
 
-def open_saver(url: str, *, make: bool = False) -> Saver:
+def encryption() -> Encryption | None:
+    """The keys in `CLEW_KEY`; None where it is not set. Raises DatabaseError where it holds something else."""
+    try:
+        return Encryption.from_env(KEY) if os.environ.get(KEY) else None
+    except ValueError as error:
+        raise DatabaseError(str(error)) from error
+
+
+def open_saver(url: str, *, make: bool = False, plain: bool = False) -> Saver:
     """The saver of a database.
 
     Args:
         make: a SQLite file that is not there is made; by default it is an error, as looking into a database never makes one.
+        plain: it is not encrypted, whatever `CLEW_KEY` says.
 
     Raises:
         DatabaseError: the URL names none, or there is none. MissingDependency: a package of its backend is not installed.
     """
+    keys = None if plain else encryption()
     file = file_of(checked(url))
     if file is not None:
         if not make and not file.exists():
             raise DatabaseError(f"There is no database {str(file)!r}. Name one with --db, or make one: clew chat --db {file}")
-        return SqliteSaver(file)
+        return SqliteSaver(file, encryption=keys)
     scheme = url.partition("://")[0]
     backend, name = SERVERS[scheme]
-    made: Callable[[str], Saver] = getattr(importlib.import_module(f"clew.checkpoint.{backend}"), name)
-    return made(url)
+    made: Callable[..., Saver] = getattr(importlib.import_module(f"clew.checkpoint.{backend}"), name)
+    return made(url, encryption=keys)

@@ -109,6 +109,11 @@ def pruned(done: Pruned) -> None:
         said("`clew reclaim` gives that back to the system.")
 
 
+def resealed(number: int, left: Sequence[tuple[str, str]]) -> None:
+    _not_done(left)
+    said(f"{number - len(left):,} of {number:,} threads are sealed with the current key.")
+
+
 def reclaimed(before: int, after: int) -> None:
     said(f"The database took {size(before)} and takes {size(after)} now.")
 
@@ -127,11 +132,15 @@ def said(text: str) -> None:
 def copied(found: Sequence[tuple[str, str]], target: str) -> None:
     """How copying threads went: those that did not are named."""
     counts = Counter(verdict for _, verdict in found)
-    for name, verdict in found:
-        if verdict not in ("copied", "there already"):
-            OUT.print(f"[red]✗[/] [bold]{escape(name)}[/] {escape(verdict)}", highlight=False, soft_wrap=True)
+    _not_done([(name, verdict) for name, verdict in found if verdict not in ("copied", "there already")])
     done, there = counts["copied"], counts["there already"]
     said(f"{done} thread{'' if done == 1 else 's'} copied to {target}" + (f", {there} there already." if there else "."))
+
+
+def _not_done(found: Sequence[tuple[str, str]]) -> None:
+    """Threads with which something could not be done, and why."""
+    for name, why in found:
+        OUT.print(f"[red]✗[/] [bold]{escape(name)}[/] {escape(why)}", highlight=False, soft_wrap=True)
 
 
 class Bar:
