@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from clew.checkpoint.lease import LEASES, is_gone, this_process
+from clew.checkpoint.prints import Known
 from clew.checkpoint.storage import Batch, Flight, Found, Kept, Lease, Storage
 from clew.errors import CheckpointNotFound, ThreadConflict
 from clew.ids import id_text, new_epoch
@@ -59,7 +60,7 @@ class Hold:
         self._lock, self._writing = threading.Lock(), 0
         self._gate = threading.Condition(self._lock)
         self.events: Telling | None = None
-        self.known: dict[bytes | int, int] = {}
+        self.known = Known()
         self.live: dict[str, object] = {}
         self.stand(Found())
 

@@ -10,7 +10,7 @@ from typing import Final
 from clew.checkpoint.journal import Journal
 
 THREADS: Final = 1024
-ELEMENTS: Final = 1 << 16  # of all their values together, but for the last thread's
+ELEMENTS: Final = 1 << 16  # of all their values together, and items that are known, but for the last thread's
 
 
 class Hot:
@@ -27,7 +27,7 @@ class Hot:
             return self._removed((thread, ns))
 
     def put(self, journal: Journal) -> None:
-        elements = sum(len(kept.elements) for kept in journal.ledger.kept.values())
+        elements = max(sum(len(kept.elements) for kept in journal.ledger.kept.values()), len(journal.hold.known))
         with self._lock:
             self._removed((journal.thread, journal.ns))
             self._journals[journal.thread, journal.ns] = journal, elements

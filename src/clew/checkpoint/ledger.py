@@ -8,8 +8,9 @@ What an entry, a place and a range are stands in `entries`.
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import chain
 from operator import is_
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 import ormsgpack
 
@@ -17,6 +18,7 @@ from clew.checkpoint.checked import Reading, name_of
 from clew.checkpoint.codec import Split, encode
 from clew.checkpoint.entries import PAGE, PAGES, Entry, place_of, ranges_of
 from clew.checkpoint.kept import AHEAD, DEQUE, DICT, FROZENSET, ITEM, KINDS, PARTS, SET, KeptValue
+from clew.checkpoint.prints import MOST, Known, Print
 from clew.errors import UnstorableValue
 
 ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
@@ -27,9 +29,6 @@ SPLIT: Final = 1024  # bytes above which a container inside an element is split 
 PART: Final = 8 << 20  # bytes above which an item is stored in parts
 LONG: Final = 2048  # bytes above which an item is told by a digest: it takes longer, and does not keep them in memory
 PAGED: Final = "\0pages"
-
-Print: TypeAlias = bytes | int
-"""What an item is told by: its bytes, where these are few, else a digest of them (an int: no item has such bytes)."""
 
 
 class Ledger:
@@ -44,10 +43,10 @@ class Ledger:
     `known` has the places of what is stored, by its print, over all namespaces of the run.
     """
 
-    __slots__ = ("_atoms", "_ends", "_fresh", "_known", "_lent", "_number", "_packed", "_placed", "_prints", "kept", "lender",
-                 "pending", "written")  # fmt: skip
+    __slots__ = ("_atoms", "_ends", "_fresh", "_known", "_lent", "_number", "_packed", "_placed", "_prints", "_room", "kept",
+                 "lender", "pending", "written")  # fmt: skip
 
-    def __init__(self, number: int = 0, logs: bytes = b"", known: dict[Print, int] | None = None) -> None:
+    def __init__(self, number: int = 0, logs: bytes = b"", known: Known | None = None) -> None:
         self.kept: dict[str, KeptValue] = {}
         self.pending: list[tuple[int, Print, bytes]] = []
         self.written: set[int] = set()
@@ -57,9 +56,10 @@ class Ledger:
         self._packed: bytes | None = None
         self._lent: dict[str, KeptValue] = {}
         self._atoms: dict[str, tuple[Any, Entry]] = {}  # what was written and cannot change, by its key
-        self._known = known if known is not None else {}
+        self._known = known if known is not None else Known()
         self._fresh: dict[Print, int] = {}
-        self._prints: dict[int, Print] = {}
+        self._prints: dict[int, Print] = {}  # of what values are made of, and of other items as long as there is room
+        self._room = MOST
         self._placed: dict[int, list[int]] = {}
 
     def move(self, number: int, logs: bytes) -> None:
@@ -76,7 +76,7 @@ class Ledger:
     def learn(self, places: Sequence[int], found: Sequence[bytes]) -> None:
         """Takes note of items that are stored."""
         prints = [data if len(data) <= LONG else _digest(data) for data in found]
-        self._known.update(zip(prints, places, strict=True))
+        self._known.learn(prints, places)
         self._prints.update(zip(places, prints, strict=True))
 
     def undo(self, mark: int) -> None:
@@ -98,7 +98,7 @@ class Ledger:
     def stored(self, sent: Iterable[tuple[int, Print, bytes]]) -> None:
         """These have been written: whoever shares `known` may name them from now on."""
         for place, print_, _ in sent:
-            self._known[print_] = place
+            self._known.note(print_, place)
             self._fresh.pop(print_, None)
 
     def dropped(self) -> None:
@@ -109,6 +109,11 @@ class Ledger:
 
     def closed(self) -> None:
         """The superstep is over: its writes are an element like any other from now on."""
+        self._known.turn()
+        if len(self._prints) > self._room:
+            places = chain.from_iterable(kept.places for kept in self.kept.values())
+            self._prints = {place: self._prints[place] for place in places if place in self._prints}
+            self._room = 2 * len(self._prints) + MOST
         self.written.clear()
         self._placed.clear()
         self._lent.clear()
@@ -335,7 +340,9 @@ class Ledger:
         for place in near:
             if self._prints.get(place) == print_:
                 return place
-        place = self._fresh.get(print_, self._known.get(print_))
+        place = self._fresh.get(print_)
+        if place is None:
+            place = self._known.find(print_)
         if place is not None and (reuse or len(data) >= SMALL):
             return place
         if log not in self._ends:
