@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from clew.graph.alone import NodeAlone
+
 if TYPE_CHECKING:
     from clew.graph.draw import Drawing
     from clew.graph.state import StateGraph
+    from clew.store.base import BaseStore
 
 
 class Structure:
@@ -16,6 +19,12 @@ class Structure:
     builder: StateGraph[Any, Any, Any, Any]
     interrupt_before: str | Sequence[str]
     interrupt_after: str | Sequence[str]
+    store: BaseStore | None
+
+    @property
+    def nodes(self) -> dict[str, NodeAlone]:
+        """The nodes by their names, each to be called by itself: `graph.nodes["plan"].invoke({"task": "…"})`."""
+        return {name: NodeAlone(self.builder, name, self.store) for name in self.builder.nodes}
 
     def get_subgraphs(self, *, namespace: str | None = None, recurse: bool = False) -> Iterator[tuple[str, Structure]]:
         """The graphs that are nodes of this one, by name; with `recurse` those within them too, as `outer|inner`.
