@@ -4,6 +4,7 @@ file that knows of threads."""
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
@@ -23,30 +24,63 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Threads that are kept for the next caller. It grows when none is idle: a bounded pool dead-locks when runs nest."""
+    """Threads that are kept for the next job. It grows while jobs wait: a bounded pool dead-locks when runs nest.
+
+    One thread at a time is on its way to what waits, and sends for the next before it begins. So jobs that take long all run at
+    once, and of many that take no time a few threads do the most: waking one costs more than they do.
+    """
 
     IDLE: Final = 32
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._idle: list[threading.Lock] = []
+        self._coming = False
 
     def run(self, job: Callable[[], None]) -> None:
-        """Runs `job`, which does not raise, in a thread of its own."""
-        with self._lock:
-            inbox = self._idle.pop() if self._idle else None
-        if inbox is None:
-            inbox = SimpleQueue[Callable[[], None]]()
-            threading.Thread(target=self._work, args=(inbox,), name="clew", daemon=True).start()
-        inbox.put(job)
+        """Runs `job`, which does not raise, in a thread beside whatever else runs."""
+        self._jobs.append(job)
+        if not self._coming:  # or else it is seen by who comes
+            self._send()
 
-    def _work(self, inbox: "SimpleQueue[Callable[[], None]]") -> None:
+    def _send(self) -> None:
+        with self._lock:
+            if self._coming or not self._jobs:
+                return
+            self._coming = True
+            bell = self._idle.pop() if self._idle else None
+        if bell is not None:
+            bell.release()
+            return
+        try:
+            threading.Thread(target=self._work, name="clew", daemon=True).start()
+        except RuntimeError:
+            self._coming = False
+            raise
+
+    def _work(self) -> None:
+        bell = threading.Lock()
+        bell.acquire()
         while True:
-            inbox.get()()
+            self._coming = False
+            while job := self._next():
+                job()
             with self._lock:
                 if len(self._idle) >= self.IDLE:
                     return
-                self._idle.append(inbox)
+                self._idle.append(bell)
+            bell.acquire()
+
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            job = self._jobs.popleft()
+        except IndexError:
+            return None
+        if self._jobs and not self._coming:
+            with suppress(RuntimeError):  # there are no more threads to be had: those there are do it
+                self._send()
+        return job
 
     def forget(self) -> None:
         """A forked child has none of its parent's threads."""
