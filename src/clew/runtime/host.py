@@ -6,6 +6,7 @@ The loop awaits only what a `Host` and a journal give it. `threads.py` and `task
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from clew.engine.writes import Returned
@@ -21,12 +22,20 @@ if TYPE_CHECKING:
 
 
 class Pace:
-    """Whether a plain function was slow when it was called last, in whatever run."""
+    """What is known of how long a plain function takes.
 
-    __slots__ = ("slow",)
+    Attributes:
+        slow: it was when it was called last, in whatever run.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, is_instant: Callable[[], bool] = lambda: False) -> None:
         self.slow = False
+        self._is_instant = is_instant
+
+    @cached_property
+    def instant(self) -> bool:
+        """Whether its code is seen to wait for nothing, wherever it is called; looked at when first asked."""
+        return self._is_instant()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 from clew.errors import NodeCancelledError
 from clew.runtime.context import TaskContext
-from clew.runtime.host import Action, Finished, Host, Limit
+from clew.runtime.host import Action, Finished, Host, Limit, Pace
 from clew.runtime.mail import FULL, Mailbox
 from clew.runtime.threads import POOL, cancelled, done, heard, overdue, pending, spawned
 
@@ -136,8 +136,9 @@ class Tasks(Mailbox):
         copied = copy_context()
         copied.run(context.enter)
         if action.awaited is None:
-            assert action.plain is not None
-            found: Any = self._plain(action, partial(copied.run, action.plain, given, **extra))
+            call = partial(copied.run, cast("Callable[..., Any]", action.plain), given, **extra)
+            at_once = action.pace.instant and not action.pace.slow and limit is None
+            found: Any = self._at_once(action.pace, call) if at_once else self._plain(action, call)
         else:
             found = Apart(copied.run(action.awaited, given, **extra), copied, self if self.read else None)
         try:
@@ -147,6 +148,13 @@ class Tasks(Mailbox):
             if task is not None and not task.cancelling():
                 raise NodeCancelledError(cancelled(action.name)) from error
             raise
+
+    async def _at_once(self, pace: Pace, call: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        try:
+            return call()
+        finally:
+            pace.slow = time.perf_counter() - began > QUICK
 
     async def _plain(self, action: Action, call: Callable[[], Any]) -> Any:
         """A thread cannot be stopped, so `cancel` leaves its task alone: what it returns counts, as on the sync face."""
