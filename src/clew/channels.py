@@ -68,7 +68,8 @@ class LastValue(Channel):
                 f"{len(writes)} nodes wrote the key {key!r} in one superstep, which takes one value a step. To fold them, "
                 f"give it a reducer: `{key}: Annotated[list, operator.add]`."
             )
-        return own(writes[-1])
+        value = writes[-1]
+        return value.copy() if type(value) in CONTAINERS else value
 
 
 class EphemeralValue(LastValue):
@@ -140,7 +141,10 @@ class Reducer(Channel):
             current = own(current)  # it may be changed in place, and what is committed is not the reducer's
         for write in writes:
             current = own(write) if current is MISSING else self.reduce(current, write)
-        return own(current) if any(current is write for write in writes) else current
+        for write in writes:
+            if current is write:
+                return own(current)
+        return current
 
 
 def merged(key: str, one: Channel, other: Channel) -> Channel:

@@ -34,6 +34,8 @@ def taken_over(checkpoint: Checkpoint, checkpoint_id: bytes) -> Checkpoint:
 
 def in_order(frontier: Sequence[Task], results: Sequence[Result | None]) -> list[tuple[Task, Result]]:
     """The tasks that have a result, in the order their writes are applied: nodes by name, then Sends by number."""
+    if len(results) == 1:
+        return [] if results[0] is None else [(frontier[0], results[0])]
     pairs = [(frontier[index], result) for index, result in enumerate(results) if result is not None]
     if len(pairs) <= 1 or not pairs[0][0].sent:
         return pairs
@@ -138,7 +140,8 @@ def stepped(
     stations, joins, waiting, step = plan.stations, before.joins, before.waiting, before.step + 1
     if len(ordered) == 1 and not (left or joins or waiting or ordered[0][1].children):  # mostly so
         station = stations[ordered[0][0].node]
-        if (frontier := _after_one(plan, station, ordered[0][1].targets)) is not None:
+        targets = ordered[0][1].targets
+        if (frontier := station.then if targets == station.edges else _named_alone(plan, station, targets)) is not None:
             return Checkpoint(values, frontier, joins, waiting, (station.task.node,), step, "loop", before.children)
     spent = {stations[task.node].name for task, _ in ordered if not task.sent}
     joins, waiting = spend(joins, spent), waiting - spent
@@ -159,10 +162,8 @@ def stepped(
     return Checkpoint(values, frontier, joins, waiting, acted, step, "loop", _with_children(before.children, ordered))
 
 
-def _after_one(plan: Plan, station: Station, targets: Sequence[str | Send]) -> tuple[Task, ...] | None:
-    """The frontier after the only one that ran, where its edges or one name say that; None where more has to be looked at."""
-    if targets == station.edges:
-        return station.then
+def _named_alone(plan: Plan, station: Station, targets: Sequence[str | Send]) -> tuple[Task, ...] | None:
+    """The frontier after the only one that ran, where one name says that; None where more has to be looked at."""
     if len(targets) != 1 or not isinstance(targets[0], str) or station.joins or targets[0] in plan.deferred:
         return None
     return (plan.stations[targets[0]].task,)

@@ -9,6 +9,7 @@ from clew.channels import reducer
 from clew.errors import UnknownMessage
 from clew.ids import random_id
 from clew.interop.langchain import as_messages, has_removals, in_openai_format, is_removal
+from clew.nouns import maker
 
 if TYPE_CHECKING:
     from clew.interop.langchain import AnyMessage
@@ -32,6 +33,8 @@ class Seen(NamedTuple):
     objects: set[int]
     added: list[Any] | None = None
 
+
+_seen = maker(Seen)
 
 # By the address of the list, so that appending to a long conversation need not read all of it again. Runs in many threads share
 # it: each step is one call that no other thread can come between.
@@ -68,8 +71,8 @@ def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
 
 def _remembered(seen: Seen, left: list[Any], right: list[Any]) -> list[Any]:
     merged = left + right
-    _lately[id(left)] = Seen(left, seen.ids, seen.objects, right)
-    _lately[id(merged)] = Seen(merged, seen.ids, seen.objects)
+    _lately[id(left)] = _seen((left, seen.ids, seen.objects, right))
+    _lately[id(merged)] = _seen((merged, seen.ids, seen.objects, None))
     while len(_lately) > REMEMBERED:
         try:
             _lately.popitem(last=False)

@@ -5,7 +5,7 @@ The loop alone owns what changes. Tasks are handed what they need and post one m
 
 import traceback
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -88,14 +88,14 @@ class Run:
 
         Closing it between two events leaves the thread at its last commit, from where it can go on.
         """
-        readers, failed, why = self._readers, True, None
+        readers, scope, failed, why, entering = self._readers, self.scope, True, None, True
         try:
             into = await self._start(given)
             entered, records, goes_on = into.checkpoint, into.records, given is None or bool(into.answers)
             for event in readers.entered(entered, into.wrote, goes_on=goes_on) if readers else ():
                 yield event
             while True:
-                self.scope.begin(self.checkpoint)
+                scope.begin(self.checkpoint)
                 for event in readers.at(records) if readers else ():
                     yield event
                 if not self.checkpoint.frontier:
@@ -106,13 +106,14 @@ class Run:
                         yield event
                     failed = False
                     return
-                if not is_entering(self._program, self.checkpoint):
-                    may_go_on(self.scope, self._left, self.checkpoint.frontier)
+                entering = entering and is_entering(self._program, self.checkpoint)
+                if not entering:
+                    may_go_on(scope, self._left, self.checkpoint.frontier)
                     self._left -= 1
-                if self.scope.watch:
-                    await self.scope.watch.superstep(self.scope.step + 1)
+                if scope.watch:
+                    await scope.watch.superstep(scope.step + 1)
                 results = recorded(self.checkpoint, records)
-                missing = [index for index, result in enumerate(results) if result is None]
+                missing = [index for index, result in enumerate(results) if result is None] if records else range(len(results))
                 for event in readers.begun(self.checkpoint, results) if readers else ():
                     yield event
                 if len(missing) == 1 and not (readers and readers.beside and self._speaks(missing[0])):
@@ -146,7 +147,7 @@ class Run:
             if self._journal:
                 from clew.runtime.door import left
 
-                await left(self._journal, self.scope, failed=failed, ended=not self._asked, why=why)
+                await left(self._journal, scope, failed=failed, ended=not self._asked, why=why)
 
     async def _start(self, given: Any) -> Entered:
         """Loads the thread and goes in."""
@@ -195,35 +196,31 @@ class Run:
     async def _alone(self, index: int) -> Result | None:
         """The superstep's only task: run here, without a hop; its result is kept by the commit that follows."""
         context = self._context(index)
-        context.held = self._said if self._readers else None
+        if self._readers:
+            context.held = self._said
         try:
-            result, shown = await self._ran(index, context)
-            if self._journal:
-                task = self.checkpoint.frontier[index]
-                self._journal.take(context.key, task, stored_result(self._program.plan, result), context.inside)
-        except GraphInterrupt as pause:
-            self._asked[index] = pause.questions
-            return None
-        except Exception as error:
-            await self._failed([index], error)
+            result, shown = await self._task(index, context)
+        except BaseException as error:
+            await _given_up(context)
+            if isinstance(error, GraphInterrupt):
+                self._asked[index] = error.questions
+                return None
+            if isinstance(error, Exception):
+                await self._failed([index], error)
             raise
+        context.over = True
+        if unstorable := self._taken(index, result, context.inside) if self._journal else None:
+            await self._failed([index], unstorable)
+            raise unstorable
         if self._readers:
             self._held.append((index, shown))
         self._after = context.after if len(self.checkpoint.frontier) == 1 else None
         return result
 
-    async def _ran(self, index: int, context: TaskContext) -> tuple[Result, Returned]:
-        """Runs a task. Where it comes to no result, the graphs inside it that have ended are kept, to answer when it does."""
+    def _task(self, index: int, context: TaskContext) -> Coroutine[Any, Any, tuple[Result, Returned]]:
         checkpoint, program = self.checkpoint, self._program
         task = checkpoint.frontier[index]
-        try:
-            return await run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
-        except BaseException:
-            for journal in context.graphs[1].values():
-                await journal.flush()
-            raise
-        finally:
-            context.over = True
+        return run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
 
     async def _stop(self) -> list[Event]:
         """Notes that the run has stopped here at a breakpoint. A graph inside a task stops those around it as well."""
@@ -237,13 +234,13 @@ class Run:
             raise GraphInterrupt
         return events
 
-    async def _together(self, missing: list[int], results: list[Result | None]) -> AsyncIterator[Event]:
+    async def _together(self, missing: Sequence[int], results: list[Result | None]) -> AsyncIterator[Event]:
         """Runs several tasks beside one another. Each result is kept as it comes, so that a sibling's fall costs it nothing.
 
         After a failure no further task is started and those that can be are cancelled; what still ends well is kept.
         """
         host, journal = self._host, self._journal
-        waiting = missing[::-1]
+        waiting = [*reversed(missing)]
         running, first = 0, None
         while running or (waiting and first is None):
             while waiting and first is None and running < (self._settings.max_concurrency or len(missing)):
@@ -257,7 +254,9 @@ class Run:
             if isinstance(message.error, GraphInterrupt):  # the others go on: whatever they ask is asked together
                 self._asked[message.index] = message.error.questions
                 continue
-            error = message.error or self._taken(message)
+            error = message.error
+            if message.result and journal:
+                error = self._taken(message.index, message.result, message.inside)
             if error is not None:
                 if isinstance(error, Exception):
                     await self._failed([message.index], error)
@@ -322,16 +321,15 @@ class Run:
             )
         return events
 
-    def _taken(self, message: Finished) -> UnstorableValue | None:
+    def _taken(self, index: int, result: Result, inside: "Journal | None") -> UnstorableValue | None:
         """Takes a task's result, to be kept; what stands in the way of that, if something does."""
         frontier = self.checkpoint.frontier
-        if message.result and self._journal:
-            try:
-                result = stored_result(self._program.plan, message.result)
-                key, task = task_key(frontier, message.index), frontier[message.index]
-                self._journal.take(key, task, result, message.inside)
-            except UnstorableValue as unstorable:
-                return unstorable
+        assert self._journal is not None
+        try:
+            result = stored_result(self._program.plan, result)
+            self._journal.take(task_key(frontier, index), frontier[index], result, inside)
+        except UnstorableValue as unstorable:
+            return unstorable
         return None
 
     def _launch(self, index: int) -> None:
@@ -339,9 +337,11 @@ class Run:
 
         async def body() -> Finished:
             try:
-                result, shown = await self._ran(index, context)
+                result, shown = await self._task(index, context)
             except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
+                await _given_up(context)
                 return Finished(index, None, None, error)
+            context.over = True
             return Finished(index, result, shown, None, context.inside)
 
         self._host.start(body)
@@ -390,3 +390,10 @@ class Run:
             text = "".join(traceback.format_exception(error))
             journal.fail(keys, Failed(type(error).__name__, str(error), text))
         await journal.keep()
+
+
+async def _given_up(context: TaskContext) -> None:
+    """A task came to no result: the graphs inside it that have ended are kept, to answer when it runs again."""
+    context.over = True
+    for journal in context.graphs[1].values():
+        await journal.flush()
