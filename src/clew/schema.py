@@ -62,8 +62,8 @@ class View:
     def __call__(self, values: Values, left: int) -> Any:
         """What a node is given; `left` is how many supersteps the run may still take."""
         state = self.plain(values)
-        for key, kind in self.managed:
-            state[key] = kind.get(left)
+        if self.managed:
+            state |= {key: kind.get(left) for key, kind in self.managed}
         return state if self.build is None else self.build(**state)
 
 

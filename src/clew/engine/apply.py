@@ -63,7 +63,7 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
             if channel is None:  # older code has written it: how its containers are folded is not known here
                 if type(after.get(key)) not in CONTAINERS:
                     after[key] = own(writes[-1])
-            elif Overwrite in map(type, writes):
+            elif type(writes[0]) is Overwrite or (len(writes) > 1 and Overwrite in map(type, writes)):
                 after[key] = _overwritten(key, writes)
             else:
                 after[key] = channel.fold(key, after.get(key, MISSING), writes)

@@ -92,7 +92,7 @@ def read_input(plan: Plan, given: Any) -> Returned:
         EmptyInputError: a Command with nothing in it.
     """
     if not isinstance(given, Command):
-        return Returned(read_update(plan, START, given), ())
+        return _returned((read_update(plan, START, given), (), "", None, False))
     command = cast("Command[Any]", given)
     if command.graph is not None:
         raise InvalidUpdateError(f"The input is a Command for the graph {command.graph!r}, and there is no parent graph.")

@@ -15,14 +15,17 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     close it with itself.
     """
     hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
+    adopting = hooks != NO_HOOKS
+    if adopting:
+        sys.set_asyncgen_hooks(None, None)
     try:
         coroutine.send(None)
     except StopIteration as done:
         return done.value
     finally:
-        sys.set_asyncgen_hooks(*hooks)
-        coroutine.close()
+        if adopting:
+            sys.set_asyncgen_hooks(*hooks)
+    coroutine.close()
     raise _suspended(coroutine)
 
 

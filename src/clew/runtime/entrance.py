@@ -20,7 +20,7 @@ from clew.errors import DroppedWorkWarning, EmptyInputError, ThreadConflict, Uns
 from clew.runtime.attempt import Program
 from clew.runtime.scope import Scope
 from clew.runtime.settings import Settings
-from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Result, Saved, Task
+from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Result, Saved, Task, Write
 
 if TYPE_CHECKING:
     from clew.checkpoint.journal import Journal
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clew.runtime.travel import Target
 
 Answers = Mapping[str, tuple[Answer, ...]]
+NONE: Final[Mapping[str, Outcome]] = {}
 SHOWN: Final = ("checkpoints", "debug")
 """Modes whose readers see each checkpoint, that of the input too."""
 
@@ -175,25 +176,26 @@ class Entrance:
 
     async def _begun(self, saved: Saved | None, read: Returned) -> Entered:
         plan = self._plan
-        warn_of_dropped("new input", self._settings, saved)
+        if saved is not None:
+            warn_of_dropped("new input", self._settings, saved)
         after = begin(plan, saved.checkpoint if saved else None, read.writes)
         if plan.check is not None:  # refused here, before anything of it is kept
             plan.check(fold(plan, after.values, [(after.frontier[0], Result(read.writes))]), dict(read.writes))
-        passed = self._past_start(after)
+        passed, wrote = self._past_start(after, read.writes) or (None, None)
         if passed is None:
             return Entered(await self._commit(after), {}, {})
         if self._journal is None or await self._joined(self._journal, after, passed):
-            return Entered(passed, {}, {}, wrote=Result(read.writes))
+            return Entered(passed, NONE, {}, wrote=wrote)
         return Entered(after, {}, {})
 
-    def _past_start(self, entered: Checkpoint) -> Checkpoint | None:
-        """The checkpoint after START, which calls nothing that takes long, so both may be kept at once. None where it does,
+    def _past_start(self, entered: Checkpoint, writes: tuple[Write, ...]) -> tuple[Checkpoint, Result] | None:
+        """The checkpoint after START and what that came to, which calls nothing that takes long, so both may be kept at once. None where it does,
         where somebody reads what is between, and where it fails: then it runs as any other task."""
-        start, plan = entered.frontier[0], self._plan
-        if start.node != START or self._program.nodes[START].routers or not self._scope.modes.isdisjoint(SHOWN):
+        if entered.frontier[0].node != START or self._program.nodes[START].routers or not self._scope.modes.isdisjoint(SHOWN):
             return None
+        wrote = Result(writes, self._plan.stations[START].edges)
         try:
-            return apply(plan, entered, [Result(start.arg, plan.stations[START].edges)])
+            return apply(self._plan, entered, [wrote]), wrote
         except Exception:
             return None
 

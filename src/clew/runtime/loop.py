@@ -113,7 +113,7 @@ class Run:
                 if scope.watch:
                     await scope.watch.superstep(scope.step + 1)
                 results = recorded(self.checkpoint, records)
-                missing = [index for index, result in enumerate(results) if result is None] if records else range(len(results))
+                missing = [index for index, result in enumerate(results) if result is None]
                 for event in readers.begun(self.checkpoint, results) if readers else ():
                     yield event
                 if len(missing) == 1 and not (readers and readers.beside and self._speaks(missing[0])):

@@ -132,15 +132,17 @@ class Tasks(Mailbox):
 
     async def call(self, action: Action, given: Any, context: TaskContext, limit: Limit | None = None) -> Any:
         self._on_loop()
-        extra = context.given(action.wants) if action.wants else {}
+        function: Any = action.plain if action.awaited is None else action.awaited
+        if action.wants:
+            function = partial(function, **context.given(action.wants))
         copied = copy_context()
         copied.run(context.enter)
         if action.awaited is None:
-            call = partial(copied.run, cast("Callable[..., Any]", action.plain), given, **extra)
+            call = partial(copied.run, function, given)
             at_once = action.pace.instant and not action.pace.slow and limit is None
             found: Any = self._at_once(action.pace, call) if at_once else self._plain(action, call)
         else:
-            found = Apart(copied.run(action.awaited, given, **extra), copied, self if self.read else None)
+            found = Apart(copied.run(function, given), copied, self if self.read else None)
         try:
             return await (found if limit is None else self._bounded(found, action.name, context, limit))
         except asyncio.CancelledError as error:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -141,12 +142,11 @@ class Threads(Mailbox):
             )
         copied = copy_context()
         copied.run(context.enter)
-        extra = context.given(action.wants) if action.wants else {}
-        plain = action.plain
+        plain = partial(action.plain, **context.given(action.wants)) if action.wants else action.plain
         try:
             if limit is None:
-                return copied.run(plain, given, **extra)
-            return _bounded(lambda: copied.run(plain, given, **extra), action.name, context, limit)
+                return copied.run(plain, given)
+            return _bounded(partial(copied.run, plain, given), action.name, context, limit)
         except BaseException as error:
             if type(error).__name__ == "CancelledError" and not isinstance(error, Exception):  # asyncio's
                 raise NodeCancelledError(cancelled(action.name)) from error
