@@ -48,8 +48,9 @@ def read_return(plan: Plan, node: str, returned: Any) -> Returned:
         return Returned((Write(ROOT, value), Write(PREVIOUS, save)), ())
     if returned is None:
         return NOTHING
-    if type(returned) is dict and not plan.root:
-        return _returned((_writes(plan, node, returned.items()), (), "", None, False))  # pyright: ignore
+    if type(returned) is dict:
+        pairs: Any = returned.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return _returned((read_update(plan, node, returned) if plan.root else _writes(plan, node, pairs), (), "", None, False))
     if isinstance(returned, Command):
         return _read_command(plan, node, cast("Command[Any]", returned))
     if isinstance(returned, Send):

@@ -189,8 +189,8 @@ class Entrance:
         return Entered(after, {}, {})
 
     def _past_start(self, entered: Checkpoint, writes: tuple[Write, ...]) -> tuple[Checkpoint, Result] | None:
-        """The checkpoint after START and what that came to, which calls nothing that takes long, so both may be kept at once. None where it does,
-        where somebody reads what is between, and where it fails: then it runs as any other task."""
+        """The checkpoint after START, and what that wrote. It calls nothing that takes long, so both may be kept at once. None
+        where it does, where somebody reads what is between, and where it fails: then it runs as any other task."""
         if entered.frontier[0].node != START or self._program.nodes[START].routers or not self._scope.modes.isdisjoint(SHOWN):
             return None
         wrote = Result(writes, self._plan.stations[START].edges)

@@ -16,7 +16,6 @@ from clew.runtime.events import Event
 from clew.types import Result, Timeout, TimeoutPolicy
 
 if TYPE_CHECKING:
-    from clew.checkpoint.journal import Journal
     from clew.checkpoint.storage import Waits
     from clew.runtime.context import TaskContext
 
@@ -54,14 +53,14 @@ class Action:
 
 @noun
 class Finished:
-    """A task has ended: the message it posts. `shown` is what it returned before `prepare`, for streams; `inside` is the
-    journal of the graph that it is."""
+    """A task has ended: the message it posts. `shown` is what it returned before `prepare`, for streams; `context` what it ran
+    as."""
 
     index: int
     result: Result | None
     shown: Returned | None
     error: BaseException | None
-    inside: "Journal | None" = None
+    context: "TaskContext"
 
 
 class Limit(NamedTuple):

@@ -5,8 +5,9 @@ The loop alone owns what changes. Tasks are handed what they need and post one m
 
 import traceback
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clew.engine.answers import all_asked, opened, shown
@@ -106,8 +107,7 @@ class Run:
                         yield event
                     failed = False
                     return
-                entering = entering and is_entering(self._program, self.checkpoint)
-                if not entering:
+                if not (entering := entering and is_entering(self._program, self.checkpoint)):
                     may_go_on(scope, self._left, self.checkpoint.frontier)
                     self._left -= 1
                 if scope.watch:
@@ -117,12 +117,13 @@ class Run:
                 for event in readers.begun(self.checkpoint, results) if readers else ():
                     yield event
                 if len(missing) == 1 and not (readers and readers.beside and self._speaks(missing[0])):
-                    try:
-                        results[missing[0]] = await self._alone(missing[0])
-                    except Exception:
-                        for event in self._said:
+                    ended = await self._ran(missing[0], self._context(missing[0], alone=True))
+                    results[missing[0]] = ended.result
+                    if error := self._came_to(ended):
+                        await self._failed(missing, error)
+                        for event in self._said if isinstance(error, Exception) else ():
                             yield event
-                        raise
+                        raise error
                 elif missing:
                     async for event in self._together(missing, results):
                         yield event
@@ -132,8 +133,7 @@ class Run:
                     failed = False
                     return
                 records, self._answers = NONE, {}
-                ended = self._ended_all() if readers else ()
-                for event in (*ended, *await self._advance(results)):
+                for event in (*(self._ended_all() if readers else ()), *await self._advance(results)):
                     yield event
             failed = False
         except ParentCommand:  # the graph has ended, if not as it was drawn
@@ -180,47 +180,57 @@ class Run:
         self._said.clear()
         return events
 
-    def _context(self, index: int) -> TaskContext:
+    def _context(self, index: int, *, alone: bool = False) -> TaskContext:
+        """A task, to be run. One that runs `alone` does so here, without a hop, and its result is kept by the commit that
+        follows."""
         frontier = self.checkpoint.frontier
         task = frontier[index]
         node = self._program.nodes[task.node]
         # the step that runs now has been counted already
         context = TaskContext(self.scope, task_key(frontier, index), node.name, self._left + 1, node.metadata)
-        context.origin = task.origin
-        context.whole = node.whole and not task.sent
         context.triggers = node.triggers if not task.sent or node.triggers == ENTERED else ("__pregel_push",)
+        if task.origin is not None:
+            context.origin = task.origin
+        if node.whole and not task.sent:
+            context.whole = True
+        if alone and self._readers:
+            context.held = self._said
         if self._answers:
             context.answers = {answer.slot: answer for answer in self._answers.get(context.key, ())}
         return context
 
-    async def _alone(self, index: int) -> Result | None:
-        """The superstep's only task: run here, without a hop; its result is kept by the commit that follows."""
-        context = self._context(index)
-        if self._readers:
-            context.held = self._said
-        try:
-            result, shown = await self._task(index, context)
-        except BaseException as error:
-            await _given_up(context)
-            if isinstance(error, GraphInterrupt):
-                self._asked[index] = error.questions
-                return None
-            if isinstance(error, Exception):
-                await self._failed([index], error)
-            raise
-        context.over = True
-        if unstorable := self._taken(index, result, context.inside) if self._journal else None:
-            await self._failed([index], unstorable)
-            raise unstorable
-        if self._readers:
-            self._held.append((index, shown))
-        self._after = context.after if len(self.checkpoint.frontier) == 1 else None
-        return result
-
-    def _task(self, index: int, context: TaskContext) -> Coroutine[Any, Any, tuple[Result, Returned]]:
+    async def _ran(self, index: int, context: TaskContext) -> Finished:
+        """Runs a task. Where it comes to no result, the graphs inside it that have ended are kept, to answer when it does."""
         checkpoint, program = self.checkpoint, self._program
         task = checkpoint.frontier[index]
-        return run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
+        try:
+            result, shown = await run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
+        except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
+            context.over = True
+            for journal in context.graphs[1].values():
+                await journal.flush()
+            return Finished(index, None, None, error, context)
+        context.over = True
+        return Finished(index, result, shown, None, context)
+
+    def _came_to(self, ended: Finished) -> BaseException | None:
+        """Takes what a task came to, to be kept, or asks; what it failed with, or what stands in the way of that."""
+        frontier = self.checkpoint.frontier
+        if ended.result is None:
+            if not isinstance(ended.error, GraphInterrupt):
+                return ended.error
+            self._asked[ended.index] = ended.error.questions  # the others go on: whatever they ask is asked together
+            return None
+        if self._journal:
+            try:
+                result = stored_result(self._program.plan, ended.result)
+                self._journal.take(ended.context.key, frontier[ended.index], result, ended.context.inside)
+            except UnstorableValue as unstorable:
+                return unstorable
+        if self._readers and ended.shown is not None:
+            self._held.append((ended.index, ended.shown))
+        self._after = ended.context.after if len(frontier) == 1 else None
+        return None
 
     async def _stop(self) -> list[Event]:
         """Notes that the run has stopped here at a breakpoint. A graph inside a task stops those around it as well."""
@@ -244,22 +254,16 @@ class Run:
         running, first = 0, None
         while running or (waiting and first is None):
             while waiting and first is None and running < (self._settings.max_concurrency or len(missing)):
-                self._launch(waiting.pop())
+                index = waiting.pop()
+                self._host.start(partial(self._ran, index, self._context(index)))
                 running += 1
             message = await host.receive()
             if isinstance(message, Event):
                 yield message
                 continue
             running -= 1
-            if isinstance(message.error, GraphInterrupt):  # the others go on: whatever they ask is asked together
-                self._asked[message.index] = message.error.questions
-                continue
-            error = message.error
-            if message.result and journal:
-                error = self._taken(message.index, message.result, message.inside)
-            if error is not None:
-                if isinstance(error, Exception):
-                    await self._failed([message.index], error)
+            if error := self._came_to(message):
+                await self._failed([message.index], error)
                 for event in self._readers.failed(self.checkpoint, message.index, error) if self._readers else ():
                     yield event
                 if first is None:
@@ -267,9 +271,7 @@ class Run:
                     host.cancel()
                 continue
             results[message.index] = message.result
-            if self._readers and message.shown is not None:
-                self._held.append((message.index, message.shown))
-            if journal and not (running or waiting or first):
+            if message.result is None or (journal and not (running or waiting or first)):
                 continue
             events = self._ended_all() if self._readers else ()
             if journal:
@@ -321,31 +323,6 @@ class Run:
             )
         return events
 
-    def _taken(self, index: int, result: Result, inside: "Journal | None") -> UnstorableValue | None:
-        """Takes a task's result, to be kept; what stands in the way of that, if something does."""
-        frontier = self.checkpoint.frontier
-        assert self._journal is not None
-        try:
-            result = stored_result(self._program.plan, result)
-            self._journal.take(task_key(frontier, index), frontier[index], result, inside)
-        except UnstorableValue as unstorable:
-            return unstorable
-        return None
-
-    def _launch(self, index: int) -> None:
-        context = self._context(index)
-
-        async def body() -> Finished:
-            try:
-                result, shown = await self._task(index, context)
-            except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
-                await _given_up(context)
-                return Finished(index, None, None, error)
-            context.over = True
-            return Finished(index, result, shown, None, context.inside)
-
-        self._host.start(body)
-
     async def _advance(self, results: list[Result | None]) -> list[Event]:
         """Applies a superstep and commits what comes of it; readers are told the state. Where it cannot be applied, its tasks
         run again on resume."""
@@ -372,8 +349,10 @@ class Run:
 
     # -- failing ----------------------------------------------------------------------------------------------------
 
-    async def _failed(self, indexes: Sequence[int], error: Exception) -> None:
-        """Notes on the error which task raised it, and keeps it beside the checkpoint."""
+    async def _failed(self, indexes: Sequence[int], error: BaseException) -> None:
+        """Notes on the error which task raised it, and keeps it beside the checkpoint; but for what ends the process or run."""
+        if not isinstance(error, Exception):
+            return
         frontier, journal = self.checkpoint.frontier, self._journal
         keys = [task_key(frontier, index) for index in indexes]
         saved = journal.saved if journal else None
@@ -390,10 +369,3 @@ class Run:
             text = "".join(traceback.format_exception(error))
             journal.fail(keys, Failed(type(error).__name__, str(error), text))
         await journal.keep()
-
-
-async def _given_up(context: TaskContext) -> None:
-    """A task came to no result: the graphs inside it that have ended are kept, to answer when it runs again."""
-    context.over = True
-    for journal in context.graphs[1].values():
-        await journal.flush()

@@ -135,8 +135,7 @@ class Tasks(Mailbox):
         function: Any = action.plain if action.awaited is None else action.awaited
         if action.wants:
             function = partial(function, **context.given(action.wants))
-        copied = copy_context()
-        copied.run(context.enter)
+        copied = context.entered()
         if action.awaited is None:
             call = partial(copied.run, function, given)
             at_once = action.pace.instant and not action.pace.slow and limit is None

@@ -92,34 +92,6 @@ POOL: Final = Pool()
 os.register_at_fork(after_in_child=POOL.forget)
 
 
-def in_parallel(jobs: list[Callable[[], T]], limit: int | None) -> list[T | BaseException]:
-    """Runs jobs in threads, `limit` at once; what each returned or raised, in their order."""
-    found: list[T | BaseException] = [RuntimeError("not run")] * len(jobs)
-    ended: SimpleQueue[None] = SimpleQueue()
-    waiting = list(enumerate(jobs))[::-1]
-
-    def start() -> None:
-        index, job = waiting.pop()
-        context = copy_context()
-
-        def body() -> None:
-            try:
-                found[index] = context.run(job)
-            except BaseException as error:  # handed to the caller, whatever it is
-                found[index] = error
-            ended.put(None)
-
-        POOL.run(body)
-
-    for _ in range(min(limit or len(jobs), len(jobs))):
-        start()
-    for _ in jobs:
-        ended.get()
-        if waiting:
-            start()
-    return found
-
-
 class Threads(Mailbox):
     """The host of one run on the sync face."""
 
@@ -140,8 +112,7 @@ class Threads(Mailbox):
                 f"Node {action.name!r} is async: call the graph with `await graph.ainvoke(…)` or "
                 "`async for … in graph.astream(…)`, or make the node a plain function."
             )
-        copied = copy_context()
-        copied.run(context.enter)
+        copied = context.entered()
         plain = partial(action.plain, **context.given(action.wants)) if action.wants else action.plain
         try:
             if limit is None:
