@@ -44,6 +44,18 @@ class Schema:
         return View(tuple(self.channels), tuple(self.managed.items()), self.build, self.root)
 
 
+class State(dict[str, Any]):
+    """Many values, and what is known of them, so that a view of all need not look at each.
+
+    Attributes:
+        order: the keys as they stand, the very tuple of a view that has just these. held: those that hold containers.
+    """
+
+    __slots__ = ("held", "order")
+    held: frozenset[str]
+    order: tuple[str, ...]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class View:
     """How somebody sees the values: some keys, as a dict or as an instance of a schema; containers are copies (DESIGN §4)."""
@@ -57,6 +69,9 @@ class View:
         """The stored keys as a dict, or the one value of a root state (None before it has any)."""
         if self.root:
             return own(values.get(ROOT))
+        if type(values) is State and values.order is self.keys:
+            copied = {key: values[key].copy() for key in values.held}
+            return dict(values, **copied) if copied else dict(values)
         return {key: value.copy() if type(value := values[key]) in CONTAINERS else value for key in self.keys if key in values}
 
     def __call__(self, values: Values, left: int) -> Any:

@@ -5,15 +5,18 @@ The rules of the stored frontier (DESIGN §5), pure. Only what ran and what was 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from clew.channels import CONTAINERS, MISSING, own
 from clew.constants import START
 from clew.engine.plan import Plan, Station
 from clew.errors import InvalidUpdateError
+from clew.schema import State
 from clew.types import Checkpoint, Join, Outcome, Overwrite, Result, Send, Task, Values
 
 Ran: TypeAlias = Sequence[tuple[Task, Result]]
+MANY: Final = 16
+"""From how many keys on it pays to know what they hold."""
 
 
 def task_key(frontier: Sequence[Task], index: int) -> str:
@@ -56,7 +59,7 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
                 written[key].append(value)
             else:
                 written[key] = [value]
-    after, channels = dict(values), plan.channels
+    after, channels = State(values) if len(values) >= MANY else dict(values), plan.channels
     for key, writes in written.items():
         channel = channels.get(key)
         try:
@@ -71,6 +74,18 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
             if hasattr(error, "add_note"):
                 error.add_note(f"While folding {len(writes)} write(s) into the key {key!r}")
             raise
+    return _known(plan, after, values, written) if type(after) is State else after
+
+
+def _known(plan: Plan, after: State, before: Values, written: Iterable[str]) -> State:
+    """With what was known of the values before, and of those written since."""
+    if type(before) is State and len(before) == len(after):
+        after.held, after.order = before.held, before.order
+    else:
+        order = tuple(after)
+        after.held, after.order, written = frozenset(), plan.state.keys if order == plan.state.keys else order, order
+    changed = [key for key in written if (type(after[key]) in CONTAINERS) is not (key in after.held)]
+    after.held ^= frozenset(changed)
     return after
 
 
@@ -114,10 +129,11 @@ def apply(
 
 def faded(plan: Plan, after: Checkpoint, results: Sequence[Result | None]) -> Checkpoint:
     """Without the fleeting values that nobody has written in this superstep."""
+    values = dict(after.values)
     for key in plan.fleeting:
         if not any(write.key == key for result in results if result for write in result.writes):
-            cast("dict[str, Any]", after.values).pop(key, None)
-    return after
+            values.pop(key, None)
+    return replace(after, values=values)
 
 
 def amend(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result | None], added: Result) -> Checkpoint:

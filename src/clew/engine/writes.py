@@ -78,11 +78,7 @@ def read_update(plan: Plan, node: str, update: Any) -> tuple[Write, ...]:
 
 def _writes(plan: Plan, node: str, pairs: Iterable[tuple[Any, Any]]) -> tuple[Write, ...]:
     known = plan.given if node == START else plan.channels
-    return tuple([
-        _write((key, _plain(value) if type(value) is dict else value))
-        for key, value in pairs
-        if key in known or _warns(plan, node, key)
-    ])  # fmt: skip
+    return tuple([_write((k, _plain(v) if type(v) is dict else v)) for k, v in pairs if k in known or _warns(plan, node, k)])
 
 
 def read_input(plan: Plan, given: Any) -> Returned:

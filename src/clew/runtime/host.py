@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from clew.engine.writes import Returned
 from clew.errors import GraphError
@@ -18,6 +18,10 @@ from clew.types import Result, Timeout, TimeoutPolicy
 if TYPE_CHECKING:
     from clew.checkpoint.storage import Waits
     from clew.runtime.context import TaskContext
+
+
+QUICK: Final = 0.0001
+"""Seconds that a plain function may take to be waited for on the loop when it is called next."""
 
 
 class Pace:
@@ -35,6 +39,14 @@ class Pace:
     def instant(self) -> bool:
         """Whether its code is seen to wait for nothing, wherever it is called; looked at when first asked."""
         return self._is_instant()
+
+    def timed(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Calls the function, by `call`."""
+        began = time.perf_counter()
+        try:
+            return call(*args)
+        finally:
+            self.slow = time.perf_counter() - began > QUICK
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class Run:
                 if scope.watch:
                     await scope.watch.superstep(scope.step + 1)
                 results = recorded(self.checkpoint, records)
-                missing = [index for index, result in enumerate(results) if result is None]
+                missing = [i for i, result in enumerate(results) if result is None] if records else range(len(results))
                 for event in readers.begun(self.checkpoint, results) if readers else ():
                     yield event
                 if len(missing) == 1 and not (readers and readers.beside and self._speaks(missing[0])):
@@ -187,7 +187,8 @@ class Run:
         task = frontier[index]
         node = self._program.nodes[task.node]
         # the step that runs now has been counted already
-        context = TaskContext(self.scope, task_key(frontier, index), node.name, self._left + 1, node.metadata)
+        key = task_key(frontier, index) if task.sent else task.node
+        context = TaskContext(self.scope, key, node.name, self._left + 1, node.metadata)
         context.triggers = node.triggers if not task.sent or node.triggers == ENTERED else ("__pregel_push",)
         if task.origin is not None:
             context.origin = task.origin

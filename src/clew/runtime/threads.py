@@ -126,12 +126,7 @@ class Threads(Mailbox):
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
         self._begin()
         context = copy_context()
-
-        def post() -> None:
-            self._end(context.run(drive, body()))
-            self._ring()
-
-        POOL.run(post)
+        POOL.run(lambda: self._end(context.run(drive, body())))
 
     def spawn(self, body: Callable[[Host], Coroutine[Any, Any, Any]], node: Any) -> Any:
         return spawned(body)
@@ -167,11 +162,15 @@ class Threads(Mailbox):
 
 def spawned(body: Callable[[Host], Coroutine[Any, Any, Any]]) -> Any:
     """Runs `body` in a thread of the pool. Returns a future to ask for its result."""
+    return _apart(lambda: drive(body(Threads())))
+
+
+def _apart(call: Callable[[], Any]) -> Any:
     future, context = pending(), copy_context()
 
     def job() -> None:
         try:
-            future.set_result(context.run(drive, body(Threads())))
+            future.set_result(context.run(call))
         except BaseException as error:  # handed to whoever asks
             future.set_exception(error)
 
@@ -197,26 +196,15 @@ def pending() -> Any:
     return TaskFuture()
 
 
-def _bounded(body: Callable[[], Any], name: str, context: TaskContext, limit: Limit) -> Any:
-    """Runs `body` in a thread of its own, and leaves it to itself when its time is over."""
-    done: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-
-    def job() -> None:
-        try:
-            done.put((body(), None))
-        except BaseException as error:  # handed to whoever waits
-            done.put((None, error))
-
-    began = time.monotonic()
-    POOL.run(job)
+def _bounded(call: Callable[[], Any], name: str, context: TaskContext, limit: Limit) -> Any:
+    """Calls in a thread, which is left to itself when its time is over."""
+    began, future = time.monotonic(), _apart(call)
     while (left := limit.left(context, began)) > 0:
         try:
-            value, error = done.get(timeout=min(left, LONGEST))
-        except Empty:
+            future.exception(min(left, LONGEST))
+        except TimeoutError:
             continue
-        if error is not None:
-            raise error
-        return value
+        return future.result()
     context.over = True
     raise overdue(name, limit)
 
