@@ -8,7 +8,7 @@ from uuid import RFC_4122, UUID
 from support.faces import Face
 
 from clew.graph import END, START, StateGraph
-from clew.ids import random_id
+from clew.graph.message import random_id
 from clew.types import RetryPolicy, Send
 
 
