@@ -68,8 +68,7 @@ class LastValue(Channel):
                 f"{len(writes)} nodes wrote the key {key!r} in one superstep, which takes one value a step. To fold them, "
                 f"give it a reducer: `{key}: Annotated[list, operator.add]`."
             )
-        value = writes[-1]
-        return value.copy() if type(value) in CONTAINERS else value
+        return own(writes[-1])
 
 
 class EphemeralValue(LastValue):

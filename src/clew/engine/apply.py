@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from clew.channels import CONTAINERS, MISSING, own
+from clew.channels import CONTAINERS, MISSING, LastValue, own
 from clew.constants import START
 from clew.engine.plan import Plan, Station
 from clew.errors import InvalidUpdateError
@@ -68,6 +68,8 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
                     after[key] = own(writes[-1])
             elif type(writes[0]) is Overwrite or (len(writes) > 1 and Overwrite in map(type, writes)):
                 after[key] = _overwritten(key, writes)
+            elif type(channel) is LastValue and len(writes) == 1:  # as it would, only sooner
+                after[key] = own(writes[0])
             else:
                 after[key] = channel.fold(key, after.get(key, MISSING), writes)
         except Exception as error:

@@ -57,16 +57,13 @@ class Entrance:
         self._scope = scope
         self._target: Target | None = None
 
-    async def go_in(self, given: Any, on_busy: OnBusy) -> Entered:
+    async def go_in(self, journal: "Journal", given: Any, on_busy: OnBusy) -> Entered:
         """Takes the thread and loads it, and commits what the input makes of it; what is entered is this run's alone.
 
         Raises:
             EmptyInputError: nothing to go on from. UnknownInterrupt: an answer that no open question fits.
             InvalidUpdateError, UnknownNode: input that is nonsense. CheckpointNotFound, ThreadConflict.
         """
-        journal = self._journal
-        if journal is None:
-            return await self._enter(given, None)
         if self._scope.nested:
             return await self._enter_inside(journal, given)
         trusted = self._trusted(journal, given)
@@ -79,7 +76,7 @@ class Entrance:
 
                     await attach(self._scope, journal, saved, given)
                     self._settings = self._scope.settings
-                entered = await self._enter(given, saved)
+                entered = await self.enter(given, saved)
                 if entered.checkpoint.frontier:
                     await journal.claim()
                 return entered
@@ -146,9 +143,10 @@ class Entrance:
         journal.begun = begun
         if self._scope.around is not None and self._scope.around.whole:
             journal.borrow()
-        return await self._enter(given, saved and replace(saved, records={}))
+        return await self.enter(given, saved and replace(saved, records={}))
 
-    async def _enter(self, given: Any, saved: Saved | None) -> Entered:
+    async def enter(self, given: Any, saved: Saved | None) -> Entered:
+        """Goes in from what is loaded."""
         saved = current(self._plan, saved) if saved else None
         answer = given.resume if isinstance(given, Command) else Nothing.GIVEN
         read = None if given is None else read_input(self._plan, given)

@@ -159,7 +159,9 @@ class Run:
             scope.saver, scope.journal = self._saver, self._journal
         if self._readers:
             self._readers.expect(nothing=given is None)
-        entered = await Entrance(self._program, self._settings, self._journal, scope).go_in(given, self._on_busy)
+        entrance = Entrance(self._program, self._settings, self._journal, scope)
+        journal = self._journal
+        entered = await (entrance.go_in(journal, given, self._on_busy) if journal else entrance.enter(given, None))
         self._settings, self.checkpoint, self._answers = scope.settings, entered.checkpoint, entered.answers
         self._passed = entered.checkpoint if entered.stopped else None
         return entered
