@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Final, NotRequired, Required, cast, get_args, get_origin, get_type_hints
 
 from clew.channels import CONTAINERS, Channel, LastValue, own, reducing
@@ -21,7 +22,7 @@ ROOT: Final = "__root__"
 """The key of a state that is one anonymous value."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Schema:
     """What a state is made of.
 
@@ -40,6 +41,7 @@ class Schema:
     def root(self) -> bool:
         return ROOT in self.channels
 
+    @cached_property
     def view(self) -> "View":
         return View(tuple(self.channels), tuple(self.managed.items()), self.build, self.root)
 

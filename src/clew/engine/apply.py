@@ -59,7 +59,7 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
                 written[key].append(value)
             else:
                 written[key] = [value]
-    after, channels = State(values) if len(values) >= MANY else dict(values), plan.channels
+    after, channels = State(values) if len(values) + len(written) >= MANY else dict(values), plan.channels
     for key, writes in written.items():
         channel = channels.get(key)
         try:
@@ -69,7 +69,7 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
             elif type(writes[0]) is Overwrite or (len(writes) > 1 and Overwrite in map(type, writes)):
                 after[key] = _overwritten(key, writes)
             elif type(channel) is LastValue and len(writes) == 1:  # as it would, only sooner
-                after[key] = own(writes[0])
+                after[key] = value.copy() if type(value := writes[0]) in CONTAINERS else value
             else:
                 after[key] = channel.fold(key, after.get(key, MISSING), writes)
         except Exception as error:
@@ -87,7 +87,8 @@ def _known(plan: Plan, after: State, before: Values, written: Iterable[str]) -> 
         order = tuple(after)
         after.held, after.order, written = frozenset(), plan.state.keys if order == plan.state.keys else order, order
     changed = [key for key in written if (type(after[key]) in CONTAINERS) is not (key in after.held)]
-    after.held ^= frozenset(changed)
+    if changed:
+        after.held ^= frozenset(changed)
     return after
 
 

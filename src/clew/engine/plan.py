@@ -84,7 +84,8 @@ class Plan:
 
     def initial(self) -> dict[str, Any]:
         """The values of a thread on which nothing was ever written."""
-        return {key: value for key, channel in self.starting if (value := channel.initial()) is not MISSING}
+        starting = self.starting
+        return {key: value for key, channel in starting if (value := channel.initial()) is not MISSING} if starting else {}
 
     def completed(self, values: Values) -> Values:
         """Stored values, with those of keys that the schema has gained or renamed since."""

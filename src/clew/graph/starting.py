@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.errors import GraphError, MissingCheckpointer, UnkeptWarning
-from clew.graph.call import Call, as_context, read_call, scope_of
+from clew.graph.call import Call, as_context, read_call, scope_of, surrounding
 from clew.graph.validate import stopping_at
 from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import TaskContext
@@ -58,9 +58,12 @@ class Starting:
             options = {**options, "debug": True}
         if invoked and options.get("resumable"):
             raise ValueError("resumable=True is for `stream`, which yields what is kept: `invoke` returns once it is over.")
-        modes = () if invoked and stream_mode == "values" else stream_mode
         config = merged(self.config, config) if self.config else config
-        return read_call(modes, config, build=self.builder.schema.build, **options)
+        if invoked and stream_mode == "values":
+            if not options:  # nothing that has to be read
+                return Call(config, surrounding(config), tagged=True, build=self.builder.schema.build)
+            stream_mode = ()
+        return read_call(stream_mode, config, build=self.builder.schema.build, **options)
 
     def _run(self, call: Call, host: Host) -> Run:
         around = call.around
