@@ -31,7 +31,7 @@ class Yielded(list[Any]):
 
 
 NOTHING = Returned((), ())
-_returned, _write = maker(Returned), maker(Write)
+_returned, write = maker(Returned), maker(Write)
 
 
 def read_return(plan: Plan, node: str, returned: Any) -> Returned:
@@ -78,7 +78,7 @@ def read_update(plan: Plan, node: str, update: Any) -> tuple[Write, ...]:
 
 def _writes(plan: Plan, node: str, pairs: Iterable[tuple[Any, Any]]) -> tuple[Write, ...]:
     known = plan.given if node == START else plan.channels
-    return tuple([_write((k, _plain(v) if type(v) is dict else v)) for k, v in pairs if k in known or _warns(plan, node, k)])
+    return tuple([write((k, _plain(v) if type(v) is dict else v)) for k, v in pairs if k in known or _warns(plan, node, k)])
 
 
 def read_input(plan: Plan, given: Any) -> Returned:
@@ -137,7 +137,7 @@ def targets_of(plan: Plan, source: str, goto: Any) -> tuple[str | Send, ...]:
 def prepared(plan: Plan, writes: tuple[Write, ...]) -> tuple[Write, ...]:
     """The writes as they are kept and folded: what reducers declare as `prepare` has been done to them, once."""
     prepares = plan.prepares
-    return tuple([_write((one[0], _prepared(prepares[one[0]], one[1]))) if one[0] in prepares else one for one in writes])
+    return tuple([write((one[0], _prepared(prepares[one[0]], one[1]))) if one[0] in prepares else one for one in writes])
 
 
 def _prepared(prepare: Callable[[Any], Any], value: Any) -> Any:

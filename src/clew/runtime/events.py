@@ -7,9 +7,8 @@ from clew.channels import own
 from clew.constants import START
 from clew.engine import snapshot
 from clew.engine.plan import Plan
-from clew.engine.writes import Returned
+from clew.engine.writes import Returned, write
 from clew.ids import task_id
-from clew.nouns import maker
 from clew.schema import ROOT
 from clew.types import Checkpoint, Interrupt, Outcome, Result, Saved, Task, Write
 
@@ -22,9 +21,6 @@ BURST: Final = ""
 of each, one after the other, so that a token makes nothing but what its reader gets."""
 ENTERED: Final = (START,)
 """The triggers of a node that an input is handed to as it is."""
-
-
-_write = maker(Write)
 
 
 class Event(NamedTuple):
@@ -114,7 +110,7 @@ class Feed:
         return writes if keys is None else tuple([write for write in writes if write.key in keys])
 
     def _update(self, name: str, writes: tuple[Write, ...], **more: Any) -> Event:
-        seen = tuple([_write((key, own(value))) for key, value in self._seen(writes)])
+        seen = tuple([write((key, own(value))) for key, value in self._seen(writes)])
         if self._plan.root or isinstance(self._keys, str):
             shown = None if not seen else seen[0].value if len(seen) == 1 else [write.value for write in seen]
         else:

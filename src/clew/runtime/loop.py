@@ -159,8 +159,8 @@ class Run:
             scope.saver, scope.journal = self._saver, self._journal
         if self._readers:
             self._readers.expect(nothing=given is None)
-        entrance = Entrance(self._program, self._settings, self._journal, scope)
         journal = self._journal
+        entrance = Entrance(self._program, self._settings, journal, scope)
         entered = await (entrance.go_in(journal, given, self._on_busy) if journal else entrance.enter(given, None))
         self._settings, self.checkpoint, self._answers = scope.settings, entered.checkpoint, entered.answers
         self._passed = entered.checkpoint if entered.stopped else None
@@ -204,21 +204,24 @@ class Run:
 
     async def _ran(self, index: int, context: TaskContext) -> Finished:
         """Runs a task. Where it comes to no result, the graphs inside it that have ended are kept, to answer when it does."""
-        checkpoint, program = self.checkpoint, self._program
-        task = checkpoint.frontier[index]
+        program, before = self._program, self.checkpoint
+        task = before.frontier[index]
         try:
-            result, shown = await run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
+            try:
+                work = run_task(program.plan, program.nodes[task.node], self._host, task, before.values, context)
+                result, shown = await work
+            except BaseException:
+                for journal in context.graphs[1].values():
+                    await journal.flush()
+                raise
+            finally:
+                context.over = True
         except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
-            context.over = True
-            for journal in context.graphs[1].values():
-                await journal.flush()
             return Finished(index, None, None, error, context)
-        context.over = True
         return Finished(index, result, shown, None, context)
 
     def _came_to(self, ended: Finished) -> BaseException | None:
         """Takes what a task came to, to be kept, or asks; what it failed with, or what stands in the way of that."""
-        frontier = self.checkpoint.frontier
         if ended.result is None:
             if not isinstance(ended.error, GraphInterrupt):
                 return ended.error
@@ -227,12 +230,12 @@ class Run:
         if self._journal:
             try:
                 result = stored_result(self._program.plan, ended.result)
-                self._journal.take(ended.context.key, frontier[ended.index], result, ended.context.inside)
+                self._journal.take(ended.context.key, self.checkpoint.frontier[ended.index], result, ended.context.inside)
             except UnstorableValue as unstorable:
                 return unstorable
         if self._readers and ended.shown is not None:
             self._held.append((ended.index, ended.shown))
-        self._after = ended.context.after if len(frontier) == 1 else None
+        self._after = ended.context.after if len(self.checkpoint.frontier) == 1 else None
         return None
 
     async def _stop(self) -> list[Event]:
