@@ -8,7 +8,7 @@ from uuid import RFC_4122, UUID
 from support.faces import Face
 
 from clew.graph import END, START, StateGraph
-from clew.ids import random_id
+from clew.graph.message import random_id
 from clew.types import RetryPolicy, Send
 
 
@@ -109,6 +109,26 @@ def test_a_plain_function_may_wait_for_the_loop_that_it_is_called_from() -> None
 
     assert asyncio.run(main()) == {"log": ["from the loop"]}
     assert ran_in == ["clew"]
+
+
+def test_a_sync_stream_that_is_begun_in_a_running_loop_outlives_it() -> None:
+    builder = StateGraph(Count).add_node("a", counts).add_node("b", counts).add_edge(START, "a").add_edge("a", "b")
+    graph = builder.compile()
+
+    async def begin() -> Any:
+        stream = graph.stream({"n": 0}, stream_mode="values")
+        return stream, next(stream)
+
+    stream, first = asyncio.run(begin())
+    assert [first, *stream] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+class Count(TypedDict):
+    n: int
+
+
+def counts(state: Count) -> Count:
+    return {"n": state["n"] + 1}
 
 
 def test_a_random_id_is_a_uuid_of_version_4() -> None:

@@ -140,7 +140,10 @@ class Reducer(Channel):
             current = own(current)  # it may be changed in place, and what is committed is not the reducer's
         for write in writes:
             current = own(write) if current is MISSING else self.reduce(current, write)
-        return own(current) if any(current is write for write in writes) else current
+        for write in writes:
+            if current is write:
+                return own(current)
+        return current
 
 
 def merged(key: str, one: Channel, other: Channel) -> Channel:

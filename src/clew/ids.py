@@ -60,13 +60,6 @@ def id_text(checkpoint_id: bytes | bytearray) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def random_id() -> str:
-    """A UUIDv4 in its usual form, for a third of what the standard library takes."""
-    made = bytearray(os.urandom(16))
-    made[6], made[8] = made[6] & 0x0F | 0x40, made[8] & 0x3F | 0x80
-    return id_text(made)
-
-
 def id_bytes(text: str) -> bytes | None:
     """The 16 bytes of an id in its usual form, or None where `text` is no id at all."""
     try:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, dataclass_transform
+from functools import partial
+from typing import Any, Final, TypeVar, cast, dataclass_transform
 
 T = TypeVar("T")
 
@@ -17,3 +18,8 @@ def noun(cls: type[T]) -> type[T]:
     In a frozen one each field costs a call when it is made, which was an eighth of a superstep.
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+def maker(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
+    """What makes a named tuple of all its parts, in half the time that its class takes."""
+    return cast("Any", partial(cast("Any", tuple).__new__, kind))

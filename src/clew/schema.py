@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Final, NotRequired, Required, cast, get_args, get_origin, get_type_hints
 
 from clew.channels import CONTAINERS, Channel, LastValue, own, reducing
@@ -21,7 +22,7 @@ ROOT: Final = "__root__"
 """The key of a state that is one anonymous value."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Schema:
     """What a state is made of.
 
@@ -40,8 +41,21 @@ class Schema:
     def root(self) -> bool:
         return ROOT in self.channels
 
+    @cached_property
     def view(self) -> "View":
         return View(tuple(self.channels), tuple(self.managed.items()), self.build, self.root)
+
+
+class State(dict[str, Any]):
+    """Many values, and what is known of them, so that a view of all need not look at each.
+
+    Attributes:
+        order: the keys as they stand, the very tuple of a view that has just these. held: those that hold containers.
+    """
+
+    __slots__ = ("held", "order")
+    held: frozenset[str]
+    order: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,13 +71,16 @@ class View:
         """The stored keys as a dict, or the one value of a root state (None before it has any)."""
         if self.root:
             return own(values.get(ROOT))
+        if type(values) is State and values.order is self.keys:
+            copied = {key: values[key].copy() for key in values.held}
+            return dict(values, **copied) if copied else dict(values)
         return {key: value.copy() if type(value := values[key]) in CONTAINERS else value for key in self.keys if key in values}
 
     def __call__(self, values: Values, left: int) -> Any:
         """What a node is given; `left` is how many supersteps the run may still take."""
         state = self.plain(values)
-        for key, kind in self.managed:
-            state[key] = kind.get(left)
+        if self.managed:
+            state |= {key: kind.get(left) for key, kind in self.managed}
         return state if self.build is None else self.build(**state)
 
 

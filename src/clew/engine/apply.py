@@ -5,15 +5,18 @@ The rules of the stored frontier (DESIGN §5), pure. Only what ran and what was 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
-from clew.channels import CONTAINERS, MISSING, own
+from clew.channels import CONTAINERS, MISSING, LastValue, own
 from clew.constants import START
 from clew.engine.plan import Plan, Station
 from clew.errors import InvalidUpdateError
+from clew.schema import State
 from clew.types import Checkpoint, Join, Outcome, Overwrite, Result, Send, Task, Values
 
 Ran: TypeAlias = Sequence[tuple[Task, Result]]
+MANY: Final = 16
+"""From how many keys on it pays to know what they hold."""
 
 
 def task_key(frontier: Sequence[Task], index: int) -> str:
@@ -34,6 +37,8 @@ def taken_over(checkpoint: Checkpoint, checkpoint_id: bytes) -> Checkpoint:
 
 def in_order(frontier: Sequence[Task], results: Sequence[Result | None]) -> list[tuple[Task, Result]]:
     """The tasks that have a result, in the order their writes are applied: nodes by name, then Sends by number."""
+    if len(results) == 1:
+        return [] if results[0] is None else [(frontier[0], results[0])]
     pairs = [(frontier[index], result) for index, result in enumerate(results) if result is not None]
     if len(pairs) <= 1 or not pairs[0][0].sent:
         return pairs
@@ -54,21 +59,36 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
                 written[key].append(value)
             else:
                 written[key] = [value]
-    after, channels = dict(values), plan.channels
+    after, channels = State(values) if len(values) + len(written) >= MANY else dict(values), plan.channels
     for key, writes in written.items():
         channel = channels.get(key)
         try:
             if channel is None:  # older code has written it: how its containers are folded is not known here
                 if type(after.get(key)) not in CONTAINERS:
                     after[key] = own(writes[-1])
-            elif Overwrite in map(type, writes):
+            elif type(writes[0]) is Overwrite or (len(writes) > 1 and Overwrite in map(type, writes)):
                 after[key] = _overwritten(key, writes)
+            elif type(channel) is LastValue and len(writes) == 1:  # as it would, only sooner
+                after[key] = value.copy() if type(value := writes[0]) in CONTAINERS else value
             else:
                 after[key] = channel.fold(key, after.get(key, MISSING), writes)
         except Exception as error:
             if hasattr(error, "add_note"):
                 error.add_note(f"While folding {len(writes)} write(s) into the key {key!r}")
             raise
+    return _known(plan, after, values, written) if type(after) is State else after
+
+
+def _known(plan: Plan, after: State, before: Values, written: Iterable[str]) -> State:
+    """With what was known of the values before, and of those written since."""
+    if type(before) is State and len(before) == len(after):
+        after.held, after.order = before.held, before.order
+    else:
+        order = tuple(after)
+        after.held, after.order, written = frozenset(), plan.state.keys if order == plan.state.keys else order, order
+    changed = [key for key in written if (type(after[key]) in CONTAINERS) is not (key in after.held)]
+    if changed:
+        after.held ^= frozenset(changed)
     return after
 
 
@@ -112,10 +132,11 @@ def apply(
 
 def faded(plan: Plan, after: Checkpoint, results: Sequence[Result | None]) -> Checkpoint:
     """Without the fleeting values that nobody has written in this superstep."""
+    values = dict(after.values)
     for key in plan.fleeting:
         if not any(write.key == key for result in results if result for write in result.writes):
-            cast("dict[str, Any]", after.values).pop(key, None)
-    return after
+            values.pop(key, None)
+    return replace(after, values=values)
 
 
 def amend(plan: Plan, checkpoint: Checkpoint, results: Sequence[Result | None], added: Result) -> Checkpoint:
@@ -138,7 +159,8 @@ def stepped(
     stations, joins, waiting, step = plan.stations, before.joins, before.waiting, before.step + 1
     if len(ordered) == 1 and not (left or joins or waiting or ordered[0][1].children):  # mostly so
         station = stations[ordered[0][0].node]
-        if (frontier := _after_one(plan, station, ordered[0][1].targets)) is not None:
+        targets = ordered[0][1].targets
+        if (frontier := station.then if targets == station.edges else _named_alone(plan, station, targets)) is not None:
             return Checkpoint(values, frontier, joins, waiting, (station.task.node,), step, "loop", before.children)
     spent = {stations[task.node].name for task, _ in ordered if not task.sent}
     joins, waiting = spend(joins, spent), waiting - spent
@@ -159,10 +181,8 @@ def stepped(
     return Checkpoint(values, frontier, joins, waiting, acted, step, "loop", _with_children(before.children, ordered))
 
 
-def _after_one(plan: Plan, station: Station, targets: Sequence[str | Send]) -> tuple[Task, ...] | None:
-    """The frontier after the only one that ran, where its edges or one name say that; None where more has to be looked at."""
-    if targets == station.edges:
-        return station.then
+def _named_alone(plan: Plan, station: Station, targets: Sequence[str | Send]) -> tuple[Task, ...] | None:
+    """The frontier after the only one that ran, where one name says that; None where more has to be looked at."""
     if len(targets) != 1 or not isinstance(targets[0], str) or station.joins or targets[0] in plan.deferred:
         return None
     return (plan.stations[targets[0]].task,)

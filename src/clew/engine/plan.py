@@ -84,8 +84,7 @@ class Plan:
 
     def initial(self) -> dict[str, Any]:
         """The values of a thread on which nothing was ever written."""
-        found = {key: channel.initial() for key, channel in self.starting}
-        return {key: value for key, value in found.items() if value is not MISSING}
+        return {key: start for key, rule in self.starting if (start := rule.initial()) is not MISSING} if self.starting else {}
 
     def completed(self, values: Values) -> Values:
         """Stored values, with those of keys that the schema has gained or renamed since."""

@@ -7,6 +7,7 @@ fork     an older checkpoint again: the same frontier, nothing of it done
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from clew.constants import START
 from clew.engine.apply import spend
@@ -17,6 +18,7 @@ from clew.schema import ROOT
 from clew.types import Checkpoint, Join, Outcome, Task, Write
 
 NONE: Mapping[str, Outcome] = {}
+NEW: Final = Checkpoint({})
 
 
 def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Checkpoint:
@@ -25,8 +27,8 @@ def begin(plan: Plan, parent: Checkpoint | None, given: tuple[Write, ...]) -> Ch
     The parent's frontier is dropped; see `dropped`. With an entry plan the task is the entry itself, which is given the value;
     what the last run came to is no result of this one.
     """
-    parent = Checkpoint(plan.initial()) if parent is None else dropped(plan, parent)
-    values, task = parent.values, Task(START, given)
+    parent = NEW if parent is None else dropped(plan, parent)
+    values, task = plan.initial() if parent is NEW else parent.values, Task(START, given)
     if plan.entry is not None:
         values = {key: value for key, value in values.items() if key != ROOT}
         task = Task(plan.entry, given[0].value, sent=True)

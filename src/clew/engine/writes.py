@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 from clew.constants import END, PREVIOUS, START
 from clew.engine.plan import Plan
 from clew.errors import EmptyInputError, InvalidUpdateError, ParentCommand, UnknownKeyWarning
+from clew.nouns import maker
 from clew.schema import ROOT, fields_of
 from clew.types import Command, FinalValue, Nothing, Overwrite, Send, Write
 
@@ -30,6 +31,7 @@ class Yielded(list[Any]):
 
 
 NOTHING = Returned((), ())
+_returned, write = maker(Returned), maker(Write)
 
 
 def read_return(plan: Plan, node: str, returned: Any) -> Returned:
@@ -47,7 +49,8 @@ def read_return(plan: Plan, node: str, returned: Any) -> Returned:
     if returned is None:
         return NOTHING
     if type(returned) is dict:
-        return Returned(read_update(plan, node, returned), ())
+        pairs: Any = returned.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return _returned((read_update(plan, node, returned) if plan.root else _writes(plan, node, pairs), (), "", None, False))
     if isinstance(returned, Command):
         return _read_command(plan, node, cast("Command[Any]", returned))
     if isinstance(returned, Send):
@@ -75,7 +78,7 @@ def read_update(plan: Plan, node: str, update: Any) -> tuple[Write, ...]:
 
 def _writes(plan: Plan, node: str, pairs: Iterable[tuple[Any, Any]]) -> tuple[Write, ...]:
     known = plan.given if node == START else plan.channels
-    return tuple([Write(key, _plain(value)) for key, value in pairs if key in known or _warns(plan, node, key)])
+    return tuple([write((k, _plain(v) if type(v) is dict else v)) for k, v in pairs if k in known or _warns(plan, node, k)])
 
 
 def read_input(plan: Plan, given: Any) -> Returned:
@@ -86,7 +89,7 @@ def read_input(plan: Plan, given: Any) -> Returned:
         EmptyInputError: a Command with nothing in it.
     """
     if not isinstance(given, Command):
-        return Returned(read_update(plan, START, given), ())
+        return _returned((read_update(plan, START, given), (), "", None, False))
     command = cast("Command[Any]", given)
     if command.graph is not None:
         raise InvalidUpdateError(f"The input is a Command for the graph {command.graph!r}, and there is no parent graph.")
@@ -134,9 +137,7 @@ def targets_of(plan: Plan, source: str, goto: Any) -> tuple[str | Send, ...]:
 def prepared(plan: Plan, writes: tuple[Write, ...]) -> tuple[Write, ...]:
     """The writes as they are kept and folded: what reducers declare as `prepare` has been done to them, once."""
     prepares = plan.prepares
-    if not prepares:
-        return writes
-    return tuple([Write(key, _prepared(prepares[key], value) if key in prepares else value) for key, value in writes])
+    return tuple([write((one[0], _prepared(prepares[one[0]], one[1]))) if one[0] in prepares else one for one in writes])
 
 
 def _prepared(prepare: Callable[[Any], Any], value: Any) -> Any:

@@ -1,6 +1,6 @@
 """One call of a graph's verb: what its arguments mean, read once, and the shape that its chunks have."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -140,7 +140,7 @@ def surrounding(config: Any) -> TaskContext | None:
 
     A call whose config names a thread of its own is one. The config that a node was given names its task, not a thread.
     """
-    task = cast("TaskContext | None", RUNNING.get())
+    task: Any = RUNNING.get()
     if task is None:
         return None
     own = _configurable(config)
@@ -157,8 +157,8 @@ def _is_of(task: TaskContext, configurable: dict[str, Any]) -> bool:
 
 def _of_its_own(config: Any) -> Any:
     """A task's config in which only the thread was changed: what else it says of a place is the task's, not the thread's."""
-    task, own = cast("TaskContext | None", RUNNING.get()), _configurable(config)
-    if task is None or own.get("checkpoint_ns") != task.ns:
+    task: Any = RUNNING.get()
+    if task is None or (own := _configurable(config)).get("checkpoint_ns") != task.ns:
         return config
     return {**config, "configurable": {key: own[key] for key in own if key not in NESTED[1:]}}
 
@@ -235,9 +235,12 @@ def as_context(schema: Any, context: Any) -> Any:
 # -- running it -----------------------------------------------------------------------------------------------------
 
 
-async def finish(run: Run, call: Call, input: Any) -> Any:
-    if not run.scope.modes and not run.scope.watch:
-        return await run.finish(input)
+def finish(run: Run, call: Call, input: Any) -> Coroutine[Any, Any, Any]:
+    """Runs to the end; returns the state there."""
+    return _finish(run, call, input) if run.scope.modes or run.scope.watch else run.finish(input)
+
+
+async def _finish(run: Run, call: Call, input: Any) -> Any:
     async for _ in _events(run, call, input):
         pass
     return run.output()

@@ -34,8 +34,8 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration |
             waits.setdefault(join[1], []).append(f"join:{'+'.join(join[0])}:{join[1]}")
             for source in join[0]:
                 joins.setdefault(source, []).append(join)
-    state = builder.schema.view()
-    views = {source: schema.view() for source, schema in builder.schemas.items()}
+    state = builder.schema.view
+    views = {source: schema.view for source, schema in builder.schemas.items()}
     deferred = frozenset(name for name, spec in builder.nodes.items() if spec.defer)
     tasks = {name: Task(name) for name in (START, *builder.nodes)}
 
@@ -68,7 +68,7 @@ def program_of(builder: "StateGraph[Any, Any, Any, Any]", migration: Migration |
         deferred,
         state,
         frozenset(builder.input.channels),
-        builder.output.view(),
+        builder.output.view,
         aliases,
         checker(builder.schema.source),
         renamed=renamed,

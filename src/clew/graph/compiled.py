@@ -11,6 +11,7 @@ from clew.errors import ClewError
 from clew.graph.call import Call, chunks, finish, read_call
 from clew.graph.editing import Editing
 from clew.graph.joining import Joining
+from clew.graph.parallel import in_parallel
 from clew.graph.reading import tasks
 from clew.graph.starting import NAMELESS, Starting
 from clew.graph.structure import Structure
@@ -21,7 +22,7 @@ from clew.runtime.host import Host
 from clew.runtime.loop import Run
 from clew.runtime.runtime import RunControl
 from clew.runtime.settings import merged, read_settings
-from clew.runtime.threads import Threads, in_parallel
+from clew.runtime.threads import Threads
 from clew.types import Command, Config, Durability, GraphOutput, OnBusy, Resumable
 
 if TYPE_CHECKING:

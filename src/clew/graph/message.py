@@ -1,14 +1,15 @@
 """Conversations: the `messages` key and its reducer. Importing this imports no message library; using it does."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable
-from operator import is_
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypedDict
 
 from clew.channels import reducer
 from clew.errors import UnknownMessage
-from clew.ids import random_id
 from clew.interop.langchain import as_messages, has_removals, in_openai_format, is_removal
+from clew.nouns import maker
 
 if TYPE_CHECKING:
     from clew.interop.langchain import AnyMessage
@@ -19,6 +20,13 @@ REMOVE_ALL_MESSAGES: Final = "__remove_all__"
 """The id of a `RemoveMessage` that clears the list; what stands after it in the same update stays."""
 
 Format = Literal["langchain-openai"]
+
+
+_ready: list[str] = []
+"""Random ids that nobody has taken; a forked child must not have its parent's."""
+os.register_at_fork(after_in_child=_ready.clear)
+VARIANTS: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+"""The digit of a UUID that says what it is one of, by the random one in its place."""
 
 
 class Seen(NamedTuple):
@@ -33,10 +41,27 @@ class Seen(NamedTuple):
     added: list[Any] | None = None
 
 
+_seen, _id_of = maker(Seen), attrgetter("id")
+
 # By the address of the list, so that appending to a long conversation need not read all of it again. Runs in many threads share
 # it: each step is one call that no other thread can come between.
 _lately: Final[OrderedDict[int, Seen]] = OrderedDict()
 REMEMBERED: Final = 32
+
+
+def random_id() -> str:
+    """A UUIDv4 in its usual form. Asking the system takes as long as all the rest, so several are made at once."""
+    try:
+        return _ready.pop()
+    except IndexError:  # several threads may find it so
+        drawn = os.urandom(16 * 32).hex()
+        made = [_random(drawn[at : at + 32]) for at in range(0, len(drawn), 32)]
+        _ready.extend(made[1:])
+        return made[0]
+
+
+def _random(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 def prepare_messages(update: Any) -> list[Any]:
@@ -56,25 +81,25 @@ def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
     if seen is not None and seen.messages is left and seen.added is right:
         return _remembered(seen, left, right)
     if seen is None or seen.messages is not left or len(seen.ids) != len(left):
-        seen = Seen(left, {message.id for message in left}, set(map(id, left)))
+        seen = Seen(left, set(map(_id_of, left)), set(map(id, left)))
     # a message that is given back with another id is still the one that is there
-    ids = {message.id for message in right}
-    if not _only_new(seen.ids, right, ids) or not seen.objects.isdisjoint(map(id, right)):
+    ids, objects = set(map(_id_of, right)), set(map(id, right))
+    if not (seen.objects.isdisjoint(objects) and _only_new(seen.ids, right, ids)):
         return _replaced(left, right)
     seen.ids.update(ids)
-    seen.objects.update(map(id, right))
+    seen.objects.update(objects)
     return _remembered(seen, left, right)
 
 
 def _remembered(seen: Seen, left: list[Any], right: list[Any]) -> list[Any]:
     merged = left + right
-    _lately[id(left)] = Seen(left, seen.ids, seen.objects, right)
-    _lately[id(merged)] = Seen(merged, seen.ids, seen.objects)
-    while len(_lately) > REMEMBERED:
-        try:
+    _lately[id(left)] = _seen((left, seen.ids, seen.objects, right))
+    _lately[id(merged)] = _seen((merged, seen.ids, seen.objects, None))
+    try:
+        while len(_lately) > REMEMBERED:
             _lately.popitem(last=False)
-        except KeyError:  # emptied by others meanwhile
-            break
+    except KeyError:  # emptied by others meanwhile
+        pass
     return merged
 
 

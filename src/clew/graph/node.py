@@ -9,8 +9,9 @@ from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hin
 from clew.constants import END, RESERVED_NAMES, START
 from clew.engine.writes import Yielded
 from clew.errors import GraphError
+from clew.graph.instant import is_instant
 from clew.runtime.context import GIVERS
-from clew.runtime.host import Action
+from clew.runtime.host import Action, Pace
 from clew.schema import is_annotated_class, is_typed_dict
 from clew.types import CachePolicy, Command, RetryPolicy, Timeout
 
@@ -90,7 +91,9 @@ def as_action(name: str, given: Any, names: Sequence[str] = ()) -> Action:
         return Action(name, None, _all_awaited(function), wants)
     if inspect.isgeneratorfunction(code):
         return Action(name, _all(function), None, wants)
-    return Action(name, None, function, wants) if inspect.iscoroutinefunction(code) else Action(name, function, None, wants)
+    if inspect.iscoroutinefunction(code):
+        return Action(name, None, function, wants)
+    return Action(name, function, None, wants, Pace(functools.partial(is_instant, function)))
 
 
 def _code(given: Any) -> Any:

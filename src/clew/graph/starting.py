@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from clew.errors import GraphError, MissingCheckpointer, UnkeptWarning
-from clew.graph.call import Call, as_context, read_call, scope_of
+from clew.graph.call import Call, as_context, read_call, scope_of, surrounding
 from clew.graph.validate import stopping_at
 from clew.runtime.attempt import Program, Stops
 from clew.runtime.context import TaskContext
@@ -58,13 +58,17 @@ class Starting:
             options = {**options, "debug": True}
         if invoked and options.get("resumable"):
             raise ValueError("resumable=True is for `stream`, which yields what is kept: `invoke` returns once it is over.")
-        modes = () if invoked and stream_mode == "values" else stream_mode
-        return read_call(modes, merged(self.config, config), build=self.builder.schema.build, **options)
+        config = merged(self.config, config) if self.config else config
+        if invoked and stream_mode == "values":
+            if not options:  # nothing that has to be read
+                return Call(config, surrounding(config), tagged=True, build=self.builder.schema.build)
+            stream_mode = ()
+        return read_call(stream_mode, config, build=self.builder.schema.build, **options)
 
     def _run(self, call: Call, host: Host) -> Run:
         around = call.around
         saver = self._saver(around)
-        context = as_context(self.builder.context_schema, call.context)
+        context = None if call.context is None else as_context(self.builder.context_schema, call.context)
         alone = self.own_name if self.checkpointer is True and saver is not None else None
         scope = scope_of(call, host, kept=saver is not None and not around, context=context, store=self.store,
                          cache=self.cache, name=self.name, alone=alone)  # fmt: skip

@@ -243,7 +243,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         declared = declared_targets(path) if path_map is None else path_map
         names: Any = declared if declared is None or isinstance(declared, Mapping) else {target: target for target in declared}
         reads = declared_input(path)
-        view = self.add_schema(reads).view() if reads is not None else None
+        view = self.add_schema(reads).view if reads is not None else None
         named[name] = Router(as_action(name, path), names, view)
         return self
 

@@ -105,7 +105,7 @@ async def _done(
         returned, writes = Returned(task.arg, ()), task.arg
     else:
         returned = await called(plan, node.name, node.action, host, given, context, limit)
-        writes = prepared(plan, returned.writes)
+        writes = prepared(plan, returned.writes) if plan.prepares else returned.writes
     if node.routers or plan.check is not None:
         targets = returned.targets + await led(plan, node, host, task, values, context, writes)
     else:

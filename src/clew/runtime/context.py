@@ -4,6 +4,7 @@ What is the same for all tasks of a run stands in its `Scope`, next door. Nothin
 """
 
 from collections.abc import Callable, Mapping
+from contextvars import Context, copy_context
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -180,13 +181,15 @@ class TaskContext:
 
             events.tell(told(event.mode, event.ns, event.data, self.scope.tasks(self.id), edge), unless)
 
-    def enter(self) -> None:
-        """Called in the context that user code is about to be called in: makes this the task that runs there."""
-        RUNNING.set(self)
+    def entered(self) -> Context:
+        """A copy of the context, for user code to be called in: there this is the task that runs."""
+        copied = copy_context()
+        copied.run(RUNNING.set, self)
         if self.scope.heard:
             from clew.runtime.spans import enter  # late: few runs are listened to
 
-            enter(self)
+            copied.run(enter, self)
+        return copied
 
     @property
     def watcher(self) -> "Span":

@@ -20,7 +20,7 @@ from clew.errors import DroppedWorkWarning, EmptyInputError, ThreadConflict, Uns
 from clew.runtime.attempt import Program
 from clew.runtime.scope import Scope
 from clew.runtime.settings import Settings
-from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Result, Saved, Task
+from clew.types import Answer, Checkpoint, Command, Nothing, OnBusy, Outcome, Result, Saved, Task, Write
 
 if TYPE_CHECKING:
     from clew.checkpoint.journal import Journal
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clew.runtime.travel import Target
 
 Answers = Mapping[str, tuple[Answer, ...]]
+NONE: Final[Mapping[str, Outcome]] = {}
 SHOWN: Final = ("checkpoints", "debug")
 """Modes whose readers see each checkpoint, that of the input too."""
 
@@ -56,16 +57,13 @@ class Entrance:
         self._scope = scope
         self._target: Target | None = None
 
-    async def go_in(self, given: Any, on_busy: OnBusy) -> Entered:
+    async def go_in(self, journal: "Journal", given: Any, on_busy: OnBusy) -> Entered:
         """Takes the thread and loads it, and commits what the input makes of it; what is entered is this run's alone.
 
         Raises:
             EmptyInputError: nothing to go on from. UnknownInterrupt: an answer that no open question fits.
             InvalidUpdateError, UnknownNode: input that is nonsense. CheckpointNotFound, ThreadConflict.
         """
-        journal = self._journal
-        if journal is None:
-            return await self._enter(given, None)
         if self._scope.nested:
             return await self._enter_inside(journal, given)
         trusted = self._trusted(journal, given)
@@ -78,7 +76,7 @@ class Entrance:
 
                     await attach(self._scope, journal, saved, given)
                     self._settings = self._scope.settings
-                entered = await self._enter(given, saved)
+                entered = await self.enter(given, saved)
                 if entered.checkpoint.frontier:
                     await journal.claim()
                 return entered
@@ -145,9 +143,10 @@ class Entrance:
         journal.begun = begun
         if self._scope.around is not None and self._scope.around.whole:
             journal.borrow()
-        return await self._enter(given, saved and replace(saved, records={}))
+        return await self.enter(given, saved and replace(saved, records={}))
 
-    async def _enter(self, given: Any, saved: Saved | None) -> Entered:
+    async def enter(self, given: Any, saved: Saved | None) -> Entered:
+        """Goes in from what is loaded."""
         saved = current(self._plan, saved) if saved else None
         answer = given.resume if isinstance(given, Command) else Nothing.GIVEN
         read = None if given is None else read_input(self._plan, given)
@@ -175,25 +174,26 @@ class Entrance:
 
     async def _begun(self, saved: Saved | None, read: Returned) -> Entered:
         plan = self._plan
-        warn_of_dropped("new input", self._settings, saved)
+        if saved is not None:
+            warn_of_dropped("new input", self._settings, saved)
         after = begin(plan, saved.checkpoint if saved else None, read.writes)
         if plan.check is not None:  # refused here, before anything of it is kept
             plan.check(fold(plan, after.values, [(after.frontier[0], Result(read.writes))]), dict(read.writes))
-        passed = self._past_start(after)
+        passed, wrote = self._past_start(after, read.writes) or (None, None)
         if passed is None:
             return Entered(await self._commit(after), {}, {})
         if self._journal is None or await self._joined(self._journal, after, passed):
-            return Entered(passed, {}, {}, wrote=Result(read.writes))
+            return Entered(passed, NONE, {}, wrote=wrote)
         return Entered(after, {}, {})
 
-    def _past_start(self, entered: Checkpoint) -> Checkpoint | None:
-        """The checkpoint after START, which calls nothing that takes long, so both may be kept at once. None where it does,
-        where somebody reads what is between, and where it fails: then it runs as any other task."""
-        start, plan = entered.frontier[0], self._plan
-        if start.node != START or self._program.nodes[START].routers or not self._scope.modes.isdisjoint(SHOWN):
+    def _past_start(self, entered: Checkpoint, writes: tuple[Write, ...]) -> tuple[Checkpoint, Result] | None:
+        """The checkpoint after START, and what that wrote. It calls nothing that takes long, so both may be kept at once. None
+        where it does, where somebody reads what is between, and where it fails: then it runs as any other task."""
+        if entered.frontier[0].node != START or self._program.nodes[START].routers or not self._scope.modes.isdisjoint(SHOWN):
             return None
+        wrote = Result(writes, self._plan.stations[START].edges)
         try:
-            return apply(plan, entered, [Result(start.arg, plan.stations[START].edges)])
+            return apply(self._plan, entered, [wrote]), wrote
         except Exception:
             return None
 

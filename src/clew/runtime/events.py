@@ -7,7 +7,7 @@ from clew.channels import own
 from clew.constants import START
 from clew.engine import snapshot
 from clew.engine.plan import Plan
-from clew.engine.writes import Returned
+from clew.engine.writes import Returned, write
 from clew.ids import task_id
 from clew.schema import ROOT
 from clew.types import Checkpoint, Interrupt, Outcome, Result, Saved, Task, Write
@@ -101,17 +101,16 @@ class Feed:
 
     def wrote(self, results: Sequence[Result | None]) -> bool:
         """Whether a superstep wrote anything that readers of the state would see."""
-        writes = (write for result in results if result for write in result.writes)
-        return next(self._seen(writes), None) is not None
+        return any(self._seen(result.writes) for result in results if result)
 
-    def _seen(self, writes: Iterator[Write]) -> Iterator[Write]:
+    def _seen(self, writes: tuple[Write, ...]) -> tuple[Write, ...]:
         keys = (self._keys,) if isinstance(self._keys, str) else self._keys
         if self._plan.entry is not None:
             keys = (ROOT,)
-        return writes if keys is None else (write for write in writes if write.key in keys)
+        return writes if keys is None else tuple([write for write in writes if write.key in keys])
 
     def _update(self, name: str, writes: tuple[Write, ...], **more: Any) -> Event:
-        seen = tuple(Write(key, own(value)) for key, value in self._seen(iter(writes)))
+        seen = tuple([write((key, own(value))) for key, value in self._seen(writes)])
         if self._plan.root or isinstance(self._keys, str):
             shown = None if not seen else seen[0].value if len(seen) == 1 else [write.value for write in seen]
         else:
@@ -141,16 +140,18 @@ class Feed:
                 payload["metadata"] = metadata
             yield from self._task("task", payload)
 
-    def ended(self, key: str, name: str, shown: Returned) -> Iterator[Event]:
+    def ended(self, key: str, name: str, shown: Returned) -> list[Event]:
         """What a task that has ended wrote, as it returned it; before that, what it failed with where a handler stepped in."""
+        events: list[Event] = []
         if shown.by:
             if shown.failed is not None:
-                yield from self.failed(key, name, shown.failed)
+                events += self.failed(key, name, shown.failed)
             key, name = f"{key}!", shown.by
         if self.updates:
-            yield self._update(name, shown.writes, **({"__metadata__": {"cached": True}} if shown.cached else {}))
+            events.append(self._update(name, shown.writes, **({"__metadata__": {"cached": True}} if shown.cached else {})))
         if self.tasks and not shown.cached:
-            yield from self._task("task_result", self._result(key, name, None, self._written(shown.writes)))
+            events += self._task("task_result", self._result(key, name, None, self._written(shown.writes)))
+        return events
 
     def paused(self, before: Checkpoint, key: str, name: str, waiting: tuple[Interrupt, ...]) -> Iterator[Event]:
         """What one task waits for, with the state as it was before its superstep."""
@@ -179,7 +180,7 @@ class Feed:
     def _written(self, writes: tuple[Write, ...]) -> dict[str, Any]:
         if self._plan.entry is None:
             return _by_key(writes)
-        (value,) = [write.value for write in self._seen(iter(writes))]
+        (value,) = [write.value for write in self._seen(writes)]
         return {self._returns: value}
 
     def _result(self, key: str, name: str, error: BaseException | None, result: Any) -> dict[str, Any]:

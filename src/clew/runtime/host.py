@@ -6,7 +6,8 @@ The loop awaits only what a `Host` and a journal give it. `threads.py` and `task
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from clew.engine.writes import Returned
 from clew.errors import GraphError
@@ -15,18 +16,37 @@ from clew.runtime.events import Event
 from clew.types import Result, Timeout, TimeoutPolicy
 
 if TYPE_CHECKING:
-    from clew.checkpoint.journal import Journal
     from clew.checkpoint.storage import Waits
     from clew.runtime.context import TaskContext
 
 
+QUICK: Final = 0.0001
+"""Seconds that a plain function may take to be waited for on the loop when it is called next."""
+
+
 class Pace:
-    """Whether a plain function was slow when it was called last, in whatever run."""
+    """What is known of how long a plain function takes.
 
-    __slots__ = ("slow",)
+    Attributes:
+        slow: it was when it was called last, in whatever run.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, is_instant: Callable[[], bool] = lambda: False) -> None:
         self.slow = False
+        self._is_instant = is_instant
+
+    @cached_property
+    def instant(self) -> bool:
+        """Whether its code is seen to wait for nothing, wherever it is called; looked at when first asked."""
+        return self._is_instant()
+
+    def timed(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Calls the function, by `call`."""
+        began = time.perf_counter()
+        try:
+            return call(*args)
+        finally:
+            self.slow = time.perf_counter() - began > QUICK
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +65,14 @@ class Action:
 
 @noun
 class Finished:
-    """A task has ended: the message it posts. `shown` is what it returned before `prepare`, for streams; `inside` is the
-    journal of the graph that it is."""
+    """A task has ended: the message it posts. `shown` is what it returned before `prepare`, for streams; `context` what it ran
+    as."""
 
     index: int
     result: Result | None
     shown: Returned | None
     error: BaseException | None
-    inside: "Journal | None" = None
+    context: "TaskContext"
 
 
 class Limit(NamedTuple):

@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clew.engine.answers import all_asked, opened, shown
@@ -88,14 +89,14 @@ class Run:
 
         Closing it between two events leaves the thread at its last commit, from where it can go on.
         """
-        readers, failed, why = self._readers, True, None
+        readers, scope, failed, why, entering = self._readers, self.scope, True, None, True
         try:
             into = await self._start(given)
             entered, records, goes_on = into.checkpoint, into.records, given is None or bool(into.answers)
             for event in readers.entered(entered, into.wrote, goes_on=goes_on) if readers else ():
                 yield event
             while True:
-                self.scope.begin(self.checkpoint)
+                scope.begin(self.checkpoint)
                 for event in readers.at(records) if readers else ():
                     yield event
                 if not self.checkpoint.frontier:
@@ -106,22 +107,23 @@ class Run:
                         yield event
                     failed = False
                     return
-                if not is_entering(self._program, self.checkpoint):
-                    may_go_on(self.scope, self._left, self.checkpoint.frontier)
+                if not (entering := entering and is_entering(self._program, self.checkpoint)):
+                    may_go_on(scope, self._left, self.checkpoint.frontier)
                     self._left -= 1
-                if self.scope.watch:
-                    await self.scope.watch.superstep(self.scope.step + 1)
+                if scope.watch:
+                    await scope.watch.superstep(scope.step + 1)
                 results = recorded(self.checkpoint, records)
-                missing = [index for index, result in enumerate(results) if result is None]
+                missing = [i for i, result in enumerate(results) if result is None] if records else range(len(results))
                 for event in readers.begun(self.checkpoint, results) if readers else ():
                     yield event
                 if len(missing) == 1 and not (readers and readers.beside and self._speaks(missing[0])):
-                    try:
-                        results[missing[0]] = await self._alone(missing[0])
-                    except Exception:
-                        for event in self._said:
+                    ended = await self._ran(missing[0], self._context(missing[0], alone=True))
+                    results[missing[0]] = ended.result
+                    if error := self._came_to(ended):
+                        await self._failed(missing, error)
+                        for event in self._said if isinstance(error, Exception) else ():
                             yield event
-                        raise
+                        raise error
                 elif missing:
                     async for event in self._together(missing, results):
                         yield event
@@ -131,8 +133,7 @@ class Run:
                     failed = False
                     return
                 records, self._answers = NONE, {}
-                ended = self._ended_all() if readers else ()
-                for event in (*ended, *await self._advance(results)):
+                for event in (*(self._ended_all() if readers else ()), *await self._advance(results)):
                     yield event
             failed = False
         except ParentCommand:  # the graph has ended, if not as it was drawn
@@ -146,7 +147,7 @@ class Run:
             if self._journal:
                 from clew.runtime.door import left
 
-                await left(self._journal, self.scope, failed=failed, ended=not self._asked, why=why)
+                await left(self._journal, scope, failed=failed, ended=not self._asked, why=why)
 
     async def _start(self, given: Any) -> Entered:
         """Loads the thread and goes in."""
@@ -158,7 +159,9 @@ class Run:
             scope.saver, scope.journal = self._saver, self._journal
         if self._readers:
             self._readers.expect(nothing=given is None)
-        entered = await Entrance(self._program, self._settings, self._journal, scope).go_in(given, self._on_busy)
+        journal = self._journal
+        entrance = Entrance(self._program, self._settings, journal, scope)
+        entered = await (entrance.go_in(journal, given, self._on_busy) if journal else entrance.enter(given, None))
         self._settings, self.checkpoint, self._answers = scope.settings, entered.checkpoint, entered.answers
         self._passed = entered.checkpoint if entered.stopped else None
         return entered
@@ -179,51 +182,61 @@ class Run:
         self._said.clear()
         return events
 
-    def _context(self, index: int) -> TaskContext:
+    def _context(self, index: int, *, alone: bool = False) -> TaskContext:
+        """A task, to be run. One that runs `alone` does so here, without a hop, and its result is kept by the commit that
+        follows."""
         frontier = self.checkpoint.frontier
         task = frontier[index]
         node = self._program.nodes[task.node]
         # the step that runs now has been counted already
-        context = TaskContext(self.scope, task_key(frontier, index), node.name, self._left + 1, node.metadata)
-        context.origin = task.origin
-        context.whole = node.whole and not task.sent
+        key = task_key(frontier, index) if task.sent else task.node
+        context = TaskContext(self.scope, key, node.name, self._left + 1, node.metadata)
         context.triggers = node.triggers if not task.sent or node.triggers == ENTERED else ("__pregel_push",)
+        if task.origin is not None:
+            context.origin = task.origin
+        if node.whole and not task.sent:
+            context.whole = True
+        if alone and self._readers:
+            context.held = self._said
         if self._answers:
             context.answers = {answer.slot: answer for answer in self._answers.get(context.key, ())}
         return context
 
-    async def _alone(self, index: int) -> Result | None:
-        """The superstep's only task: run here, without a hop; its result is kept by the commit that follows."""
-        context = self._context(index)
-        context.held = self._said if self._readers else None
-        try:
-            result, shown = await self._ran(index, context)
-            if self._journal:
-                task = self.checkpoint.frontier[index]
-                self._journal.take(context.key, task, stored_result(self._program.plan, result), context.inside)
-        except GraphInterrupt as pause:
-            self._asked[index] = pause.questions
-            return None
-        except Exception as error:
-            await self._failed([index], error)
-            raise
-        if self._readers:
-            self._held.append((index, shown))
-        self._after = context.after if len(self.checkpoint.frontier) == 1 else None
-        return result
-
-    async def _ran(self, index: int, context: TaskContext) -> tuple[Result, Returned]:
+    async def _ran(self, index: int, context: TaskContext) -> Finished:
         """Runs a task. Where it comes to no result, the graphs inside it that have ended are kept, to answer when it does."""
-        checkpoint, program = self.checkpoint, self._program
-        task = checkpoint.frontier[index]
+        program, before = self._program, self.checkpoint
+        task = before.frontier[index]
         try:
-            return await run_task(program.plan, program.nodes[task.node], self._host, task, checkpoint.values, context)
-        except BaseException:
-            for journal in context.graphs[1].values():
-                await journal.flush()
-            raise
-        finally:
-            context.over = True
+            try:
+                work = run_task(program.plan, program.nodes[task.node], self._host, task, before.values, context)
+                result, shown = await work
+            except BaseException:
+                for journal in context.graphs[1].values():
+                    await journal.flush()
+                raise
+            finally:
+                context.over = True
+        except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
+            return Finished(index, None, None, error, context)
+        return Finished(index, result, shown, None, context)
+
+    def _came_to(self, ended: Finished) -> BaseException | None:
+        """Takes what a task came to, to be kept, or asks; what it failed with, or what stands in the way of that."""
+        if ended.result is None:
+            if not isinstance(ended.error, GraphInterrupt):
+                return ended.error
+            self._asked[ended.index] = ended.error.questions  # the others go on: whatever they ask is asked together
+            return None
+        if self._journal:
+            try:
+                result = stored_result(self._program.plan, ended.result)
+                self._journal.take(ended.context.key, self.checkpoint.frontier[ended.index], result, ended.context.inside)
+            except UnstorableValue as unstorable:
+                return unstorable
+        if self._readers and ended.shown is not None:
+            self._held.append((ended.index, ended.shown))
+        self._after = ended.context.after if len(self.checkpoint.frontier) == 1 else None
+        return None
 
     async def _stop(self) -> list[Event]:
         """Notes that the run has stopped here at a breakpoint. A graph inside a task stops those around it as well."""
@@ -237,30 +250,26 @@ class Run:
             raise GraphInterrupt
         return events
 
-    async def _together(self, missing: list[int], results: list[Result | None]) -> AsyncIterator[Event]:
+    async def _together(self, missing: Sequence[int], results: list[Result | None]) -> AsyncIterator[Event]:
         """Runs several tasks beside one another. Each result is kept as it comes, so that a sibling's fall costs it nothing.
 
         After a failure no further task is started and those that can be are cancelled; what still ends well is kept.
         """
         host, journal = self._host, self._journal
-        waiting = missing[::-1]
+        waiting = [*reversed(missing)]
         running, first = 0, None
         while running or (waiting and first is None):
             while waiting and first is None and running < (self._settings.max_concurrency or len(missing)):
-                self._launch(waiting.pop())
+                index = waiting.pop()
+                self._host.start(partial(self._ran, index, self._context(index)))
                 running += 1
             message = await host.receive()
             if isinstance(message, Event):
                 yield message
                 continue
             running -= 1
-            if isinstance(message.error, GraphInterrupt):  # the others go on: whatever they ask is asked together
-                self._asked[message.index] = message.error.questions
-                continue
-            error = message.error or self._taken(message)
-            if error is not None:
-                if isinstance(error, Exception):
-                    await self._failed([message.index], error)
+            if error := self._came_to(message):
+                await self._failed([message.index], error)
                 for event in self._readers.failed(self.checkpoint, message.index, error) if self._readers else ():
                     yield event
                 if first is None:
@@ -268,9 +277,7 @@ class Run:
                     host.cancel()
                 continue
             results[message.index] = message.result
-            if self._readers and message.shown is not None:
-                self._held.append((message.index, message.shown))
-            if journal and not (running or waiting or first):
+            if message.result is None or (journal and not (running or waiting or first)):
                 continue
             events = self._ended_all() if self._readers else ()
             if journal:
@@ -322,30 +329,6 @@ class Run:
             )
         return events
 
-    def _taken(self, message: Finished) -> UnstorableValue | None:
-        """Takes a task's result, to be kept; what stands in the way of that, if something does."""
-        frontier = self.checkpoint.frontier
-        if message.result and self._journal:
-            try:
-                result = stored_result(self._program.plan, message.result)
-                key, task = task_key(frontier, message.index), frontier[message.index]
-                self._journal.take(key, task, result, message.inside)
-            except UnstorableValue as unstorable:
-                return unstorable
-        return None
-
-    def _launch(self, index: int) -> None:
-        context = self._context(index)
-
-        async def body() -> Finished:
-            try:
-                result, shown = await self._ran(index, context)
-            except BaseException as error:  # all of it is the loop's to deal with, a cancellation too
-                return Finished(index, None, None, error)
-            return Finished(index, result, shown, None, context.inside)
-
-        self._host.start(body)
-
     async def _advance(self, results: list[Result | None]) -> list[Event]:
         """Applies a superstep and commits what comes of it; readers are told the state. Where it cannot be applied, its tasks
         run again on resume."""
@@ -372,8 +355,10 @@ class Run:
 
     # -- failing ----------------------------------------------------------------------------------------------------
 
-    async def _failed(self, indexes: Sequence[int], error: Exception) -> None:
-        """Notes on the error which task raised it, and keeps it beside the checkpoint."""
+    async def _failed(self, indexes: Sequence[int], error: BaseException) -> None:
+        """Notes on the error which task raised it, and keeps it beside the checkpoint; but for what ends the process or run."""
+        if not isinstance(error, Exception):
+            return
         frontier, journal = self.checkpoint.frontier, self._journal
         keys = [task_key(frontier, index) for index in indexes]
         saved = journal.saved if journal else None

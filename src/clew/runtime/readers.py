@@ -82,6 +82,8 @@ class Readers:
     def begun(self, checkpoint: Checkpoint, results: Sequence[Result | None]) -> list[Event]:
         """Before the tasks run: those that need not, and those that will."""
         feed, log, frontier, events = self._feed, self._scope.events, checkpoint.frontier, list[Event]()
+        if log is None and not feed.tasks and not any(results):  # mostly so
+            return events
         nodes = [(i, self._program.nodes[task.node]) for i, task in enumerate(frontier)]
         if log is not None:
             for i, node in nodes:
@@ -102,7 +104,7 @@ class Readers:
         node = self._program.nodes[checkpoint.frontier[index].node]
         if node.hidden:
             return []
-        events = [*self._feed.ended(task_key(checkpoint.frontier, index), node.name, shown)]
+        events = self._feed.ended(task_key(checkpoint.frontier, index), node.name, shown)
         return self._with_write(events, checkpoint, index)
 
     def failed(self, checkpoint: Checkpoint, index: int, error: BaseException) -> list[Event]:

@@ -45,7 +45,8 @@ class Scope:
     journal: "Journal | None" = None
     wanted: "Wanted | None" = None
     told: set[str] | None = None
-    step = 0
+    events: "EventLog | None" = None
+    number = step = 0
     children: Mapping[str, bytes] = {}
     _values: Mapping[str, Any] = {}
     _ns: tuple[str, ...] | None = None
@@ -74,21 +75,21 @@ class Scope:
         self.modes = modes
         self.below = below
         self.around = around
-        self.number = 0
+        self.heard = watch is not None
         if around is not None:
             self.number = around.calls = around.calls + 1
+            self.events, self.heard = around.scope.events, self.heard or around.scope.heard
         self.context = context
         self.store = store
         self.cache = cache
         self.control = control
         self.durability: Durability = durability
         self._alone, self.remembers = alone, alone is not None
-        self.events: EventLog | None = around.scope.events if around else None
         self.rejected: dict[str, Question] = {}
         self.watch = watch
         if "messages" in modes:
             self.told = around.scope.told if around and "messages" in around.scope.below else set()
-        self.heard = watch is not None or self.told is not None or (around is not None and around.scope.heard)
+            self.heard = self.heard or self.told is not None
 
     @property
     def ns(self) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def read_settings(config: Any, *, kept: bool) -> Settings:
     """
     if config is None:
         config = {}
-    if not isinstance(config, Mapping):
+    if type(config) is not dict and not isinstance(config, Mapping):
         raise TypeError(f'Expected a config dict such as {{"configurable": {{"thread_id": "1"}}}}, got {config!r}.')
     given = cast("Mapping[str, Any]", config)
     configurable: Mapping[str, Any] = given.get("configurable") or {}

@@ -7,27 +7,21 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from threading import Lock, get_ident
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from clew.errors import NodeCancelledError
 from clew.runtime.context import TaskContext
-from clew.runtime.host import Action, Finished, Host, Limit
+from clew.runtime.host import QUICK, Action, Finished, Host, Limit, Pace
 from clew.runtime.mail import FULL, Mailbox
 from clew.runtime.threads import POOL, cancelled, done, heard, overdue, pending, spawned
 
 T = TypeVar("T")
-QUICK: Final = 0.0001
-"""Seconds that a plain function may take to be waited for on the loop when it is called next."""
 
 
 class Hop:
-    """A call in a thread of the pool, which grows as asyncio's own does not, and so cannot dead-lock when runs nest.
+    """A call in a thread of the pool, which grows as asyncio's own does not, and so cannot dead-lock when runs nest."""
 
-    Attributes:
-        took: seconds that it took there, once it has ended.
-    """
-
-    __slots__ = ("_call", "_ended", "_error", "_lock", "_loop", "_value", "_waits", "took")
+    __slots__ = ("_call", "_ended", "_error", "_lock", "_loop", "_value", "_waits")
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call
@@ -38,12 +32,11 @@ class Hop:
         POOL.run(partial(copy_context().run, self._make))
 
     def _make(self) -> None:
-        began = time.perf_counter()
         try:
             self._value = self._call()
         except BaseException as raised:  # handed to whoever awaits it
             self._error = raised
-        self.took, self._ended = time.perf_counter() - began, True
+        self._ended = True
         self._lock.release()
         if (waits := self._waits) is not None:
             with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
@@ -132,15 +125,17 @@ class Tasks(Mailbox):
 
     async def call(self, action: Action, given: Any, context: TaskContext, limit: Limit | None = None) -> Any:
         self._on_loop()
-        extra = context.given(action.wants) if action.wants else {}
-        copied = copy_context()
-        copied.run(context.enter)
-        if action.awaited is None:
-            assert action.plain is not None
-            found: Any = self._plain(action, partial(copied.run, action.plain, given, **extra))
-        else:
-            found = Apart(copied.run(action.awaited, given, **extra), copied, self if self.read else None)
+        function: Any = action.plain if action.awaited is None else action.awaited
+        if action.wants:
+            function = partial(function, **context.given(action.wants))
+        copied = context.entered()
         try:
+            if action.awaited is not None:
+                found: Any = Apart(copied.run(function, given), copied, self if self.read else None)
+            elif action.pace.instant and not action.pace.slow and limit is None:
+                return action.pace.timed(copied.run, function, given)
+            else:
+                found = self._plain(action.pace, partial(copied.run, function, given))
             return await (found if limit is None else self._bounded(found, action.name, context, limit))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -148,17 +143,15 @@ class Tasks(Mailbox):
                 raise NodeCancelledError(cancelled(action.name)) from error
             raise
 
-    async def _plain(self, action: Action, call: Callable[[], Any]) -> Any:
+    async def _plain(self, pace: Pace, call: Callable[[], Any]) -> Any:
         """A thread cannot be stopped, so `cancel` leaves its task alone: what it returns counts, as on the sync face."""
         task = asyncio.current_task()
         self._threaded.add(task)
         try:
-            hop = Hop(call)
-            if not (self.read or action.pace.slow):  # what is told meanwhile is to come first
+            hop = Hop(partial(pace.timed, call))
+            if not (self.read or pace.slow):  # what is told meanwhile is to come first
                 hop.wait_a_moment()
-            found = await hop.end()
-            action.pace.slow = hop.took > QUICK
-            return found
+            return await hop.end()
         finally:
             self._threaded.discard(task)
 
@@ -285,8 +278,7 @@ class Tasks(Mailbox):
         self.full = False
         self._room.set()
         self._close()
-        running = [task for task in self._running if not task.done()]
-        if running:
+        if running := [task for task in self._running if not task.done()]:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)

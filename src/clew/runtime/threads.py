@@ -4,9 +4,11 @@ file that knows of threads."""
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -23,30 +25,63 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Threads that are kept for the next caller. It grows when none is idle: a bounded pool dead-locks when runs nest."""
+    """Threads that are kept for the next job. It grows while jobs wait: a bounded pool dead-locks when runs nest.
+
+    One thread at a time is on its way to what waits, and sends for the next before it begins. So jobs that take long all run at
+    once, and of many that take no time a few threads do the most: waking one costs more than they do.
+    """
 
     IDLE: Final = 32
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._idle: list[threading.Lock] = []
+        self._coming = False
 
     def run(self, job: Callable[[], None]) -> None:
-        """Runs `job`, which does not raise, in a thread of its own."""
-        with self._lock:
-            inbox = self._idle.pop() if self._idle else None
-        if inbox is None:
-            inbox = SimpleQueue[Callable[[], None]]()
-            threading.Thread(target=self._work, args=(inbox,), name="clew", daemon=True).start()
-        inbox.put(job)
+        """Runs `job`, which does not raise, in a thread beside whatever else runs."""
+        self._jobs.append(job)
+        if not self._coming:  # or else it is seen by who comes
+            self._send()
 
-    def _work(self, inbox: "SimpleQueue[Callable[[], None]]") -> None:
+    def _send(self) -> None:
+        with self._lock:
+            if self._coming or not self._jobs:
+                return
+            self._coming = True
+            bell = self._idle.pop() if self._idle else None
+        if bell is not None:
+            bell.release()
+            return
+        try:
+            threading.Thread(target=self._work, name="clew", daemon=True).start()
+        except RuntimeError:
+            self._coming = False
+            raise
+
+    def _work(self) -> None:
+        bell = threading.Lock()
+        bell.acquire()
         while True:
-            inbox.get()()
+            self._coming = False
+            while job := self._next():
+                job()
             with self._lock:
                 if len(self._idle) >= self.IDLE:
                     return
-                self._idle.append(inbox)
+                self._idle.append(bell)
+            bell.acquire()
+
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            job = self._jobs.popleft()
+        except IndexError:
+            return None
+        if self._jobs and not self._coming:
+            with suppress(RuntimeError):  # there are no more threads to be had: those there are do it
+                self._send()
+        return job
 
     def forget(self) -> None:
         """A forked child has none of its parent's threads."""
@@ -55,34 +90,6 @@ class Pool:
 
 POOL: Final = Pool()
 os.register_at_fork(after_in_child=POOL.forget)
-
-
-def in_parallel(jobs: list[Callable[[], T]], limit: int | None) -> list[T | BaseException]:
-    """Runs jobs in threads, `limit` at once; what each returned or raised, in their order."""
-    found: list[T | BaseException] = [RuntimeError("not run")] * len(jobs)
-    ended: SimpleQueue[None] = SimpleQueue()
-    waiting = list(enumerate(jobs))[::-1]
-
-    def start() -> None:
-        index, job = waiting.pop()
-        context = copy_context()
-
-        def body() -> None:
-            try:
-                found[index] = context.run(job)
-            except BaseException as error:  # handed to the caller, whatever it is
-                found[index] = error
-            ended.put(None)
-
-        POOL.run(body)
-
-    for _ in range(min(limit or len(jobs), len(jobs))):
-        start()
-    for _ in jobs:
-        ended.get()
-        if waiting:
-            start()
-    return found
 
 
 class Threads(Mailbox):
@@ -105,14 +112,12 @@ class Threads(Mailbox):
                 f"Node {action.name!r} is async: call the graph with `await graph.ainvoke(…)` or "
                 "`async for … in graph.astream(…)`, or make the node a plain function."
             )
-        copied = copy_context()
-        copied.run(context.enter)
-        extra = context.given(action.wants) if action.wants else {}
-        plain = action.plain
+        copied = context.entered()
+        plain = partial(action.plain, **context.given(action.wants)) if action.wants else action.plain
         try:
             if limit is None:
-                return copied.run(plain, given, **extra)
-            return _bounded(lambda: copied.run(plain, given, **extra), action.name, context, limit)
+                return copied.run(plain, given)
+            return _bounded(partial(copied.run, plain, given), action.name, context, limit)
         except BaseException as error:
             if type(error).__name__ == "CancelledError" and not isinstance(error, Exception):  # asyncio's
                 raise NodeCancelledError(cancelled(action.name)) from error
@@ -121,12 +126,7 @@ class Threads(Mailbox):
     def start(self, body: Callable[[], Coroutine[Any, Any, Finished]]) -> None:
         self._begin()
         context = copy_context()
-
-        def post() -> None:
-            self._end(context.run(drive, body()))
-            self._ring()
-
-        POOL.run(post)
+        POOL.run(lambda: self._end(context.run(drive, body())))
 
     def spawn(self, body: Callable[[Host], Coroutine[Any, Any, Any]], node: Any) -> Any:
         return spawned(body)
@@ -162,11 +162,15 @@ class Threads(Mailbox):
 
 def spawned(body: Callable[[Host], Coroutine[Any, Any, Any]]) -> Any:
     """Runs `body` in a thread of the pool. Returns a future to ask for its result."""
+    return _apart(lambda: drive(body(Threads())))
+
+
+def _apart(call: Callable[[], Any]) -> Any:
     future, context = pending(), copy_context()
 
     def job() -> None:
         try:
-            future.set_result(context.run(drive, body(Threads())))
+            future.set_result(context.run(call))
         except BaseException as error:  # handed to whoever asks
             future.set_exception(error)
 
@@ -192,26 +196,15 @@ def pending() -> Any:
     return TaskFuture()
 
 
-def _bounded(body: Callable[[], Any], name: str, context: TaskContext, limit: Limit) -> Any:
-    """Runs `body` in a thread of its own, and leaves it to itself when its time is over."""
-    done: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-
-    def job() -> None:
-        try:
-            done.put((body(), None))
-        except BaseException as error:  # handed to whoever waits
-            done.put((None, error))
-
-    began = time.monotonic()
-    POOL.run(job)
+def _bounded(call: Callable[[], Any], name: str, context: TaskContext, limit: Limit) -> Any:
+    """Calls in a thread, which is left to itself when its time is over."""
+    began, future = time.monotonic(), _apart(call)
     while (left := limit.left(context, began)) > 0:
         try:
-            value, error = done.get(timeout=min(left, LONGEST))
-        except Empty:
+            future.exception(min(left, LONGEST))
+        except TimeoutError:
             continue
-        if error is not None:
-            raise error
-        return value
+        return future.result()
     context.over = True
     raise overdue(name, limit)
 
