@@ -149,23 +149,31 @@ class TaskContext:
             return f"{self.key}|{own}", self.scope.notes
         return around.keeping(f"{self.scope.number}/{self.scope.step}/{self.key}/{own}")
 
-    def write(self, chunk: Any) -> None:
+    @property
+    def write(self) -> Callable[[Any], None]:
+        """What a stream writer is; it tells nothing where nobody reads that."""
+        return self.teller("custom") if "custom" in self.scope.modes else self._speak
+
+    def _speak(self, _: Any) -> None:
         self.spoke = monotonic()
-        if "custom" in self.scope.modes:
-            self.tell("custom", chunk)
 
-    def tell(self, mode: str, data: Any) -> None:
-        """Posts an event to whoever reads the run; waits where the reader is slow, as far as this face can.
+    def teller(self, mode: str) -> Callable[[Any], None]:
+        """What posts events of one mode to whoever reads the run; it waits where the reader is slow, as far as this face can.
 
-        Raises UnstorableValue where events are kept, and this one cannot be.
+        It raises UnstorableValue where events are kept, and one cannot be.
         """
-        self.spoke = monotonic()
         scope = self.scope
-        if self.over:
-            return
-        if scope.events is not None:
-            self.keep(Event(scope.ns, mode, data), unless=self)
-        scope.host.emit(scope.ns, mode, data)
+        emit, ns, events = scope.host.emit, scope.ns, scope.events  # at hand, as it is called for each token
+
+        def tell(data: Any) -> None:
+            self.spoke = monotonic()
+            if self.over:
+                return
+            if events is not None:
+                self.keep(Event(ns, mode, data), unless=self)
+            emit(ns, mode, data)
+
+        return tell
 
     def pass_on(self, event: Event) -> None:
         """Posts what a graph inside this task has told."""
