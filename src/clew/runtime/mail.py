@@ -10,9 +10,9 @@ from typing import Any, Final
 from clew.runtime.events import BURST, Event
 from clew.runtime.host import Finished
 
-BUFFER: Final = 256
+BUFFER: Final = 512
 """How many events may wait for their reader before those who make them wait as well."""
-BURSTS: Final = 64
+BURSTS: Final = 128
 """How many of them are handed to the reader at once, at most."""
 PARTS: Final = 3
 FULL: Final = PARTS * (BUFFER - BURSTS)
@@ -22,7 +22,7 @@ END: Final = "end"
 SHORTEST: Final = 0.00005
 PATIENCE: Final = 100
 """How long the first event of a run waits to be read: seconds, and how many times."""
-DENSE: Final = 0.001
+DENSE: Final = 0.002
 """Seconds for which a reader lets events gather, where the last one came sooner than that: a reader that is woken for each of
 them costs more than they do. What ends a task wakes it at once, and so does an event after a pause."""
 

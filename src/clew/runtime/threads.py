@@ -124,7 +124,6 @@ class Threads(Mailbox):
 
         def post() -> None:
             self._end(context.run(drive, body()))
-            self._ring()
 
         POOL.run(post)
 
