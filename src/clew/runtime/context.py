@@ -221,13 +221,13 @@ class TaskContext:
     @property
     def own_config(self) -> dict[str, Any]:
         """The config, with the callbacks of the run's caller where there are some."""
-        settings, scope = self.scope.settings, self.scope
+        settings, scope, ns = self.scope.settings, self.scope, self.ns
         place = {
             "langgraph_step": scope.step + 1,
             "langgraph_node": self.node,
             "langgraph_triggers": self.triggers,
             "langgraph_path": ("__pregel_push", self.index) if self.sent else ("__pregel_pull", self.node),
-            "langgraph_checkpoint_ns": self.ns,
+            "langgraph_checkpoint_ns": ns,
         }
         thread = {} if settings.thread is None else {"thread_id": settings.thread}
         given = {key: value for key, value in settings.given.items() if key not in OF_RUNS}
@@ -237,7 +237,7 @@ class TaskContext:
             "recursion_limit": settings.recursion_limit,
             **given,
             "metadata": metadata,
-            "configurable": {**settings.configurable, "checkpoint_ns": self.ns},
+            "configurable": {**settings.configurable, "checkpoint_ns": ns},
         }
 
     @property
