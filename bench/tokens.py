@@ -7,6 +7,7 @@ Like `workloads.py` it is written once for both libraries. The model makes its t
 import asyncio
 import gc
 import os
+import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -17,12 +18,15 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from workloads import Cost, Face, Stopwatch, load, middle
 
 TOKENS: Final = 1_000
-ROUNDS: Final = 7
+ROUNDS: Final = 15
 
 
 class Share(NamedTuple):
     """A token's cost beyond that of the model read by itself, and beyond that of the model with a handler that does nothing;
-    and the seconds by which the first token comes later than from the model by itself."""
+    and the seconds by which the first token comes later than from the model by itself.
+
+    Each is a median of differences, taken between works that ran one right after the other: they are a tenth or a fifth of
+    what they are differences of, and a machine whose pace changes would drown a difference of medians."""
 
     over_model: Cost
     over_handler: Cost
@@ -76,7 +80,7 @@ class Silent(BaseCallbackHandler):
 
 
 def tokens(package: str, face: Face, waits: bool) -> Share:
-    """The shares of one library, medians of `ROUNDS` rounds in which the three take turns."""
+    """The shares of one library, over `ROUNDS` rounds in which the three take turns, there and back again."""
     model, asked = Ticker(waits=waits), [HumanMessage("hi")]
     graph = speaking(package, model, face)
     given, mode = {"messages": asked}, {"stream_mode": "messages"}
@@ -88,14 +92,14 @@ def tokens(package: str, face: Face, waits: bool) -> Share:
                 lambda: _drained(graph.astream(given, **mode)),
             )
         )
-    alone, handled, read = (
+    works = (
         lambda: _drain(model.stream(asked)),
         lambda: model.invoke(asked, {"callbacks": [Silent()]}),
         lambda: _drain(graph.stream(given, **mode)),
     )
-    read()
-    rounds = [[_timed(work) for work in (alone, handled, read)] for _ in range(ROUNDS)]
-    return _share(rounds)
+    for work in works:
+        work()
+    return _share([_timed(works[column]) for column in _turns()])
 
 
 def speaking(package: str, model: Ticker, face: Face) -> Any:
@@ -113,17 +117,21 @@ def speaking(package: str, model: Ticker, face: Face) -> Any:
 
 
 async def _awaited(*works: Callable[[], Awaitable[Any]]) -> Share:
-    await works[-1]()
-    rounds: list[list[tuple[Cost, Any]]] = []
-    for _ in range(ROUNDS):
-        costs: list[tuple[Cost, Any]] = []
-        for work in works:
-            gc.collect()
-            watch = Stopwatch()
-            found = await work()
-            costs.append((watch.read(), found))
-        rounds.append(costs)
-    return _share(rounds)
+    for work in works:
+        await work()
+    taken: list[tuple[Cost, Any]] = []
+    for column in _turns():
+        gc.collect()
+        watch = Stopwatch()
+        found = await works[column]()
+        taken.append((watch.read(), found))
+    return _share(taken)
+
+
+def _turns() -> Iterator[int]:
+    """The columns in the order in which they run: alone, handled, read; read, handled, alone; and so on."""
+    for number in range(ROUNDS):
+        yield from range(3) if number % 2 == 0 else reversed(range(3))
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Cost, Any]:
@@ -151,10 +159,15 @@ async def _drained(chunks: AsyncIterator[Any]) -> float:
     return first
 
 
-def _share(rounds: list[list[tuple[Cost, Any]]]) -> Share:
-    alone, handled, read = (middle([each[column][0] for each in rounds]) for column in range(3))
-    firsts = sorted(each[2][1] - each[0][1] for each in rounds)
-    return Share(_beyond(read, alone), _beyond(read, handled), firsts[len(firsts) // 2])
+def _share(taken: list[tuple[Cost, Any]]) -> Share:
+    rounds = [taken[at : at + 3] for at in range(0, len(taken), 3)]
+    rounds = [each if number % 2 == 0 else each[::-1] for number, each in enumerate(rounds)]
+    firsts = [read - alone for (_, alone), _, (_, read) in rounds]
+    return Share(
+        middle([_beyond(read, alone) for (alone, _), _, (read, _) in rounds]),
+        middle([_beyond(read, handled) for _, (handled, _), (read, _) in rounds]),
+        statistics.median(firsts),
+    )
 
 
 def _beyond(whole: Cost, part: Cost) -> Cost:

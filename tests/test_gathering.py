@@ -137,7 +137,7 @@ def test_an_event_after_a_pause_wakes_its_reader(face: Face, counts: Counter[str
 def test_the_first_event_is_read_before_a_node_that_never_waits_has_told_all(
     face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mail, "PATIENCE", 100_000)  # the machine may be busy
+    monkeypatch.setattr(mail, "PATIENCE", IN_TIME)  # the machine may be busy
     told: list[int] = []
     when_read: list[int] = []
 

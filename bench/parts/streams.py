@@ -23,7 +23,7 @@ class Laden(TypedDict):
 def tokens_read(sides: Sides, progress: Progress, *, quick: bool) -> list[Record]:
     import tokens  # late: it needs langchain-core, which the parts before do without
 
-    repeats = 3 if quick else 7
+    repeats = 3 if quick else 5
     lines: list[Comparison] = []
     firsts: list[Amount] = []
     for face, waits in product(get_args(Face), (False, True)):

@@ -142,6 +142,24 @@ def agent(turns: int, saver: Saver | None = None) -> Counts:
     return _invoked(builder.compile(saver), {"messages": [HumanMessage("go")]})
 
 
+def tokens(tens: int) -> Counts:
+    """A model that says ten times as many words, read as it does."""
+    from support.speaking import says  # late: where models are loaded each run looks who listens
+
+    model = says(*["word"] * (10 * tens))
+
+    async def node(state: MessagesState) -> Any:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    graph = StateGraph(MessagesState).add_node("node", node).add_edge(START, "node").compile()
+
+    async def read() -> None:
+        given: Any = {"messages": ["hi"]}
+        assert len([chunk async for chunk in graph.astream(given, stream_mode="messages")]) > 10 * tens
+
+    return _awaited(read)
+
+
 def _invoked(graph: CompiledStateGraph, *given: Any) -> Counts:
     counts: Counts = {}
     with counting(counts):
@@ -292,6 +310,7 @@ SCENES: Final[dict[str, Callable[[], Counts]]] = {
     "a turn of a thread of 1,000 messages, SQLite": lambda: turns(1_000),
     "get_state of 1,000 messages, SQLite opened anew": lambda: opened(1_000),
     "a checkpoint listed, SQLite": listed,
+    "ten tokens, async": lambda: twice(tokens, 10, 30),
 }
 
 

@@ -150,23 +150,31 @@ class TaskContext:
             return f"{self.key}|{own}", self.scope.notes
         return around.keeping(f"{self.scope.number}/{self.scope.step}/{self.key}/{own}")
 
-    def write(self, chunk: Any) -> None:
+    @property
+    def write(self) -> Callable[[Any], None]:
+        """What a stream writer is; it tells nothing where nobody reads that."""
+        return self.teller("custom") if "custom" in self.scope.modes else self._speak
+
+    def _speak(self, _: Any) -> None:
         self.spoke = monotonic()
-        if "custom" in self.scope.modes:
-            self.tell("custom", chunk)
 
-    def tell(self, mode: str, data: Any) -> None:
-        """Posts an event to whoever reads the run; waits where the reader is slow, as far as this face can.
+    def teller(self, mode: str) -> Callable[[Any], None]:
+        """What posts events of one mode to whoever reads the run; it waits where the reader is slow, as far as this face can.
 
-        Raises UnstorableValue where events are kept, and this one cannot be.
+        It raises UnstorableValue where events are kept, and one cannot be.
         """
-        self.spoke = monotonic()
         scope = self.scope
-        if self.over:
-            return
-        if scope.events is not None:
-            self.keep(Event(scope.ns, mode, data), unless=self)
-        scope.host.emit(scope.ns, mode, data)
+        emit, ns, events = scope.host.emit, scope.ns, scope.events  # at hand, as it is called for each token
+
+        def tell(data: Any) -> None:
+            self.spoke = monotonic()
+            if self.over:
+                return
+            if events is not None:
+                self.keep(Event(ns, mode, data), unless=self)
+            emit(ns, mode, data)
+
+        return tell
 
     def pass_on(self, event: Event) -> None:
         """Posts what a graph inside this task has told."""
@@ -216,13 +224,13 @@ class TaskContext:
     @property
     def own_config(self) -> dict[str, Any]:
         """The config, with the callbacks of the run's caller where there are some."""
-        settings, scope = self.scope.settings, self.scope
+        settings, scope, ns = self.scope.settings, self.scope, self.ns
         place = {
             "langgraph_step": scope.step + 1,
             "langgraph_node": self.node,
             "langgraph_triggers": self.triggers,
             "langgraph_path": ("__pregel_push", self.index) if self.sent else ("__pregel_pull", self.node),
-            "langgraph_checkpoint_ns": self.ns,
+            "langgraph_checkpoint_ns": ns,
         }
         thread = {} if settings.thread is None else {"thread_id": settings.thread}
         given = {key: value for key, value in settings.given.items() if key not in OF_RUNS}
@@ -232,7 +240,7 @@ class TaskContext:
             "recursion_limit": settings.recursion_limit,
             **given,
             "metadata": metadata,
-            "configurable": {**settings.configurable, "checkpoint_ns": self.ns},
+            "configurable": {**settings.configurable, "checkpoint_ns": ns},
         }
 
     @property

@@ -10,19 +10,18 @@ from typing import Any, Final
 from clew.runtime.events import BURST, Event
 from clew.runtime.host import Finished
 
-BUFFER: Final = 256
+BUFFER: Final = 512
 """How many events may wait for their reader before those who make them wait as well."""
-BURSTS: Final = 64
+BURSTS: Final = 128
 """How many of them are handed to the reader at once, at most."""
 PARTS: Final = 3
 FULL: Final = PARTS * (BUFFER - BURSTS)
 """How long the list is then: an event is three of its elements."""
 END: Final = "end"
 """The mode that the end of a task has there."""
-SHORTEST: Final = 0.00005
-PATIENCE: Final = 100
-"""How long the first event of a run waits to be read: seconds, and how many times."""
-DENSE: Final = 0.001
+PATIENCE: Final = 0.005
+"""Seconds for which the first event of a run waits to be read, at most."""
+DENSE: Final = 0.002
 """Seconds for which a reader lets events gather, where the last one came sooner than that: a reader that is woken for each of
 them costs more than they do. What ends a task wakes it at once, and so does an event after a pause."""
 
@@ -35,7 +34,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._mail: list[Any] = []
         self._ended: list[Finished] = []  # taken out at once, the first of them last
-        self._held: threading.Event | None = None  # for those who wait for room, once tasks run beside the reader
+        self._held: threading.Event | None = None  # for those who wait for the reader, once tasks run beside it
         self._most = FULL  # how long the mail may be before an event asks whether it may be posted; 0 once nobody reads
         self._waits = False  # the reader
         self._asleep = False  # it does so for the next event
@@ -66,12 +65,14 @@ class Mailbox:
         """Lets the reader come to its first event: a thread that never waits would keep the interpreter to itself for longer. A
         reader that does not come soon is not waited for."""
         self._asleep = False
-        if self._ring() and self._fresh:
-            for _ in range(PATIENCE):
-                if not self._mail:
-                    break
-                time.sleep(SHORTEST)
-        self._fresh = False
+        held, self._fresh = self._held if self._fresh else None, False
+        if held is None:
+            self._ring()
+            return
+        held.clear()
+        if self._ring() and self._mail:
+            held.wait(PATIENCE)
+        held.set()  # it may have been cleared after the reader's last look: whoever waits for room looks for himself
 
     def _ring(self) -> bool:
         """Wakes the reader, where it waits. Returns whether that is another thread."""
@@ -104,7 +105,7 @@ class Mailbox:
         return message
 
     def _let_in(self) -> None:
-        """There may be room."""
+        """There may be room, and the first event has been read."""
         if self._held and not self._held.is_set() and len(self._mail) <= FULL // 2:
             self._held.set()
 

@@ -201,7 +201,7 @@ def callbacks_of(context: "TaskContext", metadata: Mapping[str, Any]) -> Any:
     if scope.told is not None:
         from clew.interop.tokens import Tokens
 
-        found = with_handler(found, Tokens(context.tell, scope.told, {**metadata}))
+        found = with_handler(found, Tokens(context.teller("messages"), scope.told, {**metadata}))
     return found
 
 
@@ -225,5 +225,5 @@ def tell_messages(context: "TaskContext", given: Any, writes: Sequence[Write]) -
     before = {message.id for message in messages_in(given, deep=True)} if new else set[str]()
     for message in new.values():
         if message.id is None or message.id not in before:
-            context.tell("messages", (message, context.own_config["metadata"]))
+            context.teller("messages")((message, context.own_config["metadata"]))
     told.update(message.id for message in new.values() if message.id is not None)
