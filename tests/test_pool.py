@@ -6,7 +6,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from clew.runtime.threads import Pool
+from clew.pool import Pool
 
 MANY = 3 * Pool.IDLE
 
@@ -44,7 +44,7 @@ def test_where_no_thread_can_be_had_the_caller_hears_of_it_and_later_jobs_run(mo
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError, match="new thread"):
+        with pytest.raises(RuntimeError, match=r"no more threads \(can't start new thread\); \d+ are at work.*max_concurrency"):
             pool.run(lambda: ended.put("first"))
     pool.run(lambda: ended.put("second"))
     assert ended.get(timeout=30) == "second"

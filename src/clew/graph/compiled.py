@@ -11,11 +11,11 @@ from clew.errors import ClewError
 from clew.graph.call import Call, chunks, finish, read_call
 from clew.graph.editing import Editing
 from clew.graph.joining import Joining
-from clew.graph.parallel import in_parallel
 from clew.graph.reading import tasks
 from clew.graph.starting import NAMELESS, Starting
 from clew.graph.structure import Structure
 from clew.graph.typing import ContextT, InputT, OutputT, StateT
+from clew.pool import in_parallel
 from clew.runtime.attempt import Program
 from clew.runtime.drive import drive, iterate
 from clew.runtime.host import Host

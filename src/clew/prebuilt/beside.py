@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clew.channels import LastValue
 from clew.constants import PREVIOUS
 from clew.engine.plan import Plan, Station
-from clew.graph.parallel import in_parallel
+from clew.pool import in_parallel
 from clew.runtime.attempt import Node
 from clew.runtime.host import Action
 from clew.runtime.spawn import Callee, spawn

@@ -10,10 +10,11 @@ from threading import Lock, get_ident
 from typing import Any, TypeVar, cast
 
 from clew.errors import NodeCancelledError
+from clew.pool import POOL
 from clew.runtime.context import TaskContext
 from clew.runtime.host import QUICK, Action, Finished, Host, Limit, Pace
 from clew.runtime.mail import FULL, Mailbox
-from clew.runtime.threads import POOL, cancelled, done, heard, overdue, pending, spawned
+from clew.runtime.threads import cancelled, done, heard, overdue, pending, spawned
 
 T = TypeVar("T")
 

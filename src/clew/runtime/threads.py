@@ -1,10 +1,7 @@
 """The sync host: tasks run in threads of one pool for the process. With `tasks.py` and what both stand on, `mail.py`, the only
-file that knows of threads."""
+file of the runtime that knows of threads."""
 
-import os
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
@@ -13,6 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from clew.errors import NodeCancelledError, NodeTimeoutError, WrongFace
+from clew.pool import POOL
 from clew.runtime.context import TaskContext
 from clew.runtime.drive import drive
 from clew.runtime.host import Action, Finished, Host, Limit
@@ -22,74 +20,6 @@ LONGEST: Final = 3600.0
 """Seconds that are waited at a time; what a thread can wait for has an end, which an infinite timeout has not."""
 
 T = TypeVar("T")
-
-
-class Pool:
-    """Threads that are kept for the next job. It grows while jobs wait: a bounded pool dead-locks when runs nest.
-
-    One thread at a time is on its way to what waits, and sends for the next before it begins. So jobs that take long all run at
-    once, and of many that take no time a few threads do the most: waking one costs more than they do.
-    """
-
-    IDLE: Final = 32
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._jobs: deque[Callable[[], None]] = deque()
-        self._idle: list[threading.Lock] = []
-        self._coming = False
-
-    def run(self, job: Callable[[], None]) -> None:
-        """Runs `job`, which does not raise, in a thread beside whatever else runs."""
-        self._jobs.append(job)
-        if not self._coming:  # or else it is seen by who comes
-            self._send()
-
-    def _send(self) -> None:
-        with self._lock:
-            if self._coming or not self._jobs:
-                return
-            self._coming = True
-            bell = self._idle.pop() if self._idle else None
-        if bell is not None:
-            bell.release()
-            return
-        try:
-            threading.Thread(target=self._work, name="clew", daemon=True).start()
-        except RuntimeError:
-            self._coming = False
-            raise
-
-    def _work(self) -> None:
-        bell = threading.Lock()
-        bell.acquire()
-        while True:
-            self._coming = False
-            while job := self._next():
-                job()
-            with self._lock:
-                if len(self._idle) >= self.IDLE:
-                    return
-                self._idle.append(bell)
-            bell.acquire()
-
-    def _next(self) -> Callable[[], None] | None:
-        try:
-            job = self._jobs.popleft()
-        except IndexError:
-            return None
-        if self._jobs and not self._coming:
-            with suppress(RuntimeError):  # there are no more threads to be had: those there are do it
-                self._send()
-        return job
-
-    def forget(self) -> None:
-        """A forked child has none of its parent's threads."""
-        self.__init__()
-
-
-POOL: Final = Pool()
-os.register_at_fork(after_in_child=POOL.forget)
 
 
 class Threads(Mailbox):
