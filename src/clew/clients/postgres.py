@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: opened when they are needed, each lent to one thread at a time; and what is said where that fails.
 
-A session keeps nothing between two calls (no settings, no prepared statements, no locks), so that PgBouncer may lend another
-one each time. Connections are made by the thread that needs one: so it hears at once why it gets none.
+A session keeps nothing between two calls that the next one needs (no settings, no locks; see `postgres_wire` for what it has
+prepared), so that PgBouncer may lend another one each time. Connections are made by the thread that needs one: so it hears at once why it gets none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from clew.errors import DatabaseError, MissingDependency
@@ -36,6 +36,8 @@ REFUSED: Final = re.compile(r"failed: (?:\w+):  (.*)", re.DOTALL)
 
 OWN: Final = {"row_factory", "cursor_factory", "autocommit", "prepare_threshold"}
 """What a connection of our own has in its own way."""
+
+_OURS: Final = nullcontext()  # a connection that we have made is in autocommit
 
 _INHERITED: Final[list[Any]] = []  # a parent's connections in a forked child: neither used nor closed
 
@@ -102,9 +104,17 @@ class Connections:
         if self._closed:
             raise DatabaseError(f"The {self.user.noun} is closed: make a new one.")
         try:
-            with self._from_pool() if self._pool is not None else self._own() as connection, self._autocommit(connection):
-                self.known = True
-                yield connection
+            if self._pool is not None:
+                with self._from_pool() as connection, self._autocommit(connection):
+                    self.known = True
+                    yield connection
+                return
+            connection = self._lent()
+            try:
+                with self._autocommit(connection) if connection is self._given else _OURS:
+                    yield connection
+            finally:
+                self._back(connection)
         except psycopg.Error as error:
             raise self._explained(error) from error
 
@@ -115,8 +125,7 @@ class Connections:
 
     # -- ours -------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _own(self) -> Generator[Connection]:
+    def _lent(self) -> Connection:
         if not self._room.acquire(timeout=self.timeout):
             raise DatabaseError(
                 f"All {self._size} connections were in use for {self.timeout:g} s: pass a larger `pool_size`, or a longer "
@@ -124,17 +133,22 @@ class Connections:
             )
         try:
             connection = self._taken()
-            try:
-                yield connection
-            finally:
-                idle = connection.info.transaction_status == TransactionStatus.IDLE or connection is self._given
-                if connection.closed or not idle:
-                    connection.close()
-                    self._drop_free()  # what ended this one has ended them as well, most likely
-                if self._closed and connection is not self._given:
-                    connection.close()
-                elif not connection.closed:
-                    self._free.append(connection)
+        except BaseException:
+            self._room.release()
+            raise
+        self.known = True
+        return connection
+
+    def _back(self, connection: Connection) -> None:
+        try:
+            idle = connection.pgconn.transaction_status == TransactionStatus.IDLE or connection is self._given
+            if connection.closed or not idle:
+                connection.close()
+                self._drop_free()  # what ended this one has ended them as well, most likely
+            if self._closed and connection is not self._given:
+                connection.close()
+            elif not connection.closed:
+                self._free.append(connection)
         finally:
             self._room.release()
 

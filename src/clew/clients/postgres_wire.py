@@ -2,6 +2,9 @@
 
 A statement is kept as the server takes it, with the kinds of its parameters, each of which is written out in binary. What comes
 back is read by psycopg, as a cursor would.
+
+What a connection asks again and again is prepared, under a name that is the statement's own: behind PgBouncer, which may lend a
+session in which another has prepared it, or one in which nobody has, it is found there, or is asked as before from then on.
 """
 
 from __future__ import annotations
@@ -9,23 +12,34 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from hashlib import blake2b
 from itertools import count
 from re import ASCII, compile
 from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, Format
+from psycopg.pq.abc import PGconn, PGresult
 
 PARAMETER: Final = compile(r"%b::(\w+(?:\[\])?)", ASCII)
 Encoder = Callable[[Any], bytes]
 
+OFTEN: Final = 5
+"""So often a connection asks a statement before it is worth a round trip to prepare it."""
+
+KNOWN: Final = b"42P05"
+FORGOTTEN: Final = (b"26000", b"0A000")
+"""What a session says that has a statement of this name already; and one that has none, or one from before a migration."""
+
 
 class Statement(NamedTuple):
-    """What is sent, and what writes each parameter."""
+    """What is sent, the name under which it is prepared, and what writes each parameter."""
 
     sql: bytes
+    name: bytes
     encoders: list[Encoder]
     formats: list[Format]
 
@@ -72,7 +86,45 @@ def statement(sql: str) -> Statement:
     kinds = PARAMETER.findall(sql)
     numbers = count(1)
     sent = PARAMETER.sub(lambda found: f"${next(numbers)}::{found[1]}", sql).replace("%%", "%")
-    return Statement(sent.encode(), [ENCODERS[kind] for kind in kinds], [Format.BINARY] * len(kinds))
+    name = f"clew_{blake2b(sent.encode(), digest_size=12).hexdigest()}"
+    return Statement(sent.encode(), name.encode(), [ENCODERS[kind] for kind in kinds], [Format.BINARY] * len(kinds))
+
+
+class Session:
+    """What a connection has asked, and what it has prepared of it.
+
+    Attributes:
+        prepares: whether it prepares anything; not once a statement was gone that it had prepared.
+    """
+
+    __slots__ = ("_asked", "_prepared", "prepares", "reader")
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.prepares = True
+        self.reader = Transformer(connection)
+        self._asked: dict[bytes, int] = {}
+        self._prepared: set[bytes] = set()
+
+    def has(self, pgconn: PGconn, known: Statement) -> bool:
+        """Whether a statement is prepared, which it is by now if it is asked often."""
+        if known.name in self._prepared:
+            return self.prepares
+        asked = self._asked[known.name] = self._asked.get(known.name, 0) + 1
+        if asked <= OFTEN or not self.prepares:
+            return False
+        result = pgconn.prepare(known.name, known.sql)
+        self.prepares = result.status == ExecStatus.COMMAND_OK or _state(result) == KNOWN
+        self._prepared.add(known.name)
+        return self.prepares
+
+    def rows(self, result: PGresult) -> list[Any]:
+        self.reader.set_pgresult(result, format=Format.BINARY)
+        found = self.reader.load_rows(0, result.ntuples, tuple)
+        self.reader.set_pgresult(None)  # it may be large
+        return found
+
+
+_sessions: Final[WeakKeyDictionary[psycopg.Connection[Any], Session]] = WeakKeyDictionary()
 
 
 def rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -82,14 +134,25 @@ def rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any] = 
         psycopg.Error: the server refuses it, or the connection is lost.
     """
     pgconn, known = connection.pgconn, statement(sql)
-    written = [None if value is None else encode(value) for encode, value in zip(known.encoders, values, strict=True)]
-    result = pgconn.exec_params(known.sql, written, None, known.formats, Format.BINARY)
+    session = _sessions.get(connection) or _sessions.setdefault(connection, Session(connection))
+    written: Any = [
+        None if value is None else encode(value) for encode, value in zip(known.encoders, values, strict=True)
+    ]  # psycopg types a null out
+    result = None
+    if session.has(pgconn, known):
+        result = pgconn.exec_prepared(known.name, written, known.formats, Format.BINARY)
+        if result.status == ExecStatus.FATAL_ERROR and _state(result) in FORGOTTEN:
+            session.prepares, result = False, None
+    if result is None:
+        result = pgconn.exec_params(known.sql, written, None, known.formats, Format.BINARY)
     if result.status == ExecStatus.TUPLES_OK:
-        reader = Transformer(connection)
-        reader.set_pgresult(result, format=Format.BINARY)
-        return reader.load_rows(0, result.ntuples, tuple)
+        return session.rows(result)
     if result.status == ExecStatus.COMMAND_OK:
         return []
-    if pgconn.status == ConnStatus.BAD and result.error_field(DiagnosticField.SQLSTATE) is None:
+    if pgconn.status == ConnStatus.BAD and _state(result) is None:
         raise psycopg.OperationalError(result.error_message.decode(connection.info.encoding, "replace"))
     raise error_from_result(result, connection.info.encoding)
+
+
+def _state(result: PGresult) -> bytes | None:
+    return result.error_field(DiagnosticField.SQLSTATE)
