@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -33,17 +33,19 @@ class Call(NamedTuple):
 
 
 Answer: TypeAlias = tuple[Call, Any, BaseException | None]
+Each: TypeAlias = Callable[[Callable[[Call], Answer], list[Call]], Iterable[Answer]]
+Together: TypeAlias = Callable[[], AbstractContextManager[Each | None]]
 
 
 class Lane:
     """The calls of runs on the async face to one storage, as many at once as it has room for.
 
     Args:
-        workers: how many. together: what a thread holds while it answers all that has queued up; None where each call is
-            answered for itself.
+        workers: how many. together: what a thread holds while it answers all that has queued up, which may be a `map` of its
+            own to answer them with; None where each call is answered for itself.
     """
 
-    def __init__(self, workers: int, together: Callable[[], AbstractContextManager[None]] | None = None) -> None:
+    def __init__(self, workers: int, together: Together | None = None) -> None:
         self._workers = workers
         self._together = together
         self._begin()
@@ -91,10 +93,10 @@ class Lane:
                 with suppress(RuntimeError):  # it has ended meanwhile: nobody waits
                     loop.call_soon_threadsafe(_settle, [answer for answer in answers if answer[0].loop is loop])
 
-    def _answered(self, calls: list[Call], together: Callable[[], AbstractContextManager[None]]) -> list[Answer]:
+    def _answered(self, calls: list[Call], together: Together) -> list[Answer]:
         try:
-            with together():
-                return [_answer(call) for call in calls]
+            with together() as each:
+                return [*(each or map)(_answer, calls)]
         except BaseException as error:  # nothing of what was written is kept
             return [(call, None, error) for call in calls]
 

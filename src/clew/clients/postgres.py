@@ -1,7 +1,8 @@
 """Connections to PostgreSQL: opened when they are needed, each lent to one thread at a time; and what is said where that fails.
 
 A session keeps nothing between two calls that the next one needs (no settings, no locks; see `postgres_wire` for what it has
-prepared), so that PgBouncer may lend another one each time. Connections are made by the thread that needs one: so it hears at once why it gets none.
+prepared), so that PgBouncer may lend another one each time. Connections are made by the thread that needs one: so it hears at
+once why it gets none.
 """
 
 from __future__ import annotations
@@ -83,10 +84,10 @@ class Connections:
         self.user = user
         self.timeout = timeout
         self._address, given, self._pool = _read(source, user)
-        self._size = 1 if given is not None else size
+        self.size = 1 if given is not None else size
         self._given = given
         self._free: list[Connection] = [given] if given is not None else []
-        self._room = threading.BoundedSemaphore(self._size)
+        self._room = threading.BoundedSemaphore(self.size)
         self._pid = os.getpid()
         self._closed = False
         self.known = False  # whether the server has ever taken us
@@ -128,7 +129,7 @@ class Connections:
     def _lent(self) -> Connection:
         if not self._room.acquire(timeout=self.timeout):
             raise DatabaseError(
-                f"All {self._size} connections were in use for {self.timeout:g} s: pass a larger `pool_size`, or a longer "
+                f"All {self.size} connections were in use for {self.timeout:g} s: pass a larger `pool_size`, or a longer "
                 "`timeout`."
             )
         try:
@@ -189,7 +190,7 @@ class Connections:
         _INHERITED.extend(self._free)
         self._given = self._pool = None
         self._free.clear()
-        self._room = threading.BoundedSemaphore(self._size)
+        self._room = threading.BoundedSemaphore(self.size)
         self._pid = os.getpid()
 
     # -- of a pool that was given -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from clew.clients.postgres import Connection, Connections
-from clew.clients.postgres_wire import rows
+from clew.clients.postgres_wire import rows, rows_of_all
 from clew.errors import DatabaseError
 
 SETUP: Final = 0x436C6577  # the lock that setting up takes: "Clew" in ASCII
@@ -62,6 +62,13 @@ class Tables:
             if not self._is_ready:
                 self._set_up(connection)
             return rows(connection, sql.format(self._prefix), values)
+
+    def ask_all(self, asked: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]] | int:
+        """Several in one transaction and round trip, the rows of each; or the place of one that is refused: none is done."""
+        with self.connections.using() as connection:
+            if not self._is_ready:
+                self._set_up(connection)
+            return rows_of_all(connection, [(sql.format(self._prefix), values) for sql, values in asked])
 
 
 def printed(migrations: Sequence[str], schema: str) -> str:

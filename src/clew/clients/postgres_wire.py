@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import count
 from re import ASCII, compile
+from select import select
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,10 @@ FORGOTTEN: Final = (b"26000", b"0A000")
 """What a session says that has a statement of this name already; and one that has none, or one from before a migration."""
 
 
+LOCKED: Final = "500ms"
+LOCKS: Final = ("select set_config('lock_timeout', %b::text, true)", (LOCKED,))
+
+
 class Statement(NamedTuple):
     """What is sent, the name under which it is prepared, and what writes each parameter."""
 
@@ -42,6 +47,9 @@ class Statement(NamedTuple):
     name: bytes
     encoders: list[Encoder]
     formats: list[Format]
+
+    def written(self, values: Sequence[Any]) -> Any:
+        return [None if value is None else encode(value) for encode, value in zip(self.encoders, values, strict=True)]
 
 
 def _text(value: str) -> bytes:
@@ -51,16 +59,24 @@ def _text(value: str) -> bytes:
 def _array(oid: int, encode: Encoder, values: Sequence[Any]) -> bytes:
     """An array of one dimension, as `array_send` of PostgreSQL writes it: dimensions, whether there are nulls, type, then the
     length and lower bound of the dimension, and the length and bytes of each element."""
-    written = [None if value is None else encode(value) for value in values]
-    parts = [struct.pack(">iii", int(bool(written)), None in written, oid)]
-    if written:
-        parts.append(struct.pack(">ii", len(written), 1))
-    for data in written:
-        parts += [NULL] if data is None else [_int4(len(data)), data]
+    if not values:
+        return _start(0, 0, oid)
+    nulls, parts = False, [_start(1, 0, oid), _int4(len(values)), ONE]
+    for value in values:
+        if value is None:
+            nulls = True
+            parts.append(NULL)
+        else:
+            data = encode(value)
+            parts += (_int4(len(data)), data)
+    if nulls:
+        parts[0] = _start(1, 1, oid)
     return b"".join(parts)
 
 
 NULL: Final = b"\xff\xff\xff\xff"
+ONE: Final = b"\0\0\0\1"
+_start: Final = struct.Struct(">iii").pack
 _int4: Final = struct.Struct(">i").pack
 _int8: Final = struct.Struct(">q").pack
 _float8: Final = struct.Struct(">d").pack
@@ -133,15 +149,12 @@ def rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any] = 
     Raises:
         psycopg.Error: the server refuses it, or the connection is lost.
     """
-    pgconn, known = connection.pgconn, statement(sql)
-    session = _sessions.get(connection) or _sessions.setdefault(connection, Session(connection))
-    written: Any = [
-        None if value is None else encode(value) for encode, value in zip(known.encoders, values, strict=True)
-    ]  # psycopg types a null out
+    pgconn, known, session = connection.pgconn, statement(sql), _session(connection)
+    written = known.written(values)
     result = None
     if session.has(pgconn, known):
         result = pgconn.exec_prepared(known.name, written, known.formats, Format.BINARY)
-        if result.status == ExecStatus.FATAL_ERROR and _state(result) in FORGOTTEN:
+        if _state(result) in FORGOTTEN:
             session.prepares, result = False, None
     if result is None:
         result = pgconn.exec_params(known.sql, written, None, known.formats, Format.BINARY)
@@ -149,9 +162,62 @@ def rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any] = 
         return session.rows(result)
     if result.status == ExecStatus.COMMAND_OK:
         return []
-    if pgconn.status == ConnStatus.BAD and _state(result) is None:
-        raise psycopg.OperationalError(result.error_message.decode(connection.info.encoding, "replace"))
+    _must_be_open(connection, result)
     raise error_from_result(result, connection.info.encoding)
+
+
+def rows_of_all(connection: psycopg.Connection[Any], asked: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]] | int:
+    """What several statements return, in one transaction and one round trip; or the place of one that the server refuses, or
+    that has waited `LOCKED` for a lock: none is done.
+
+    Raises:
+        psycopg.Error: the connection is lost.
+    """
+    pgconn, session = connection.pgconn, _session(connection)
+    sent = [(known := statement(sql), known.written(values), session.has(pgconn, known)) for sql, values in [LOCKS, *asked]]
+    pgconn.enter_pipeline_mode()
+    try:
+        for known, written, prepared in sent:
+            if prepared:
+                pgconn.send_query_prepared(known.name, written, known.formats, Format.BINARY)
+            else:
+                pgconn.send_query_params(known.sql, written, None, known.formats, Format.BINARY)
+        pgconn.pipeline_sync()
+        results = [result for _ in sent for result in _results(pgconn)]
+        _results(pgconn)  # that of the sync
+    finally:
+        if pgconn.status == ConnStatus.OK:
+            pgconn.exit_pipeline_mode()
+    for place, result in enumerate(results[1:]):
+        if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+            _must_be_open(connection, result)
+            session.prepares = session.prepares and _state(result) not in FORGOTTEN
+            return place
+    return [session.rows(result) if result.status == ExecStatus.TUPLES_OK else [] for result in results[1:]]
+
+
+def _results(pgconn: PGconn) -> list[PGresult]:
+    """Of the next that was sent; others may run while they are waited for."""
+    found: list[PGresult] = []
+    while True:
+        while pgconn.is_busy():
+            select([pgconn.socket], [], [])
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            return found
+        found.append(result)
+        if result.status == ExecStatus.PIPELINE_SYNC:
+            return found
+
+
+def _must_be_open(connection: psycopg.Connection[Any], result: PGresult) -> None:
+    if connection.pgconn.status == ConnStatus.BAD and _state(result) is None:
+        raise psycopg.OperationalError(result.error_message.decode(connection.info.encoding, "replace"))
+
+
+def _session(connection: psycopg.Connection[Any]) -> Session:
+    return _sessions.get(connection) or _sessions.setdefault(connection, Session(connection))
 
 
 def _state(result: PGresult) -> bytes | None:

@@ -15,6 +15,7 @@ from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.clients.postgres import Connection, Connections, Lost, Taken, User
+from clew.clients.postgres_groups import Groups
 from clew.clients.postgres_tables import Tables, migrations_of, printed, quoted
 from clew.ids import stamp_of
 
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+    from clew.checkpoint.lane import Together
+
 MIGRATIONS: Final = migrations_of("clew.checkpoint.postgres")
 USER: Final = User("PostgresSaver", "saver", "clew_")
 TABLES: Final = ("thread", "waiting", "head", "checkpoint", "item", "kept", "told", "events")
+
+WORKERS: Final = 2  # threads that ask for all runs on the async face: while one waits for the server, the other gathers
 
 GROUPED: Final = " group by space, log"
 
@@ -67,6 +72,7 @@ class PostgresStorage:
     def __init__(self, connections: Connections, schema: str) -> None:
         self.tables = Tables(connections, schema, MIGRATIONS)
         self.ask = self.tables.ask
+        self.groups = Groups(self.tables)
 
     def close(self) -> None:
         self.tables.connections.close()
@@ -79,7 +85,8 @@ class PostgresStorage:
 
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         seq = None if checkpoint_id is None else stamp_of(checkpoint_id)
-        lines = self.ask(FIND, _name(thread), _name(ns), seq, seq, 1, checkpoint_id is not None)
+        name = _name(thread)
+        lines = self.groups.ask(name, FIND, name, _name(ns), seq, seq, 1, checkpoint_id is not None)
         found = _found(lines[0]) if lines else Found()
         if checkpoint_id is not None and found.row is not None and found.row.id != checkpoint_id:
             found.row = found.base = found.parent_id = found.next = None
@@ -104,7 +111,7 @@ class PostgresStorage:
 
     def _written(self, thread: str, sql: str, *values: Any) -> Any:
         try:
-            return self.ask(sql, *values)[0][0]
+            return self.groups.ask(_name(thread), sql, *values)[0][0]
         except Taken as error:
             raise conflict(thread) from error
 
@@ -270,7 +277,8 @@ def _text(name: bytes) -> str:
 class PostgresSaver(Saver):
     """Keeps threads in PostgreSQL 12 or newer, in tables whose names begin with `clew_`.
 
-    Calls on both faces are made over one pool of connections, of which each commit and each load takes one for one round trip.
+    Calls on both faces are made over one pool of connections, of which each commit and each load takes one for one round trip;
+    those of runs on the async face that wait at the same time take one together.
     A connection that is lost is opened anew and what was asked is asked again, a commit as well: it is never done twice. It
     works behind PgBouncer in any mode.
 
@@ -299,12 +307,11 @@ class PostgresSaver(Saver):
         serde: object = None,
     ) -> None:
         self.rows = PostgresStorage(Connections(conn, USER, size=pool_size, timeout=timeout), schema)
-        self._patient = Reconnecting(self.rows, (Lost,), patience)
+        self._patient = Reconnecting(self.rows, (Lost,), patience, self.rows.groups.sleep)
         super().__init__(self._patient, lease=lease, encryption=encryption, retention=retention, serde=serde)
-        self._size = pool_size
 
-    def _calls(self) -> tuple[int, None]:
-        return self._size, None
+    def _calls(self) -> tuple[int, Together]:
+        return min(WORKERS, self.rows.tables.connections.size), self.rows.groups.together
 
     @classmethod
     def from_conn_string(cls, conn_string: str, *, pipeline: bool = False, **options: Any) -> Self:

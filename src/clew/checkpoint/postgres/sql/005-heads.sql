@@ -23,6 +23,9 @@ create or replace function public.clew_find(
 ) language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
+    if not exists (select from public.clew_thread where name = _thread) then
+        return;
+    end if;
     return query
     select
         t.epoch, t.seq, t.spaces, h.seq, h.space, h.logs,
