@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,7 +23,7 @@ except ImportError as error:
 
 S = TypeVar("S")
 T = TypeVar("T")
-Each = Callable[[Callable[[S], T], Sequence[S]], list[T]]
+Each = Callable[[Callable[[S], T], Sequence[S]], Iterator[list[T]]]
 
 
 class Asked(NamedTuple):
@@ -69,18 +69,28 @@ class Groups:
         """How many jobs are done at once (`Lane`)."""
         return nullcontext(self._each)
 
-    def _each(self, fn: Callable[[S], T], each: Sequence[S]) -> list[T]:
-        """What `fn`, which raises nothing, makes of each."""
-        done: dict[int, T] = {}
+    def _each(self, fn: Callable[[S], T], each: Sequence[S]) -> Iterator[list[T]]:
+        """What `fn`, which raises nothing, makes of each, as it is done; what is refused comes last, one by one."""
+        done: list[T] = []
 
-        def does(n: int) -> None:
-            done[n] = fn(each[n])
+        def does(one: S) -> None:
+            done.append(fn(one))
 
         hub = getcurrent()
-        waiting = self._until_they_ask([(greenlet(does, hub), n) for n in range(len(each))])
-        while waiting:
-            waiting = self._until_they_ask(self._found(waiting))
-        return [done[n] for n in range(len(each))]
+        waiting = self._until_they_ask([(greenlet(does, hub), one) for one in each])
+        refused: list[Asked] = []
+        while waiting or refused:
+            if done:
+                yield done.copy()
+                done.clear()
+            if waiting:
+                answered, more = self._found(waiting)
+                refused += more
+            else:
+                asked = refused.pop(0)
+                answered = [(asked.job, _tried(lambda asked=asked: self._tables.ask(asked.sql, *asked.values)))]
+            waiting = self._until_they_ask(answered)
+        yield done
 
     def _until_they_ask(self, answered: Sequence[tuple[greenlet, Any]]) -> list[Asked]:
         """Jobs go on with what they have been waiting for. Returns what those ask that are not done."""
@@ -90,26 +100,27 @@ class Groups:
         finally:
             self._here.hub = None
 
-    def _found(self, waiting: Sequence[Asked]) -> list[tuple[greenlet, Any]]:
-        """What each was waiting for, or what it is to raise."""
+    def _found(self, waiting: Sequence[Asked]) -> tuple[list[tuple[greenlet, Any]], list[Asked]]:
+        """What each was waiting for, or what it is to raise; and those that were refused."""
         asking = sorted([asked for asked in waiting if not asked.seconds], key=lambda asked: asked.key)
-        answers: list[tuple[greenlet, Any]] = []
         refused: list[Asked] = []
-        while len(asking) > 1:
-            try:
-                found = self._tables.ask_all([(asked.sql, asked.values) for asked in asking])
-            except Exception as error:  # of all: the connection was lost, or none is to be had
-                found = [error] * len(asking)
+        found: Any = []
+        while asking and not found:
+            found = _tried(lambda: self._tables.ask_all([(asked.sql, asked.values) for asked in asking]))
             if isinstance(found, int):
                 refused.append(asking.pop(found))
-            else:
-                answers += [(asked.job, answer) for asked, answer in zip(asking, found, strict=True)]
-                asking = []
-        for asked in (*asking, *refused):
-            try:
-                answers.append((asked.job, self._tables.ask(asked.sql, *asked.values)))
-            except Exception as error:
-                answers.append((asked.job, error))
-        if slept := [asked for asked in waiting if asked.seconds]:
-            time.sleep(max(asked.seconds for asked in slept))
-        return [*answers, *((asked.job, None) for asked in slept)]
+                found = []
+        if isinstance(found, Exception):  # the connection was lost, or none is to be had
+            found = [found] * len(asking)
+        if seconds := max(asked.seconds for asked in waiting):
+            time.sleep(seconds)
+        slept = [(asked.job, None) for asked in waiting if asked.seconds]
+        return [*slept, *((asked.job, rows) for asked, rows in zip(asking, found, strict=True))], refused
+
+
+def _tried(ask: Callable[[], Any]) -> Any:
+    """What is returned, or raised."""
+    try:
+        return ask()
+    except Exception as error:
+        return error

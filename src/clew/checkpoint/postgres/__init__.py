@@ -29,8 +29,6 @@ MIGRATIONS: Final = migrations_of("clew.checkpoint.postgres")
 USER: Final = User("PostgresSaver", "saver", "clew_")
 TABLES: Final = ("thread", "waiting", "head", "checkpoint", "item", "kept", "told", "events")
 
-WORKERS: Final = 2  # threads that ask for all runs on the async face: while one waits for the server, the other gathers
-
 GROUPED: Final = " group by space, log"
 
 
@@ -311,7 +309,7 @@ class PostgresSaver(Saver):
         super().__init__(self._patient, lease=lease, encryption=encryption, retention=retention, serde=serde)
 
     def _calls(self) -> tuple[int, Together]:
-        return min(WORKERS, self.rows.tables.connections.size), self.rows.groups.together
+        return self.rows.tables.connections.size, self.rows.groups.together
 
     @classmethod
     def from_conn_string(cls, conn_string: str, *, pipeline: bool = False, **options: Any) -> Self:
