@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from clew.checkpoint.storage import Waits
 
 MOST: Final = 256  # calls that are answered together: the first waits for the last
-LATE: Final = 0.02  # seconds for which one thread may be at what it has taken together before another takes the next
+LATE: Final = 0.05  # seconds for which one thread may be at what it has taken together before another takes the next
 
 
 class Call(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ class Tables:
         self._migrations = migrations
         self._prefix = quoted(schema).replace("%", "%%") + "."
         self._is_ready = False
+        self._named = lru_cache(512)(self._name)
 
     def set_up(self) -> None:
         """Makes the tables where they are missing, and runs the migrations that have not been. Ten may do so at once."""
@@ -61,14 +63,17 @@ class Tables:
         with self.connections.using() as connection:
             if not self._is_ready:
                 self._set_up(connection)
-            return rows(connection, sql.format(self._prefix), values)
+            return rows(connection, self._named(sql), values)
 
     def ask_all(self, asked: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]] | int:
         """Several in one transaction and round trip, the rows of each; or the place of one that is refused: none is done."""
         with self.connections.using() as connection:
             if not self._is_ready:
                 self._set_up(connection)
-            return rows_of_all(connection, [(sql.format(self._prefix), values) for sql, values in asked])
+            return rows_of_all(connection, [(self._named(sql), values) for sql, values in asked])
+
+    def _name(self, sql: str) -> str:
+        return sql.format(self._prefix)
 
 
 def printed(migrations: Sequence[str], schema: str) -> str:
