@@ -71,14 +71,15 @@ def test_a_group_is_one_round_trip(postgres_url: str, postgres_server: PostgresS
         assert [one.head for one in found] == [4] * 10
 
 
-def test_what_is_refused_is_told_to_whom_it_concerns(postgres_url: str) -> None:
+@pytest.mark.parametrize("moved", [(3, 8), (0, 1, 4, 6, 9)])
+def test_what_is_refused_is_told_to_whom_it_concerns(postgres_url: str, moved: tuple[int, ...]) -> None:
     with PostgresSaver(postgres_url) as saver, PostgresSaver(postgres_url) as other:
         answered(saver, commits(saver, 1))
-        for name in ("3", "8"):
-            other.storage.commit(batch(name, 2))
+        for n in moved:
+            other.storage.commit(batch(NAMES[n], 2))
         told = answered(saver, commits(saver, 2))
-        assert [n for n, one in enumerate(told) if isinstance(one, ThreadConflict)] == [3, 8]
-        assert [one for n, one in enumerate(told) if n not in (3, 8)] == [False] * 8
+        assert [n for n, one in enumerate(told) if isinstance(one, ThreadConflict)] == [*moved]
+        assert [one for n, one in enumerate(told) if n not in moved] == [False] * (10 - len(moved))
         assert heads(saver) == [2] * 10
 
 

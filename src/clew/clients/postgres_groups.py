@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from clew.clients.postgres_tables import Tables
 from clew.errors import MissingDependency
@@ -24,6 +24,7 @@ except ImportError as error:
 S = TypeVar("S")
 T = TypeVar("T")
 Each = Callable[[Callable[[S], T], Sequence[S]], Iterator[list[T]]]
+FEW: Final = 3  # refused calls, after each of which the others are asked again
 
 
 class Asked(NamedTuple):
@@ -88,7 +89,7 @@ class Groups:
                 refused += more
             else:
                 asked = refused.pop(0)
-                answered = [(asked.job, _tried(lambda asked=asked: self._tables.ask(asked.sql, *asked.values)))]
+                answered = [(asked.job, _tried(self._tables.ask, asked.sql, *asked.values))]
             waiting = self._until_they_ask(answered)
         yield done
 
@@ -106,10 +107,12 @@ class Groups:
         refused: list[Asked] = []
         found: Any = []
         while asking and not found:
-            found = _tried(lambda: self._tables.ask_all([(asked.sql, asked.values) for asked in asking]))
+            found = _tried(self._tables.ask_all, [(asked.sql, asked.values) for asked in asking])
             if isinstance(found, int):
                 refused.append(asking.pop(found))
                 found = []
+            if len(refused) > FEW:  # most are, it seems, as where nobody heard that all of it was done
+                refused, asking = [*refused, *asking], []
         if isinstance(found, Exception):  # the connection was lost, or none is to be had
             found = [found] * len(asking)
         if seconds := max(asked.seconds for asked in waiting):
@@ -118,9 +121,9 @@ class Groups:
         return [*slept, *((asked.job, rows) for asked, rows in zip(asking, found, strict=True))], refused
 
 
-def _tried(ask: Callable[[], Any]) -> Any:
+def _tried(ask: Callable[..., Any], *args: Any) -> Any:
     """What is returned, or raised."""
     try:
-        return ask()
+        return ask(*args)
     except Exception as error:
         return error
