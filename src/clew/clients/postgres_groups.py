@@ -24,7 +24,7 @@ except ImportError as error:
 S = TypeVar("S")
 T = TypeVar("T")
 Each = Callable[[Callable[[S], T], Sequence[S]], Iterator[list[T]]]
-FEW: Final = 3  # refused calls, after each of which the others are asked again
+FEW: Final = 3  # refused calls, after each of which all others are asked again; then each is, by itself
 
 
 class Asked(NamedTuple):
@@ -104,21 +104,21 @@ class Groups:
     def _found(self, waiting: Sequence[Asked]) -> tuple[list[tuple[greenlet, Any]], list[Asked]]:
         """What each was waiting for, or what it is to raise; and those that were refused."""
         asking = sorted([asked for asked in waiting if not asked.seconds], key=lambda asked: asked.key)
+        answers: list[tuple[greenlet, Any]] = []
         refused: list[Asked] = []
-        found: Any = []
-        while asking and not found:
-            found = _tried(self._tables.ask_all, [(asked.sql, asked.values) for asked in asking])
+        while asking:
+            group = asking if len(refused) <= FEW else asking[:1]
+            found = _tried(self._tables.ask_all, [(asked.sql, asked.values) for asked in group])
             if isinstance(found, int):
                 refused.append(asking.pop(found))
-                found = []
-            if len(refused) > FEW:  # most are, it seems, as where nobody heard that all of it was done
-                refused, asking = [*refused, *asking], []
-        if isinstance(found, Exception):  # the connection was lost, or none is to be had
-            found = [found] * len(asking)
+                continue
+            if isinstance(found, Exception):  # the connection was lost, or none is to be had
+                found = [found] * len(group)
+            answers += [(asked.job, rows) for asked, rows in zip(group, found, strict=True)]
+            asking = asking[len(group) :]
         if seconds := max(asked.seconds for asked in waiting):
             time.sleep(seconds)
-        slept = [(asked.job, None) for asked in waiting if asked.seconds]
-        return [*slept, *((asked.job, rows) for asked, rows in zip(asking, found, strict=True))], refused
+        return [*answers, *((asked.job, None) for asked in waiting if asked.seconds)], refused
 
 
 def _tried(ask: Callable[..., Any], *args: Any) -> Any:

@@ -36,7 +36,7 @@ FORGOTTEN: Final = (b"26000", b"0A000")
 """What a session says that has a statement of this name already; and one that has none, or one from before a migration."""
 
 
-LOCKED: Final = "500ms"
+LOCKED: Final = "100ms"
 LOCKS: Final = ("select set_config('lock_timeout', %b::text, true)", (LOCKED,))
 
 
