@@ -5,12 +5,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from support.graphs import Log, says
-from support.postgres_server import PostgresServer
+from support.postgres_server import PostgresServer, pgbouncer
 from support.proxy import proxy_to
 
 from clew.checkpoint.crypt import Encryption
@@ -98,6 +99,19 @@ def test_a_group_whose_answer_is_lost_is_not_done_twice(postgres_url: str, postg
         assert proxy.cut is None, "an answer was swallowed"
         assert heads(saver) == [2] * 10
         assert len(saver.storage.scan("5", "", None, 10)) == 2
+
+
+def test_groups_behind_pgbouncer(postgres_url: str, postgres_server: PostgresServer, tmp_path: Path) -> None:
+    """Two clients of one session, which ends meanwhile: what one has prepared is there for the other, and then for nobody."""
+    with pgbouncer(postgres_server, tmp_path) as bouncer:
+        url = bouncer + postgres_url.rpartition("/")[2]
+        with PostgresSaver(url) as one, PostgresSaver(url) as other:
+            for seq in (1, 3, 5):
+                assert answered(one, commits(one, seq)) == [False] * 10
+                assert answered(other, commits(other, seq + 1)) == [False] * 10
+                if seq == 3:
+                    postgres_server.end_backends()
+            assert heads(one) == [6] * 10
 
 
 def test_rows_that_another_has_locked_hold_up_no_other(postgres_url: str) -> None:
