@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -85,8 +85,9 @@ class Lane:
         return value
 
     def _grows(self) -> bool:
-        late = self._together is None or time.monotonic() - self._taken >= LATE
-        begins = bool(self._calls) and self._busy < (self._workers if late else 1)
+        """Whether one more thread is to work."""
+        most = self._workers if self._together is None or time.monotonic() - self._taken >= LATE else 1
+        begins = self._busy < most and len(self._calls) > 0
         self._busy += begins
         return begins
 
@@ -105,15 +106,16 @@ class Lane:
                 self._taken = time.monotonic()
             if not calls:
                 return
-            for answers in self._answered(calls, self._together if len(calls) > 1 else None):
+            together = self._together if len(calls) > 1 else None
+            for answers in self._answered(calls, together) if together else [[_answer(calls[0])]]:
                 for loop in {call.loop for call in calls}:
                     with suppress(RuntimeError):  # it has ended meanwhile: nobody waits
                         loop.call_soon_threadsafe(_settle, [answer for answer in answers if answer[0].loop is loop])
 
-    def _answered(self, calls: list[Call], together: Together | None) -> Iterator[list[Answer]]:
+    def _answered(self, calls: list[Call], together: Together) -> Iterator[list[Answer]]:
         """Answers, as they may be told."""
         try:
-            with together() if together else nullcontext() as each:
+            with together() as each:
                 if each is not None:
                     yield from each(_answer, calls)
                     return

@@ -12,9 +12,9 @@ import os
 import re
 import weakref
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from clew.errors import DatabaseError, MissingDependency
 
@@ -27,6 +27,7 @@ except ImportError as error:  # without the driver, or without libpq
     raise MissingDependency(f"PostgreSQL needs psycopg: `pip install 'clew[postgres]'` ({error}).") from error
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
+T = TypeVar("T")
 
 MENDS: Final = re.compile(r"starting up|shutting down|recovery|too many|connection slots|no more connections|try again|"
                           r"cannot connect|not accepting|timeout", re.IGNORECASE)  # fmt: skip
@@ -37,8 +38,6 @@ REFUSED: Final = re.compile(r"failed: (?:\w+):  (.*)", re.DOTALL)
 
 OWN: Final = {"row_factory", "cursor_factory", "autocommit", "prepare_threshold"}
 """What a connection of our own has in its own way."""
-
-_OURS: Final = nullcontext()  # a connection that we have made is in autocommit
 
 _INHERITED: Final[list[Any]] = []  # a parent's connections in a forked child: neither used nor closed
 
@@ -94,9 +93,8 @@ class Connections:
         # let go without `close`, they are closed; not at exit, when daemon threads may still be in them
         weakref.finalize(self, _let_go, self._free, given, self._pid).atexit = False
 
-    @contextmanager
-    def using(self) -> Generator[Connection]:
-        """A connection in autocommit, to this thread alone.
+    def call(self, fn: Callable[..., T], /, *args: Any) -> T:
+        """What `fn` makes of a connection in autocommit, which it has to itself, and `args`.
 
         Raises:
             Lost: the connection was lost, or the server takes none just now. DatabaseError: it never will.
@@ -106,14 +104,15 @@ class Connections:
             raise DatabaseError(f"The {self.user.noun} is closed: make a new one.")
         try:
             if self._pool is not None:
-                with self._from_pool() as connection, self._autocommit(connection):
+                with self._pool.connection(timeout=self.timeout) as connection, self._autocommit(connection):
                     self.known = True
-                    yield connection
-                return
+                    return fn(connection, *args)
             connection = self._lent()
             try:
-                with self._autocommit(connection) if connection is self._given else _OURS:
-                    yield connection
+                if connection is not self._given:  # it was made so
+                    return fn(connection, *args)
+                with self._autocommit(connection):
+                    return fn(connection, *args)
             finally:
                 self._back(connection)
         except psycopg.Error as error:
@@ -143,14 +142,14 @@ class Connections:
         return connection
 
     def _back(self, connection: Connection) -> None:
+        ours = connection is not self._given
         try:
-            idle = connection.pgconn.transaction_status == TransactionStatus.IDLE or connection is self._given
-            if connection.closed or not idle:
+            if connection.pgconn.transaction_status == TransactionStatus.IDLE and not (self._closed and ours):
+                self._free.append(connection)
+            elif ours or connection.closed:
                 connection.close()
                 self._drop_free()  # what ended this one has ended them as well, most likely
-            if self._closed and connection is not self._given:
-                connection.close()
-            elif not connection.closed:
+            else:
                 self._free.append(connection)
         finally:
             self._room.put(None)
@@ -196,11 +195,6 @@ class Connections:
         self._pid = os.getpid()
 
     # -- of a pool that was given -----------------------------------------------------------------------------------
-
-    @contextmanager
-    def _from_pool(self) -> Generator[Connection]:
-        with cast("Any", self._pool).connection(timeout=self.timeout) as connection:
-            yield connection
 
     @contextmanager
     def _autocommit(self, connection: Connection) -> Generator[None]:

@@ -151,15 +151,16 @@ def rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any] = 
     """
     pgconn, known, session = connection.pgconn, statement(sql), _session(connection)
     written = known.written(values)
-    result = None
-    if session.has(pgconn, known):
+    prepared = session.has(pgconn, known)
+    if prepared:
         result = pgconn.exec_prepared(known.name, written, known.formats, Format.BINARY)
-        if _state(result) in FORGOTTEN:
-            session.prepares, result = False, None
-    if result is None:
+    else:
         result = pgconn.exec_params(known.sql, written, None, known.formats, Format.BINARY)
     if result.status == ExecStatus.TUPLES_OK:
         return session.rows(result)
+    if prepared and _state(result) in FORGOTTEN:
+        session.prepares = False
+        return rows(connection, sql, values)
     if result.status == ExecStatus.COMMAND_OK:
         return []
     _must_be_open(connection, result)
