@@ -61,6 +61,9 @@ def _array(oid: int, encode: Encoder, values: Sequence[Any]) -> bytes:
     length and lower bound of the dimension, and the length and bytes of each element."""
     if not values:
         return _start(0, 0, oid)
+    if len(values) == 1 and values[0] is not None:  # as most are
+        data = encode(values[0])
+        return _single(1, 0, oid, 1, 1, len(data)) + data
     nulls, parts = False, [_start(1, 0, oid), _int4(len(values)), ONE]
     for value in values:
         if value is None:
@@ -77,6 +80,7 @@ def _array(oid: int, encode: Encoder, values: Sequence[Any]) -> bytes:
 NULL: Final = b"\xff\xff\xff\xff"
 ONE: Final = b"\0\0\0\1"
 _start: Final = struct.Struct(">iii").pack
+_single: Final = struct.Struct(">iiiiii").pack
 _int4: Final = struct.Struct(">i").pack
 _int8: Final = struct.Struct(">q").pack
 _float8: Final = struct.Struct(">d").pack
