@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,17 @@ def test_a_group_is_one_round_trip(postgres_url: str, postgres_server: PostgresS
         found = answered(saver, loads)
         assert proxy.trips == 2
         assert [one.head for one in found] == [4] * 10
+
+
+def test_a_large_group(postgres_url: str) -> None:
+    """More than fits into the buffers between here and there, both ways."""
+    with PostgresSaver(postgres_url) as saver:
+        answered(saver, commits(saver, 1))
+        large = [replace(batch(name, 2), items=[(1, 0, name.encode() * (4 << 20))]) for name in NAMES]
+        assert answered(saver, [partial(saver.storage.commit, one) for one in large]) == [False] * 10
+        assert answered(saver, [partial(saver.storage.items, name, [(1, 0, 1)]) for name in NAMES]) == [
+            [name.encode() * (4 << 20)] for name in NAMES
+        ]
 
 
 @pytest.mark.parametrize("moved", [(3, 8), (0, 1, 4, 6, 9)])

@@ -9,13 +9,14 @@ session in which another has prepared it, or one in which nobody has, it is foun
 
 from __future__ import annotations
 
+import selectors
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import count
 from re import ASCII, compile
-from select import select
+from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,7 @@ KNOWN: Final = b"42P05"
 FORGOTTEN: Final = (b"26000", b"0A000")
 """What a session says that has a statement of this name already; and one that has none, or one from before a migration."""
 
+POLL: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)  # `select` knows a thousand files, `epoll` makes one
 
 LOCKED: Final = "100ms"
 LOCKS: Final = ("select set_config('lock_timeout', %b::text, true)", (LOCKED,))
@@ -180,6 +182,7 @@ def rows_of_all(connection: psycopg.Connection[Any], asked: Sequence[tuple[str, 
     """
     pgconn, session = connection.pgconn, _session(connection)
     sent = [(known := statement(sql), known.written(values), session.has(pgconn, known)) for sql, values in [LOCKS, *asked]]
+    pgconn.nonblocking = 1  # what blocks in libpq here holds up every thread
     pgconn.enter_pipeline_mode()
     try:
         for known, written, prepared in sent:
@@ -188,11 +191,15 @@ def rows_of_all(connection: psycopg.Connection[Any], asked: Sequence[tuple[str, 
             else:
                 pgconn.send_query_params(known.sql, written, None, known.formats, Format.BINARY)
         pgconn.pipeline_sync()
+        while pgconn.flush():
+            if _ready(pgconn, EVENT_READ | EVENT_WRITE) & EVENT_READ:
+                pgconn.consume_input()
         results = [result for _ in sent for result in _results(pgconn)]
         _results(pgconn)  # that of the sync
     finally:
         if pgconn.status == ConnStatus.OK:
             pgconn.exit_pipeline_mode()
+            pgconn.nonblocking = 0
     for place, result in enumerate(results[1:]):
         if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
             _must_be_open(connection, result)
@@ -202,11 +209,11 @@ def rows_of_all(connection: psycopg.Connection[Any], asked: Sequence[tuple[str, 
 
 
 def _results(pgconn: PGconn) -> list[PGresult]:
-    """Of the next that was sent; others may run while they are waited for."""
+    """Of the next that was sent."""
     found: list[PGresult] = []
     while True:
         while pgconn.is_busy():
-            select([pgconn.socket], [], [])
+            _ready(pgconn, EVENT_READ)
             pgconn.consume_input()
         result = pgconn.get_result()
         if result is None:
@@ -214,6 +221,13 @@ def _results(pgconn: PGconn) -> list[PGresult]:
         found.append(result)
         if result.status == ExecStatus.PIPELINE_SYNC:
             return found
+
+
+def _ready(pgconn: PGconn, events: int) -> int:
+    """Waits until the connection may be read from, or written to."""
+    with POLL() as waits:
+        waits.register(pgconn.socket, events)
+        return waits.select()[0][1]
 
 
 def _must_be_open(connection: psycopg.Connection[Any], result: PGresult) -> None:

@@ -83,8 +83,7 @@ class PostgresStorage:
 
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         seq = None if checkpoint_id is None else stamp_of(checkpoint_id)
-        name = _name(thread)
-        lines = self.groups.ask(name, FIND, name, _name(ns), seq, seq, 1, checkpoint_id is not None)
+        lines = self._ask(thread, FIND, _name(ns), seq, seq, 1, checkpoint_id is not None)
         found = _found(lines[0]) if lines else Found()
         if checkpoint_id is not None and found.row is not None and found.row.id != checkpoint_id:
             found.row = found.base = found.parent_id = found.next = None
@@ -94,9 +93,8 @@ class PostgresStorage:
     def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
         if not ranges:
             return []
-        return [
-            data for (data,) in self.ask(ITEMS, _name(thread), *_columns([(*_log(log), *ends) for log, *ends in ranges], 4))
-        ]
+        columns = _columns([(*_log(log), *ends) for log, *ends in ranges], 4)
+        return [data for (data,) in self._ask(thread, ITEMS, *columns)]
 
     def commit(self, batch: Batch) -> bool:
         given = _given(batch)
@@ -106,6 +104,11 @@ class PostgresStorage:
             told = events.values_of(_name(batch.thread), batch.claim or batch.epoch, _name(batch.events.run), batch.events)
             values = (*told, *values)
         return self._written(batch.thread, sql, *values)
+
+    def _ask(self, thread: str, sql: str, *values: Any) -> list[Any]:
+        """With what other runs ask, where this is one of several: what a run waits for while others do."""
+        name = _name(thread)
+        return self.groups.ask(name, sql, name, *values)
 
     def _written(self, thread: str, sql: str, *values: Any) -> Any:
         try:
@@ -121,7 +124,7 @@ class PostgresStorage:
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         last = (before if before is not None else 1 << 31) - 1
-        lines = self.ask(FIND, _name(thread), _name(ns), 0, last, limit, True)
+        lines = self._ask(thread, FIND, _name(ns), 0, last, limit, True)
         return [found for found in map(_found, lines) if found.row is not None]
 
     def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
