@@ -21,8 +21,8 @@ PYTHON: Final = PLACE / "bin" / "python"
 PROGRAM: Final = Path(__file__).with_name("run.py")
 # Pinned: figures of another version are another comparison.
 RIVALS: Final = {"langgraph": "1.2.24", "langgraph-checkpoint-sqlite": "3.1.2", "langgraph-checkpoint-postgres": "3.2.0"}
-TOOLS: Final = ("psycopg[binary,pool]>=3.2", "matplotlib>=3.9")
-"""The driver of both sides' savers, and what draws the charts."""
+TOOLS: Final = ("psycopg[binary,pool]>=3.2", "greenlet>=3.0", "matplotlib>=3.9")
+"""The driver of both sides' savers, what ours needs beside it, and what draws the charts."""
 SHOWN: Final = ("clew", *RIVALS, "langgraph-checkpoint", "langchain-core", "aiosqlite", "psycopg", "ormsgpack")
 
 

@@ -16,10 +16,11 @@ from support.graphs import Log, says
 from support.postgres_server import PostgresServer
 from support.proxy import proxy_to
 
-from clew.checkpoint.postgres import AsyncPostgresSaver, PostgresSaver
+from clew.checkpoint.postgres import MIGRATIONS, AsyncPostgresSaver, PostgresSaver
 from clew.checkpoint.postgres.aio import AsyncPostgresSaver as FromAio
-from clew.checkpoint.storage import Batch
-from clew.errors import DatabaseError
+from clew.checkpoint.storage import Batch, Space
+from clew.clients.postgres_tables import printed
+from clew.errors import DatabaseError, ThreadConflict
 from clew.graph import START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
 
@@ -49,8 +50,23 @@ with PostgresSaver(sys.argv[1], schema="threads") as saver:
 """
 
 
-def test_ten_processes_set_up_at_once(postgres_server: PostgresServer) -> None:
+OLDER = """
+insert into {0}clew_thread (name, epoch, seq, spaces) values ('1', 7, 3, 2);
+insert into {0}clew_head (thread, ns, space, seq, logs)
+select no, ns::bytea, h.space, h.seq, h.logs::bytea
+from {0}clew_thread, (values ('', 0, 3, 'x'), ('in:1', 1, 2, 'y')) h (ns, space, seq, logs);
+insert into {0}clew_checkpoint (thread, space, seq, data)
+select no, c.space, c.seq, 'twelve bytes body' from {0}clew_thread, (values (1, 2), (0, 3)) c (space, seq);
+"""
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_ten_processes_set_up_at_once(postgres_server: PostgresServer, older: bool) -> None:
     url = postgres_server.database()
+    if older:
+        with psycopg.connect(url) as db:
+            db.execute(printed(MIGRATIONS[:4], "threads").encode())
+            db.execute(OLDER.format("threads.").encode())
     many = [
         subprocess.Popen([sys.executable, "-c", SETS_UP, url], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(10)
@@ -61,6 +77,16 @@ def test_ten_processes_set_up_at_once(postgres_server: PostgresServer) -> None:
         process.stdin.flush()
     assert [process.communicate()[1] for process in many] == [""] * 10
     assert len(tables(url)) == 9
+    if older:
+        with PostgresSaver(url, schema="threads") as saver:
+            assert saver.storage.spaces("1") == [Space("", 0, 3, b"x"), Space("in:1", 1, 2, b"y")]
+            for ns, head in (("", 3), ("in:1", 2)):
+                found = saver.storage.load("1", ns, None)
+                assert (found.head, found.row and found.row.body) == (head, b" body")
+            with pytest.raises(ThreadConflict):
+                saver.storage.commit(Batch("1", "", 0, 2, 7, logs=b"z"))
+            saver.storage.commit(Batch("1", "", 0, 3, 7, logs=b"z"))
+            assert saver.storage.load("1", "", None).logs == b"z"
 
 
 def test_the_printed_sql_makes_the_same(postgres_server: PostgresServer) -> None:

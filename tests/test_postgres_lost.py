@@ -90,6 +90,8 @@ def test_pgbouncer_in_transaction_mode(face: Face, postgres_url: str, postgres_s
             for thread in threads:
                 thread.join()
             assert runs[3:] == [["in", "first", "second"]] * 8
+            postgres_server.end_backends()  # the session is gone that had what both have prepared
+            assert len(face.invoke(two_steps(one, interleaves), {"log": ["in"]}, THREAD)["log"]) == 12
             one.delete_thread("1")
             one.setup()
             assert len(one.threads()) == 9

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.postgres_server import PostgresServer
 
 from clew.checkpoint.postgres import PostgresSaver
-from clew.clients.postgres_wire import ENCODERS, rows
+from clew.clients.postgres_wire import ENCODERS, OFTEN, rows, statement
 from clew.errors import DatabaseError
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
@@ -75,6 +75,27 @@ def test_a_connection_that_was_ended_says_so(postgres_server: PostgresServer) ->
         assert connection.closed
         with pytest.raises(psycopg.OperationalError):
             rows(connection, "select 1")
+
+
+def test_what_is_asked_often_is_prepared_and_asked_as_before_where_it_is_gone(postgres_server: PostgresServer) -> None:
+    def prepared(connection: psycopg.Connection) -> list[str]:
+        return [sql for (sql,) in connection.execute("select statement from pg_prepared_statements where name ~ '^clew_'")]
+
+    def asks(connection: psycopg.Connection, times: int) -> None:
+        assert [rows(connection, "select 1 + %b::integer", (n,)) for n in range(times)] == [[(n + 1,)] for n in range(times)]
+
+    with postgres_server.connect() as connection:
+        connection.prepare_threshold = None
+        asks(connection, OFTEN)
+        assert prepared(connection) == []
+        asks(connection, 3)
+        assert prepared(connection) == ["select 1 + $1::integer"]
+        connection.execute("deallocate all")
+        asks(connection, 2 * OFTEN)
+        assert prepared(connection) == [], "a session that forgets is not one's own"
+    with postgres_server.connect() as connection:
+        connection.execute(b"prepare " + statement("select 1 + %b::integer").name + b" (integer) as select 1 + $1")
+        asks(connection, 2 * OFTEN)
 
 
 def test_a_connection_in_a_pipeline_is_refused(postgres_server: PostgresServer) -> None:

@@ -30,6 +30,7 @@ PACKAGES: Final = (
     "langgraph-checkpoint-conformance==0.0.2",
     "langchain-core>=1.0",
     "psycopg[binary,pool]>=3.2",
+    "greenlet>=3.0",  # of our own saver
     "aiosqlite>=0.20",
     "redis>=5.2",
     "pymongo>=4.10",

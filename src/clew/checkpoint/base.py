@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, TypeVar
 
@@ -36,7 +36,7 @@ from clew.closing import Closing
 from clew.errors import MissingKey, TamperedRow
 
 if TYPE_CHECKING:  # moving, mending and sealing are imported where they are asked for: a run needs none of them
-    from clew.checkpoint.lane import Lane
+    from clew.checkpoint.lane import Lane, Together
     from clew.checkpoint.pruning import Duration, Keep, Pruned
     from clew.checkpoint.retention import Retention
     from clew.checkpoint.stats import Stats
@@ -115,7 +115,7 @@ class Saver(Closing, Reads):
 
         return Lane(*self._calls())
 
-    def _calls(self) -> tuple[int, Callable[[], AbstractContextManager[None]] | None]:
+    def _calls(self) -> tuple[int, Together | None]:
         """How many calls of the storage are made at once on the async face, and what holds those that are answered together."""
         return CALLS, None
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -21,6 +22,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from clew.checkpoint.storage import Waits
 
 MOST: Final = 256  # calls that are answered together: the first waits for the last
+LATE: Final = 0.05  # seconds for which one thread may be at what it has taken together before another takes the next
 
 
 class Call(NamedTuple):
@@ -33,17 +35,20 @@ class Call(NamedTuple):
 
 
 Answer: TypeAlias = tuple[Call, Any, BaseException | None]
+Each: TypeAlias = Callable[[Callable[[Call], Answer], list[Call]], Iterator[list[Answer]]]
+Together: TypeAlias = Callable[[], AbstractContextManager[Each | None]]
 
 
 class Lane:
     """The calls of runs on the async face to one storage, as many at once as it has room for.
 
     Args:
-        workers: how many. together: what a thread holds while it answers all that has queued up; None where each call is
-            answered for itself.
+        workers: how many, at most. together: what a thread holds while it answers all that has queued up, which may be a way
+            of its own to answer them, some after others; one thread does so, and further ones where nothing was taken for
+            `LATE`. None where each call is answered for itself.
     """
 
-    def __init__(self, workers: int, together: Callable[[], AbstractContextManager[None]] | None = None) -> None:
+    def __init__(self, workers: int, together: Together | None = None) -> None:
         self._workers = workers
         self._together = together
         self._begin()
@@ -51,7 +56,7 @@ class Lane:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._calls: deque[Call] = deque()
-        self._busy = 0
+        self._busy, self._taken = 0, 0.0
         self._pid = os.getpid()
 
     def waits(self, aside: Callable[[Callable[[], None]], None]) -> Waits:
@@ -69,14 +74,28 @@ class Lane:
         call = Call(loop, loop.create_future(), copy_context(), ask)
         with self._lock:
             self._calls.append(call)
-            begins = self._busy < self._workers
-            self._busy += begins
+            begins, first = self._grows(), len(self._calls) == 1
         if begins:
             aside(self._work)
+        elif first and self._together and self._workers > 1:
+            loop.call_later(LATE, self._look, aside)
         value, error = await call.future
         if error is not None:
             raise error
         return value
+
+    def _grows(self) -> bool:
+        """Whether one more thread is to work."""
+        most = self._workers if self._together is None or time.monotonic() - self._taken >= LATE else 1
+        begins = self._busy < most and len(self._calls) > 0
+        self._busy += begins
+        return begins
+
+    def _look(self, aside: Callable[[Callable[[], None]], None]) -> None:
+        with self._lock:
+            begins = self._grows()
+        if begins:
+            aside(self._work)
 
     def _work(self) -> None:
         most = MOST if self._together else 1
@@ -84,19 +103,26 @@ class Lane:
             with self._lock:
                 calls = [self._calls.popleft() for _ in range(min(most, len(self._calls)))]
                 self._busy -= not calls
+                self._taken = time.monotonic()
             if not calls:
                 return
-            answers = self._answered(calls, self._together) if self._together and len(calls) > 1 else [_answer(calls[0])]
-            for loop in {call.loop for call in calls}:
-                with suppress(RuntimeError):  # it has ended meanwhile: nobody waits
-                    loop.call_soon_threadsafe(_settle, [answer for answer in answers if answer[0].loop is loop])
+            together = self._together if len(calls) > 1 else None
+            for answers in self._answered(calls, together) if together else [[_answer(calls[0])]]:
+                for loop in {call.loop for call in calls}:
+                    with suppress(RuntimeError):  # it has ended meanwhile: nobody waits
+                        loop.call_soon_threadsafe(_settle, [answer for answer in answers if answer[0].loop is loop])
 
-    def _answered(self, calls: list[Call], together: Callable[[], AbstractContextManager[None]]) -> list[Answer]:
+    def _answered(self, calls: list[Call], together: Together) -> Iterator[list[Answer]]:
+        """Answers, as they may be told."""
         try:
-            with together():
-                return [_answer(call) for call in calls]
+            with together() as each:
+                if each is not None:
+                    yield from each(_answer, calls)
+                    return
+                answers = [_answer(call) for call in calls]
+            yield answers
         except BaseException as error:  # nothing of what was written is kept
-            return [(call, None, error) for call in calls]
+            yield [(call, None, error) for call in calls]
 
 
 def _answer(call: Call) -> Answer:

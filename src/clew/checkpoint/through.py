@@ -1,6 +1,7 @@
 """Storages over storages: what is done about every call, whatever the backend. They know rows no better than a storage does."""
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -80,12 +81,14 @@ class Reconnecting(Through):
     it was to write is there, or it is a conflict.
 
     Args:
-        lost: what the driver raises where a connection is lost. patience: seconds.
+        lost: what the driver raises where a connection is lost. patience: seconds. sleep: how one waits between two calls.
     """
 
-    def __init__(self, storage: Storage, lost: tuple[type[Exception], ...], patience: float) -> None:
+    def __init__(
+        self, storage: Storage, lost: tuple[type[Exception], ...], patience: float, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         super().__init__(storage)
-        self._patience = Patience(lost, patience, THEN)
+        self._patience = Patience(lost, patience, THEN, sleep)
 
     def call(self, verb: Callable[..., T], /, *args: Any) -> T:
         return self._patience.call(verb, *args)

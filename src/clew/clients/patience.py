@@ -16,11 +16,14 @@ class Patience:
 
     Args:
         lost: what the driver raises where a connection is lost. seconds: how long.
-        then: what to do after that, for the message.
+        then: what to do after that, for the message. sleep: how one waits.
     """
 
-    def __init__(self, lost: tuple[type[Exception], ...], seconds: float, then: str) -> None:
+    def __init__(
+        self, lost: tuple[type[Exception], ...], seconds: float, then: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self.seconds = seconds
+        self._sleep = sleep
         self._lost = lost
         self._then = then
 
@@ -39,5 +42,5 @@ class Patience:
                     raise DatabaseError(
                         f"The database could not be reached for {self.seconds:g} s ({error}). Is it running? {self._then}"
                     ) from error
-            time.sleep(pause)
+            self._sleep(pause)
             pause = min(2 * pause, LONGEST)

@@ -1,7 +1,8 @@
 """Connections to PostgreSQL: opened when they are needed, each lent to one thread at a time; and what is said where that fails.
 
-A session keeps nothing between two calls (no settings, no prepared statements, no locks), so that PgBouncer may lend another
-one each time. Connections are made by the thread that needs one: so it hears at once why it gets none.
+A session keeps nothing between two calls that the next one needs (no settings, no locks; see `postgres_wire` for what it has
+prepared), so that PgBouncer may lend another one each time. Connections are made by the thread that needs one: so it hears at
+once why it gets none.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import threading
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from queue import Empty, SimpleQueue
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from clew.errors import DatabaseError, MissingDependency
 
@@ -26,6 +27,7 @@ except ImportError as error:  # without the driver, or without libpq
     raise MissingDependency(f"PostgreSQL needs psycopg: `pip install 'clew[postgres]'` ({error}).") from error
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
+T = TypeVar("T")
 
 MENDS: Final = re.compile(r"starting up|shutting down|recovery|too many|connection slots|no more connections|try again|"
                           r"cannot connect|not accepting|timeout", re.IGNORECASE)  # fmt: skip
@@ -81,19 +83,18 @@ class Connections:
         self.user = user
         self.timeout = timeout
         self._address, given, self._pool = _read(source, user)
-        self._size = 1 if given is not None else size
+        self.size = 1 if given is not None else size
         self._given = given
         self._free: list[Connection] = [given] if given is not None else []
-        self._room = threading.BoundedSemaphore(self._size)
+        self._room = _room(self.size)
         self._pid = os.getpid()
         self._closed = False
         self.known = False  # whether the server has ever taken us
         # let go without `close`, they are closed; not at exit, when daemon threads may still be in them
         weakref.finalize(self, _let_go, self._free, given, self._pid).atexit = False
 
-    @contextmanager
-    def using(self) -> Generator[Connection]:
-        """A connection in autocommit, to this thread alone.
+    def call(self, fn: Callable[..., T], /, *args: Any) -> T:
+        """What `fn` makes of a connection in autocommit, which it has to itself, and `args`.
 
         Raises:
             Lost: the connection was lost, or the server takes none just now. DatabaseError: it never will.
@@ -102,9 +103,18 @@ class Connections:
         if self._closed:
             raise DatabaseError(f"The {self.user.noun} is closed: make a new one.")
         try:
-            with self._from_pool() if self._pool is not None else self._own() as connection, self._autocommit(connection):
-                self.known = True
-                yield connection
+            if self._pool is not None:
+                with self._pool.connection(timeout=self.timeout) as connection, self._autocommit(connection):
+                    self.known = True
+                    return fn(connection, *args)
+            connection = self._lent()
+            try:
+                if connection is not self._given:  # it was made so
+                    return fn(connection, *args)
+                with self._autocommit(connection):
+                    return fn(connection, *args)
+            finally:
+                self._back(connection)
         except psycopg.Error as error:
             raise self._explained(error) from error
 
@@ -115,28 +125,34 @@ class Connections:
 
     # -- ours -------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _own(self) -> Generator[Connection]:
-        if not self._room.acquire(timeout=self.timeout):
+    def _lent(self) -> Connection:
+        try:
+            self._room.get(timeout=self.timeout)
+        except Empty:
             raise DatabaseError(
-                f"All {self._size} connections were in use for {self.timeout:g} s: pass a larger `pool_size`, or a longer "
+                f"All {self.size} connections were in use for {self.timeout:g} s: pass a larger `pool_size`, or a longer "
                 "`timeout`."
-            )
+            ) from None
         try:
             connection = self._taken()
-            try:
-                yield connection
-            finally:
-                idle = connection.info.transaction_status == TransactionStatus.IDLE or connection is self._given
-                if connection.closed or not idle:
-                    connection.close()
-                    self._drop_free()  # what ended this one has ended them as well, most likely
-                if self._closed and connection is not self._given:
-                    connection.close()
-                elif not connection.closed:
-                    self._free.append(connection)
+        except BaseException:
+            self._room.put(None)
+            raise
+        self.known = True
+        return connection
+
+    def _back(self, connection: Connection) -> None:
+        ours = connection is not self._given
+        try:
+            if connection.pgconn.transaction_status == TransactionStatus.IDLE and not (self._closed and ours):
+                self._free.append(connection)
+            elif ours or connection.closed:
+                connection.close()
+                self._drop_free()  # what ended this one has ended them as well, most likely
+            else:
+                self._free.append(connection)
         finally:
-            self._room.release()
+            self._room.put(None)
 
     def _taken(self) -> Connection:
         try:
@@ -175,15 +191,10 @@ class Connections:
         _INHERITED.extend(self._free)
         self._given = self._pool = None
         self._free.clear()
-        self._room = threading.BoundedSemaphore(self._size)
+        self._room = _room(self.size)
         self._pid = os.getpid()
 
     # -- of a pool that was given -----------------------------------------------------------------------------------
-
-    @contextmanager
-    def _from_pool(self) -> Generator[Connection]:
-        with cast("Any", self._pool).connection(timeout=self.timeout) as connection:
-            yield connection
 
     @contextmanager
     def _autocommit(self, connection: Connection) -> Generator[None]:
@@ -280,6 +291,14 @@ def _read(source: Any, user: User) -> tuple[Callable[[], Address], Connection | 
         f"{user.type} was given {source!r}: expected a connection string, as in 'postgresql://user@localhost/database', or a "
         "connection or a pool of psycopg 3."
     )
+
+
+def _room(size: int) -> SimpleQueue[None]:
+    """A token for each connection: it is taken and given back in a third of a semaphore's time."""
+    room = SimpleQueue[None]()
+    for _ in range(size):
+        room.put(None)
+    return room
 
 
 def _address_of(pool: Any, user: User) -> Address:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from clew.clients.postgres import Connection, Connections
-from clew.clients.postgres_wire import rows
+from clew.clients.postgres_wire import rows, rows_of_all
 from clew.errors import DatabaseError
 
+T = TypeVar("T")
 SETUP: Final = 0x436C6577  # the lock that setting up takes: "Clew" in ASCII
 
 
@@ -27,11 +29,11 @@ class Tables:
         self._migrations = migrations
         self._prefix = quoted(schema).replace("%", "%%") + "."
         self._is_ready = False
+        self._named = lru_cache(512)(self._name)
 
     def set_up(self) -> None:
         """Makes the tables where they are missing, and runs the migrations that have not been. Ten may do so at once."""
-        with self.connections.using() as connection:
-            self._set_up(connection)
+        self.connections.call(self._set_up)
 
     def _set_up(self, connection: Connection) -> None:
         if self._format(connection) < len(self._migrations):
@@ -58,10 +60,19 @@ class Tables:
 
     def ask(self, sql: str, *values: Any) -> list[Any]:
         """One statement, its rows; `{}` stands for the schema. Makes the tables first, where they are not known to be there."""
-        with self.connections.using() as connection:
-            if not self._is_ready:
-                self._set_up(connection)
-            return rows(connection, sql.format(self._prefix), values)
+        return self.connections.call(self._rows, rows, self._named(sql), values)
+
+    def ask_all(self, asked: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]] | int:
+        """Several in one transaction and round trip, the rows of each; or the place of one that is refused: none is done."""
+        return self.connections.call(self._rows, rows_of_all, [(self._named(sql), values) for sql, values in asked])
+
+    def _rows(self, connection: Connection, read: Callable[..., T], *args: Any) -> T:
+        if not self._is_ready:
+            self._set_up(connection)
+        return read(connection, *args)
+
+    def _name(self, sql: str) -> str:
+        return sql.format(self._prefix)
 
 
 def printed(migrations: Sequence[str], schema: str) -> str:

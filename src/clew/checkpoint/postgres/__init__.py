@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from clew.awaited import Done
@@ -13,12 +15,15 @@ from clew.checkpoint.retention import Retention
 from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.clients.postgres import Connection, Connections, Lost, Taken, User
+from clew.clients.postgres_groups import Groups
 from clew.clients.postgres_tables import Tables, migrations_of, printed, quoted
 from clew.ids import stamp_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+    from clew.checkpoint.lane import Together
 
 MIGRATIONS: Final = migrations_of("clew.checkpoint.postgres")
 USER: Final = User("PostgresSaver", "saver", "clew_")
@@ -40,13 +45,23 @@ PRUNE: Final = "select " + _call(
     "bytea bigint bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bigint[] bigint[] "
     "bigint[] bigint[] bigint[] bytea[]",
 )
-COMMIT: Final = "select " + _call(
-    "commit",
-    "bytea bytea integer bigint bigint bigint bigint bytea bytea bytea bytea float8 boolean "
-    "bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bytea[] bigint[] bytea[] bytea[]",
-)
-TOLD: Final = events.told_with(COMMIT)
+GIVEN: Final = {
+    "own": "_space integer _head bigint _seq bigint _logs bytea",
+    "row": "_parent bigint _base bigint _row bytea",
+    "lease": "_claim bigint _release boolean _lease_run bytea _lease_owner bytea _lease_base bytea _lease_seconds float8",
+    "items": "_item_spaces bigint[] _item_logs bigint[] _item_ns bigint[] _items bytea[]",
+    "kept": "_kept_seqs bigint[] _tasks bytea[] _outcomes bytea[]",
+    "rows": "_row_spaces integer[] _seqs bigint[] _parents bigint[] _bases bigint[] _rows bytea[]",
+    "inner": "_inner_ns bytea[] _inner_spaces integer[] _inner_heads bigint[] _inner_seqs bigint[] _inner_logs bytea[] "
+    "_last bigint _spaces integer",
+}
+"""What a batch may have, as parameters of `clew_commit`."""
+
 NO: Final = "(select no from {0}clew_thread where name = %b::bytea)"
+SPACES: Final = (
+    "select ''::bytea, space, head, logs from {0}clew_thread where name = %b::bytea and space is not null "
+    f"union all select ns, space, seq, logs from {{0}}clew_head where thread = {NO} order by space"
+)
 
 
 class PostgresStorage:
@@ -55,6 +70,7 @@ class PostgresStorage:
     def __init__(self, connections: Connections, schema: str) -> None:
         self.tables = Tables(connections, schema, MIGRATIONS)
         self.ask = self.tables.ask
+        self.groups = Groups(self.tables)
 
     def close(self) -> None:
         self.tables.connections.close()
@@ -67,7 +83,7 @@ class PostgresStorage:
 
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         seq = None if checkpoint_id is None else stamp_of(checkpoint_id)
-        lines = self.ask(FIND, _name(thread), _name(ns), seq, seq, 1, checkpoint_id is not None)
+        lines = self._ask(thread, FIND, _name(ns), seq, seq, 1, checkpoint_id is not None)
         found = _found(lines[0]) if lines else Found()
         if checkpoint_id is not None and found.row is not None and found.row.id != checkpoint_id:
             found.row = found.base = found.parent_id = found.next = None
@@ -77,29 +93,26 @@ class PostgresStorage:
     def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
         if not ranges:
             return []
-        return [
-            data for (data,) in self.ask(ITEMS, _name(thread), *_columns([(*_log(log), *ends) for log, *ends in ranges], 4))
-        ]
+        columns = _columns([(*_log(log), *ends) for log, *ends in ranges], 4)
+        return [data for (data,) in self._ask(thread, ITEMS, *columns)]
 
     def commit(self, batch: Batch) -> bool:
-        lease, row = batch.lease, batch.row
-        leased = (lease.run, _name(lease.owner), lease.base, lease.seconds) if lease else (None,) * 4
-        kept = {(outcome.seq, outcome.task): outcome for outcome in batch.kept}
-        outcomes = [(seq, _name(task), body) for seq, task, body in kept.values()]
-        checkpoints = [] if row is None else [_packed(one) for one in (*batch.history, row)]
-        items = [(*_log(log), n, data) for log, n, data in batch.items]
-        values = (
-            *(_name(batch.thread), _name(batch.ns), batch.number, batch.head, batch.epoch, batch.claim, row and row.seq),
-            *(batch.logs, *leased, batch.release, *_columns(checkpoints, 4), *_columns(items, 4), *_columns(outcomes, 3)),
-        )
-        if batch.events is None:
-            return self._written(batch.thread, COMMIT, *values)
-        told = events.values_of(_name(batch.thread), batch.claim or batch.epoch, _name(batch.events.run), batch.events)
-        return self._written(batch.thread, TOLD, *told, *values)
+        given = _given(batch)
+        sql = _commit(tuple(given), told=batch.events is not None)
+        values = (_name(batch.thread), batch.epoch, *chain.from_iterable(given.values()))
+        if batch.events is not None:
+            told = events.values_of(_name(batch.thread), batch.claim or batch.epoch, _name(batch.events.run), batch.events)
+            values = (*told, *values)
+        return self._written(batch.thread, sql, *values)
+
+    def _ask(self, thread: str, sql: str, *values: Any) -> list[Any]:
+        """With what other runs ask, where this is one of several: what a run waits for while others do."""
+        name = _name(thread)
+        return self.groups.ask(name, sql, name, *values)
 
     def _written(self, thread: str, sql: str, *values: Any) -> Any:
         try:
-            return self.ask(sql, *values)[0][0]
+            return self.groups.ask(_name(thread), sql, *values)[0][0]
         except Taken as error:
             raise conflict(thread) from error
 
@@ -111,7 +124,7 @@ class PostgresStorage:
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         last = (before if before is not None else 1 << 31) - 1
-        lines = self.ask(FIND, _name(thread), _name(ns), 0, last, limit, True)
+        lines = self._ask(thread, FIND, _name(ns), 0, last, limit, True)
         return [found for found in map(_found, lines) if found.row is not None]
 
     def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
@@ -136,7 +149,7 @@ class PostgresStorage:
     # -- moving and mending -----------------------------------------------------------------------------------------
 
     def spaces(self, thread: str) -> list[Space]:
-        heads = self.ask(f"select ns, space, seq, logs from {{0}}clew_head where thread = {NO} order by space", _name(thread))
+        heads = self.ask(SPACES, _name(thread), _name(thread))
         return [Space(_text(ns), *rest) for ns, *rest in heads]
 
     def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
@@ -189,6 +202,41 @@ def _log(log: int) -> tuple[int, int]:
     return log >> 16, log & 0xFFFF
 
 
+@cache
+def _commit(given: tuple[str, ...], *, told: bool) -> str:
+    """A call of `clew_commit` with what is given."""
+    words = " ".join(GIVEN[each] for each in given).split()
+    named = [f", {name} => %b::{kind}" for name, kind in zip(words[::2], words[1::2], strict=True)]
+    call = f"select {{}}clew_commit(%b::bytea, %b::bigint{''.join(named)})"
+    return events.told_with(call) if told else call
+
+
+def _given(batch: Batch) -> dict[str, Sequence[Any]]:
+    """What a batch has of `GIVEN`: most have little."""
+    found: dict[str, Sequence[Any]] = {}
+    row, lease, rows = batch.row, batch.lease, [*batch.history]
+    if batch.logs is not None and not batch.ns:
+        found["own"] = batch.number, batch.head, row and row.seq, batch.logs
+        if row is not None:
+            found["row"] = _packed(row)[1:]
+    elif row is not None:
+        rows.append(row)
+    if batch.claim or batch.release or lease:
+        leased = (lease.run, _name(lease.owner), lease.base, lease.seconds) if lease else (None,) * 4
+        found["lease"] = batch.claim, batch.release, *leased
+    if batch.items:
+        found["items"] = _columns([(*_log(log), n, data) for log, n, data in batch.items], 4)
+    if batch.kept:
+        kept = {(outcome.seq, outcome.task): outcome for outcome in batch.kept}
+        found["kept"] = _columns([(seq, _name(task), body) for seq, task, body in kept.values()], 3)
+    if rows:
+        found["rows"] = _columns([(batch.number, *_packed(one)) for one in rows], 5)
+    if batch.logs is not None and batch.ns:
+        move = _name(batch.ns), batch.number, batch.head, row and row.seq, batch.logs
+        found["inner"] = *_columns([move], 5), row.seq if row else 0, batch.number + 1
+    return found
+
+
 def _packed(row: Row) -> tuple[int, int | None, int | None, bytes]:
     """A checkpoint as it is stored: seq, parent, base, data."""
     parent = None if row.parent == row.seq - 1 else row.parent or 0
@@ -230,7 +278,8 @@ def _text(name: bytes) -> str:
 class PostgresSaver(Saver):
     """Keeps threads in PostgreSQL 12 or newer, in tables whose names begin with `clew_`.
 
-    Calls on both faces are made over one pool of connections, of which each commit and each load takes one for one round trip.
+    Calls on both faces are made over one pool of connections, of which each commit and each load takes one for one round trip;
+    those of runs on the async face that wait at the same time take one together.
     A connection that is lost is opened anew and what was asked is asked again, a commit as well: it is never done twice. It
     works behind PgBouncer in any mode.
 
@@ -259,12 +308,11 @@ class PostgresSaver(Saver):
         serde: object = None,
     ) -> None:
         self.rows = PostgresStorage(Connections(conn, USER, size=pool_size, timeout=timeout), schema)
-        self._patient = Reconnecting(self.rows, (Lost,), patience)
+        self._patient = Reconnecting(self.rows, (Lost,), patience, self.rows.groups.sleep)
         super().__init__(self._patient, lease=lease, encryption=encryption, retention=retention, serde=serde)
-        self._size = pool_size
 
-    def _calls(self) -> tuple[int, None]:
-        return self._size, None
+    def _calls(self) -> tuple[int, Together]:
+        return self.rows.tables.connections.size, self.rows.groups.together
 
     @classmethod
     def from_conn_string(cls, conn_string: str, *, pipeline: bool = False, **options: Any) -> Self:
