@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.graphs import Log
@@ -154,6 +155,7 @@ def test_any_graph_takes_the_same_supersteps_whatever_ends_first(
     assert stories[0] == stories[1] == stories[2]
 
 
+@pytest.mark.slow
 @SOME
 @given(drawings())
 def test_any_graph_takes_the_same_supersteps_on_both_faces(drawing: Drawing) -> None:
@@ -163,6 +165,7 @@ def test_any_graph_takes_the_same_supersteps_on_both_faces(drawing: Drawing) -> 
     assert first == second
 
 
+@pytest.mark.slow
 @SOME
 @given(drawings(), st.integers(1, 5))
 def test_any_graph_that_is_stopped_and_goes_on_takes_the_same_supersteps(drawing: Drawing, limit: int) -> None:
@@ -175,6 +178,7 @@ def test_any_graph_that_is_stopped_and_goes_on_takes_the_same_supersteps(drawing
     assert told(parts, found) == told(whole, ended)
 
 
+@pytest.mark.slow
 @SOME
 @given(drawings(), st.sampled_from(["updates", "tasks", "custom", "debug", "checkpoints"]))
 def test_any_graph_takes_the_same_supersteps_whoever_reads(drawing: Drawing, mode: str) -> None:

@@ -179,6 +179,7 @@ def same(ops: list[Op], found: list[Any], right: list[Any]) -> None:
             assert result == expected
 
 
+@pytest.mark.slow
 @given(st.lists(batches(), max_size=8))
 @settings(deadline=None, max_examples=100)
 @example([([PutOp(("a",), "k", {"n": 1}), PutOp(("a",), "k", None), PutOp(("a",), "k", {"n": 2})], ["any"] * 3)])

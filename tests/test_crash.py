@@ -116,6 +116,7 @@ def built(drawing: Drawing, saver: Saver | None) -> CompiledStateGraph:
     return builder.compile(saver)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(drawings(), orders())
 def test_any_graph_ends_alike_in_any_order_on_both_faces(drawing: Drawing, choose: Callable[[int], int]) -> None:
@@ -126,6 +127,7 @@ def test_any_graph_ends_alike_in_any_order_on_both_faces(drawing: Drawing, choos
     assert built(drawing, Saver(_storage(graph))).get_state(THREAD).values == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(drawings())
 def test_any_graph_survives_a_crash_anywhere(drawing: Drawing) -> None:

@@ -14,6 +14,7 @@ from clew.testing.values import same, storable_values
 KEY = bytes(range(32))
 
 
+@pytest.mark.slow
 @given(storable_values())
 def test_values_come_back_as_they_were(value: Any) -> None:
     serde = EncryptedSerializer.from_pycryptodome_aes(key=KEY)

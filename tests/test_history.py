@@ -49,7 +49,8 @@ def chat(saver: Saver) -> CompiledStateGraph:
 # -- loading late ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("face", [SYNC, pytest.param(ASYNC, marks=pytest.mark.slow)], ids=["sync", "async"])
+@pytest.mark.slow
+@pytest.mark.parametrize("face", [SYNC, ASYNC], ids=["sync", "async"])
 def test_listing_a_thousand_checkpoints_decodes_no_message(face: Face, thread: Config, monkeypatch: Any) -> None:
     storage = Reads()
     graph = chat(Saver(storage))
@@ -110,6 +111,7 @@ def test_a_listing_takes_a_few_statements_a_batch_and_looks_at_no_row(
         assert len(statements) <= scans * 4 + 1, "and nothing more is read for that"
 
 
+@pytest.mark.slow
 def test_what_is_listed_goes_when_it_is_let_go(thread: Config, saver: Saver) -> None:
     graph = chat(saver)
     SYNC.invoke(graph, {"messages": "x" * 100}, thread)

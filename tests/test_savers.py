@@ -45,6 +45,7 @@ def test_sqlite(one: Clause, face: str, tmp_path: Path) -> None:
     one.check(partial(SqliteSaver, str(tmp_path / "threads.db"), synchronous="normal"), face)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one", "face"), CASES)
 def test_sqlite_encrypted(one: Clause, face: str, tmp_path: Path) -> None:
     if one.name not in ("a_thread_can_be_weighed", "pruning_deletes_what_is_named"):  # they weigh bytes: sealed, there are more
