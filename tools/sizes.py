@@ -1,4 +1,4 @@
-"""The size gate: no function over 60 lines (its docstring not counted), no file over 400, the core within 4,650 of code.
+"""The size gate: no function over 60 lines (its docstring not counted), no file over 400, the core within 4,610 of code.
 
 The core is everything below `graph/` (DESIGN §2). Docstrings, comments and blank lines are not counted (ADRs 7 to 21).
 
@@ -12,7 +12,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-FUNCTION, FILE, CORE = 60, 400, 4650
+FUNCTION, FILE, CORE = 60, 400, 4610
 CORE_FILES = ("types", "constants", "errors", "ids", "channels", "schema", "managed", "config", "engine/*", "runtime/*")
 BLANK = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
