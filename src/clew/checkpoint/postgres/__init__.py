@@ -52,8 +52,7 @@ GIVEN: Final = {
     "items": "_item_spaces bigint[] _item_logs bigint[] _item_ns bigint[] _items bytea[]",
     "kept": "_kept_seqs bigint[] _tasks bytea[] _outcomes bytea[]",
     "rows": "_row_spaces integer[] _seqs bigint[] _parents bigint[] _bases bigint[] _rows bytea[]",
-    "inner": "_inner_ns bytea[] _inner_spaces integer[] _inner_heads bigint[] _inner_seqs bigint[] _inner_logs bytea[] "
-    "_last bigint _spaces integer",
+    "inner": "_inner_ns bytea _inner_space integer _inner_head bigint _inner_seq bigint _inner_logs bytea",
 }
 """What a batch may have, as parameters of `clew_commit`."""
 
@@ -232,8 +231,7 @@ def _given(batch: Batch) -> dict[str, Sequence[Any]]:
     if rows:
         found["rows"] = _columns([(batch.number, *_packed(one)) for one in rows], 5)
     if batch.logs is not None and batch.ns:
-        move = _name(batch.ns), batch.number, batch.head, row and row.seq, batch.logs
-        found["inner"] = *_columns([move], 5), row.seq if row else 0, batch.number + 1
+        found["inner"] = _name(batch.ns), batch.number, batch.head, row and row.seq, batch.logs
     return found
 
 

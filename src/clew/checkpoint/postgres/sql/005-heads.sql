@@ -1,6 +1,6 @@
 -- The head of a graph itself, whose namespace has no name, stands in the row of its thread, which each of its commits changes
--- anyhow; the heads of graphs inside tasks stay where they are. A commit may move several heads. And one that writes a row for a
--- thread, another for its head and a third for its checkpoint costs the server more than all else.
+-- anyhow; the heads of graphs inside tasks stay where they are. A commit that writes a row for a thread, another for its head and
+-- a third for its checkpoint costs the server more than all else.
 
 insert into public.clew_migration (no) values (5);
 alter table public.clew_migration drop constraint clew_migration_pkey; -- two pages of an index for a handful of rows
@@ -73,8 +73,7 @@ drop function public.clew_commit(
 -- Writes a batch whole or not at all; whatever it has none of is left out of the call. Returns whether the run is asked to stop.
 -- A thread or a head that is not what the batch expects is a unique_violation, as is a number or a name that another has taken.
 -- `_space` to `_row` is the graph's own namespace: its head moves where there are `_logs`, to `_row` where there is one. Further
--- rows come as arrays, and so do the heads of graphs inside tasks (`_inner_…`), with the highest number that a row of theirs has
--- and the first that no namespace has.
+-- rows come as arrays, and so do those of a graph inside a task, whose head moves by `_inner_…`.
 create function public.clew_commit(
     _thread bytea, _epoch bigint,
     _space integer default null, _head bigint default null, _seq bigint default null, _logs bytea default null,
@@ -86,8 +85,8 @@ create function public.clew_commit(
     _kept_seqs bigint[] default null, _tasks bytea[] default null, _outcomes bytea[] default null,
     _row_spaces integer[] default null, _seqs bigint[] default null, _parents bigint[] default null,
     _bases bigint[] default null, _rows bytea[] default null,
-    _inner_ns bytea[] default null, _inner_spaces integer[] default null, _inner_heads bigint[] default null,
-    _inner_seqs bigint[] default null, _inner_logs bytea[] default null, _last bigint default null, _spaces integer default null
+    _inner_ns bytea default null, _inner_space integer default null, _inner_head bigint default null,
+    _inner_seq bigint default null, _inner_logs bytea default null
 ) returns boolean language plpgsql set enable_seqscan = off as $$
 declare
     _until timestamptz;
@@ -100,12 +99,13 @@ begin
     if _epoch = 0 then
         insert into public.clew_thread
             (name, epoch, seq, spaces, lease_run, lease_owner, lease_base, lease_until, space, head, logs)
-        select _thread, _claim, coalesce(greatest(_seq, _last), 0), coalesce(greatest(_space + 1, _spaces), 0),
+        select _thread, _claim, coalesce(greatest(_seq, _inner_seq), 0), coalesce(greatest(_space, _inner_space) + 1, 0),
             _lease_run, _lease_owner, _lease_base, _until, _space, _seq, _logs
         where _head is null returning no, stop into _no, _stop;
     elsif _claim > 0 or _release or _lease_run is not null then
         update public.clew_thread set
-            epoch = greatest(epoch, _claim), seq = greatest(seq, _seq, _last), spaces = greatest(spaces, _space + 1, _spaces),
+            epoch = greatest(epoch, _claim), seq = greatest(seq, _seq, _inner_seq),
+            spaces = greatest(spaces, _space + 1, _inner_space + 1),
             lease_run = _lease_run, lease_owner = _lease_owner, lease_base = _lease_base, lease_until = _until,
             stop = stop and _claim = 0,
             space = coalesce(_space, space), head = coalesce(_seq, head), logs = coalesce(_logs, logs)
@@ -114,12 +114,12 @@ begin
         returning no, stop into _no, _stop;
     elsif _logs is not null then
         update public.clew_thread set
-            seq = greatest(seq, _seq, _last), spaces = greatest(spaces, _space + 1, _spaces),
+            seq = greatest(seq, _seq, _inner_seq), spaces = greatest(spaces, _space + 1, _inner_space + 1),
             space = _space, head = coalesce(_seq, head), logs = _logs
         where name = _thread and epoch = _epoch and head is not distinct from _head and coalesce(space = _space, true)
         returning no, stop into _no, _stop;
     elsif _inner_ns is not null then
-        update public.clew_thread set seq = greatest(seq, _last), spaces = greatest(spaces, _spaces)
+        update public.clew_thread set seq = greatest(seq, _inner_seq), spaces = greatest(spaces, _inner_space + 1)
         where name = _thread and epoch = _epoch returning no, stop into _no, _stop;
     else
         select no, stop from public.clew_thread where name = _thread and epoch = _epoch for no key update into _no, _stop;
@@ -146,17 +146,17 @@ begin
         insert into public.clew_checkpoint (thread, space, seq, parent, base, data)
         select _no, * from unnest(_row_spaces, _seqs, _parents, _bases, _rows);
     end if;
-    for i in 1 .. coalesce(cardinality(_inner_ns), 0) loop
-        update public.clew_head set seq = coalesce(_inner_seqs[i], seq), logs = _inner_logs[i]
-        where thread = _no and ns = _inner_ns[i] and space = _inner_spaces[i] and seq is not distinct from _inner_heads[i];
+    if _inner_ns is not null then
+        update public.clew_head set seq = coalesce(_inner_seq, seq), logs = _inner_logs
+        where thread = _no and ns = _inner_ns and space = _inner_space and seq is not distinct from _inner_head;
         if not found then
-            if _inner_heads[i] is not null then
+            if _inner_head is not null then
                 raise unique_violation using message = 'another run has moved the head';
             end if;
             insert into public.clew_head (thread, ns, space, seq, logs)
-            values (_no, _inner_ns[i], _inner_spaces[i], _inner_seqs[i], _inner_logs[i]);
+            values (_no, _inner_ns, _inner_space, _inner_seq, _inner_logs);
         end if;
-    end loop;
+    end if;
     return _stop;
 end $$;
 
