@@ -19,6 +19,7 @@ from clew.checkpoint.serde.encrypted import EncryptedSerializer
 from clew.checkpoint.serde.jsonplus import JsonPlusSerializer
 from clew.checkpoint.sqlite import SqliteSaver
 from clew.checkpoint.sqlite.aio import AsyncSqliteSaver
+from clew.store.sqlite import AsyncSqliteStore
 
 NOWHERE: Final[dict[str, tuple[Callable[..., Saver], str]]] = {
     "memory": (InMemorySaver, ""),
@@ -84,3 +85,5 @@ def test_a_connection_of_another_library_is_told_what_to_type(tmp_path: Path) ->
         AsyncSqliteSaver(Connection())  # pyright: ignore[reportArgumentType]
     with closing(sqlite3.connect(tmp_path / "a.db", check_same_thread=False)) as connection, SqliteSaver(connection) as saver:
         assert saver.threads() == []
+    with pytest.raises(TypeError, match=r"expected a path.*SqliteStore\('chat.db'\).*got <.*Connection"):
+        AsyncSqliteStore(Connection())  # pyright: ignore[reportArgumentType]

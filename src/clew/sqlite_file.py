@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from clew.errors import DatabaseError
 
@@ -19,6 +19,10 @@ WHOLE: Final = ("begin immediate", "commit", ("rollback",))
 PART: Final = ("savepoint part", "release part", ("rollback to part", "release part"))
 """How a transaction, and a part of one, begins, ends, and is undone."""
 _INHERITED: Final[list[sqlite3.Connection]] = []  # a parent's connections in a forked child: neither used nor closed
+
+
+Source: TypeAlias = str | os.PathLike[str] | sqlite3.Connection
+"""Where a file is, or a connection to it."""
 
 
 class Kind(NamedTuple):
@@ -45,15 +49,18 @@ class Kind(NamedTuple):
 class SqliteFile:
     """One connection behind a lock, opened on first use, and opened anew in a forked child, which must not use its parent's.
 
-    Writers of other processes are waited for up to `timeout` seconds. A connection that is `given` is used and left open.
+    Args:
+        source: its path, or a connection, which is used and left open. timeout: seconds for which writers of other processes
+            are waited for.
+
+    Raises:
+        TypeError: `source` is neither.
     """
 
-    def __init__(
-        self, path: str, kind: Kind, *, synchronous: str, timeout: float, given: sqlite3.Connection | None = None
-    ) -> None:
-        self.path = path
+    def __init__(self, source: Source, kind: Kind, *, synchronous: str, timeout: float) -> None:
+        self._given = source if isinstance(source, sqlite3.Connection) else None
+        self.path = _path_of(source, kind)
         self.kind = kind
-        self._given = given
         self._synchronous = synchronous
         self._timeout = timeout
         self._lock = threading.RLock()
@@ -249,6 +256,16 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
         if connection.in_transaction:
             connection.execute("rollback")
         raise
+
+
+def _path_of(source: Source, kind: Kind) -> str:
+    if isinstance(source, sqlite3.Connection):
+        return source.execute("pragma database_list").fetchone()[2] or ":memory:"
+    try:
+        return os.fspath(source)
+    except TypeError:  # such as a connection of aiosqlite's, which only its own thread may use
+        typed = f"Sqlite{kind.name.capitalize()}('chat.db')"
+        raise TypeError(f"expected a path, as in `{typed}`, or a connection of sqlite3, got {source!r}.") from None
 
 
 def _let_go(connection: sqlite3.Connection, pid: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -28,7 +27,7 @@ from clew.checkpoint.storage import (
     conflict,
 )
 from clew.ids import stamp_of
-from clew.sqlite_file import Kind, SqliteFile
+from clew.sqlite_file import Kind, Source, SqliteFile
 
 if TYPE_CHECKING:
     from clew.checkpoint.retention import Retention
@@ -52,8 +51,8 @@ KIND: Final = Kind(
 class SqliteStorage:
     """Rows in one SQLite file."""
 
-    def __init__(self, path: str, *, synchronous: str, timeout: float, given: sqlite3.Connection | None = None) -> None:
-        self.file = SqliteFile(path, KIND, synchronous=synchronous, timeout=timeout, given=given)
+    def __init__(self, source: Source, *, synchronous: str, timeout: float) -> None:
+        self.file = SqliteFile(source, KIND, synchronous=synchronous, timeout=timeout)
 
     def close(self) -> None:
         self.file.close()
@@ -312,7 +311,7 @@ class SqliteSaver(Saver):
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | sqlite3.Connection,
+        path: Source,
         *,
         synchronous: Literal["full", "normal"] = "full",
         timeout: float = 30.0,
@@ -321,15 +320,7 @@ class SqliteSaver(Saver):
         retention: Retention | None = None,
         serde: object = None,
     ) -> None:
-        if isinstance(path, sqlite3.Connection):
-            given, name = path, path.execute("pragma database_list").fetchone()[2] or ":memory:"
-        else:
-            try:
-                given, name = None, os.fspath(path)
-            except TypeError:  # such as a connection of aiosqlite's, which only its own thread may use
-                text = f"expected a path, as in `SqliteSaver('chat.db')`, or a connection of sqlite3, got {path!r}."
-                raise TypeError(text) from None
-        rows = SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given)
+        rows = SqliteStorage(path, synchronous=synchronous, timeout=timeout)
         super().__init__(rows, lease=lease, encryption=encryption, retention=retention, serde=serde)
         self.file = rows.file
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any, Final, Literal, Self
 
-from clew.sqlite_file import Kind, SqliteFile
+from clew.sqlite_file import Kind, Source, SqliteFile
 from clew.store.items import IndexConfig, TTLConfig
 from clew.store.keeping import Store
 from clew.store.storage import Namespace, Place, Put, Row, Scan, Vector, conflict
@@ -36,8 +35,8 @@ class SqliteStorage:
 
     blocking = True
 
-    def __init__(self, path: str, *, synchronous: str, timeout: float, given: sqlite3.Connection | None = None) -> None:
-        self.file = SqliteFile(path, KIND, synchronous=synchronous, timeout=timeout, given=given)
+    def __init__(self, source: Source, *, synchronous: str, timeout: float) -> None:
+        self.file = SqliteFile(source, KIND, synchronous=synchronous, timeout=timeout)
         self._measures: tuple[sqlite3.Connection, bool] | None = None  # whether that connection has sqlite-vec
 
     def setup(self) -> None:
@@ -189,23 +188,20 @@ class SqliteStore(Store):
         timeout: seconds to wait for another process that is writing. index, ttl: see `Store`.
 
     Raises:
-        DatabaseError: on first use, where the file is no database, is not a store's, or cannot be written to.
+        TypeError: `path` is none of these. DatabaseError: on first use, where the file is no database, is not a store's, or
+            cannot be written to.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | sqlite3.Connection,
+        path: Source,
         *,
         index: IndexConfig | None = None,
         ttl: TTLConfig | None = None,
         synchronous: Literal["full", "normal"] = "full",
         timeout: float = 30.0,
     ) -> None:
-        if isinstance(path, sqlite3.Connection):
-            given, name = path, path.execute("pragma database_list").fetchone()[2] or ":memory:"
-        else:
-            given, name = None, os.fspath(path)
-        super().__init__(SqliteStorage(name, synchronous=synchronous, timeout=timeout, given=given), index=index, ttl=ttl)
+        super().__init__(SqliteStorage(path, synchronous=synchronous, timeout=timeout), index=index, ttl=ttl)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None) -> Self:
