@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from clew.errors import DatabaseError
@@ -83,19 +84,11 @@ class SqliteFile:
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
         """`using`, in a transaction: all that is done inside, or nothing of it. Other writers are waited for."""
-        with self._lock:  # what every commit goes through is written out here, in one layer
+        with self._lock:
             try:
                 connection = self._opened()
-                begin, end, undo = self._part(connection) if self._grouped else WHOLE
-                connection.execute(begin)
-                try:
+                with Transaction(connection, self._part(connection) if self._grouped else WHOLE):
                     yield connection
-                    connection.execute(end)
-                except BaseException:
-                    if connection.in_transaction:
-                        for statement in undo:
-                            connection.execute(statement)
-                    raise
             except sqlite3.Error as error:
                 raise DatabaseError(self._explained(str(error))) from error
 
@@ -212,13 +205,13 @@ class SqliteFile:
             if "locked" not in str(error):
                 raise
             # this one does not wait: another process is making the file too, and the transaction waits until it has the mode
-        with transaction(connection):
+        with Transaction(connection):
             if not _asked(connection, "select count(*) from sqlite_master"):  # another process may have been first
                 connection.execute(f"pragma application_id = {self.kind.application}")
                 self._migrated(connection)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        with transaction(connection):
+        with Transaction(connection):
             self._migrated(connection)
 
     def _migrated(self, connection: sqlite3.Connection) -> None:
@@ -245,17 +238,28 @@ class SqliteFile:
         return f"{path!r} cannot be used ({text})."
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """All that is done inside, or nothing of it. Other writers are waited for."""
-    connection.execute("begin immediate")
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
+class Transaction:
+    """All that is done inside, or nothing of it. Other writers are waited for. Every commit goes through it: a generator would
+    take longer than most of its statements."""
+
+    __slots__ = ("_connection", "_how")
+
+    def __init__(self, connection: sqlite3.Connection, how: tuple[str, str, tuple[str, ...]] = WHOLE) -> None:
+        self._connection, self._how = connection, how
+
+    def __enter__(self) -> None:
+        self._connection.execute(self._how[0])
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        done = False
+        try:
+            if kind is None:
+                self._connection.execute(self._how[1])
+                done = True
+        finally:
+            if not done and self._connection.in_transaction:
+                for statement in self._how[2]:
+                    self._connection.execute(statement)
 
 
 def _path_of(source: Source, kind: Kind) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 
 from clew.cache.base import BaseCache, Entry, FullKey, Namespace, ValueT
 from clew.checkpoint.codec import encode
-from clew.sqlite_file import Kind, SqliteFile, transaction
+from clew.sqlite_file import Kind, SqliteFile, Transaction
 
 TIMEOUT: Final = 5.0  # seconds to wait for another process that is writing; after that making the value anew is the better wait
 BATCH: Final = 64
@@ -71,7 +71,7 @@ class SqliteCache(BaseCache[ValueT]):
     def _set(self, entries: Mapping[FullKey, Entry]) -> None:
         now = _now()
         rows = [(*_place(key), None if lives is None else now + lives, data) for key, (data, lives) in entries.items()]
-        with self._file.raw() as db, transaction(db):
+        with self._file.raw() as db, Transaction(db):
             db.executemany("insert or replace into entry (ns, key, expires, value) values (?, ?, ?, ?)", rows)
             # more than are written, so that what expired cannot heap up; never all at once, which would hold up whoever writes
             batch = max(BATCH, 2 * len(rows))
@@ -79,7 +79,7 @@ class SqliteCache(BaseCache[ValueT]):
             db.execute(f"delete from entry where rowid in ({old})", (now, batch))
 
     def _clear(self, namespaces: Sequence[Namespace] | None) -> None:
-        with self._file.raw() as db, transaction(db):
+        with self._file.raw() as db, Transaction(db):
             if namespaces is None:
                 db.execute("delete from entry")
             else:

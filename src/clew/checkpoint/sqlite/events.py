@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from clew.checkpoint.storage import Events, EventsFound, Group, Lease
-from clew.sqlite_file import transaction
+from clew.sqlite_file import Transaction
 
 EXPIRED: Final = "o.until <= ? and (o.ended or not exists (select 1 from thread t where t.no = o.thread and t.lease_until > ?))"
 
@@ -58,7 +58,7 @@ def expire(db: sqlite3.Connection, limit: int) -> int:
     sql = f"select o.thread, o.no from told o where {EXPIRED} limit ?"
     if not db.execute(sql, (time.time(), time.time(), 1)).fetchall():
         return 0
-    with transaction(db):
+    with Transaction(db):
         gone = db.execute(sql, (time.time(), time.time(), limit)).fetchall()
         db.executemany("delete from events where thread = ? and told = ?", gone)
         db.executemany("delete from told where thread = ? and no = ?", gone)
