@@ -11,10 +11,16 @@ from clew.checkpoint.storage import Row
 from clew.errors import DamagedData
 
 seqs = st.integers(1, 2**32 - 1)
-rows = st.builds(
-    lambda seq, start, parent, base, body: Row(seq, start + seq.to_bytes(4, "big"), parent, base, body),
-    seqs, st.binary(min_size=12, max_size=12), st.none() | seqs, st.none() | seqs, st.binary(max_size=100),
-)  # fmt: skip
+
+
+@st.composite
+def any_row(draw: st.DrawFn) -> Row:
+    seq, start = draw(seqs), draw(st.binary(min_size=12, max_size=12))
+    parent, base = draw(st.none() | seqs), draw(st.none() | seqs)
+    return Row(seq, start + seq.to_bytes(4, "big"), parent, base, draw(st.binary(max_size=100)))
+
+
+rows = any_row()
 segments = st.lists(st.tuples(st.integers(0, 2**32 - 1), rows), max_size=20)
 
 
