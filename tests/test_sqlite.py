@@ -103,7 +103,7 @@ def test_a_connection_may_be_given_and_is_left_open(face: Face, tmp_path: Path) 
     connection = sqlite3.connect(tmp_path / "threads.db", check_same_thread=False)
     with SqliteSaver(connection) as saver:
         face.invoke(counting(saver), {}, THREAD)
-    assert connection.execute("select count(*) from checkpoint").fetchone() == (3,)
+    assert connection.execute("select checkpoints from thread").fetchone() == (3,)
     connection.close()
     with SqliteSaver(tmp_path / "threads.db") as saver:
         assert face.invoke(counting(saver), {}, THREAD) == {"n": 2}

@@ -9,9 +9,9 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from clew.errors import DatabaseError
@@ -37,6 +37,7 @@ class Kind(NamedTuple):
         newer: where the file's format is newer than that.
         unopened: where the file cannot be opened.
         locked: where another process does not let go of it.
+        aggregates: classes that migrations use as aggregate functions, by their names.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Kind(NamedTuple):
     newer: str
     unopened: str
     locked: str
+    aggregates: Mapping[str, type] = MappingProxyType({})
 
 
 class SqliteFile:
@@ -215,6 +217,10 @@ class SqliteFile:
             self._migrated(connection)
 
     def _migrated(self, connection: sqlite3.Connection) -> None:
+        if (encoding := _asked(connection, "pragma encoding")) != "UTF-8":  # where bytes are put together, others get lost
+            raise DatabaseError(f"{self.path!r} is in {encoding}: a {self.kind.name} needs a file in UTF-8. Name another file.")
+        for name, kind in self.kind.aggregates.items():
+            connection.create_aggregate(name, -1, kind)
         for migration in self.kind.migrations[_asked(connection, "pragma user_version") :]:
             for statement in migration:
                 connection.execute(statement)

@@ -1,8 +1,8 @@
 """Checkpoint rows one after the other, as bytes: how a storage keeps many of them in one row of its own (ADR 23).
 
-A *record* is one checkpoint, with the number of its namespace. A *segment* is records in the order they were committed, of
-whatever namespaces. The newest one of a thread is its *tail*, to which every commit adds; what was the tail before is closed,
-and never changes but for a pruning.
+A *record* is one checkpoint, with the number of its namespace. A *segment* is records one after the other, of whatever
+namespaces, as they were committed. The newest one of a thread is its *tail*, to which every commit adds; one that has become
+large is closed, and never changes but for a pruning.
 """
 
 import zlib
@@ -15,6 +15,7 @@ from clew.errors import DamagedData
 HEADER: Final = Struct(">5I12s")
 """Namespace, seq, parent, base (0 for none: seqs begin with 1) and the body's length, four bytes each; then the beginning of
 the id, which ends in the seq."""
+SIZE: Final = HEADER.size
 ID: Final = 12
 WHOLE: Final = 1 << 20
 """Bytes above which a segment is not compressed, and so the most that a compressed one can hold."""
@@ -28,18 +29,25 @@ def record(number: int, row: Row) -> bytes:
 def records(segment: bytes) -> list[tuple[int, Row]]:
     """The rows of a segment, each with the number of its namespace. Raises DamagedData."""
     found: list[tuple[int, Row]] = []
-    at, end = 0, len(segment)
-    while at < end:
-        try:
+    at = 0
+    try:
+        while at < len(segment):
             number, seq, parent, base, length, start = HEADER.unpack_from(segment, at)
-        except error as cut:
-            raise _damaged(str(cut)) from cut
-        begin = at + HEADER.size
-        at = begin + length
-        if at > end:
-            raise _damaged(f"{at - end} bytes of checkpoint {seq} are missing")
-        found.append((number, Row(seq, start + seq.to_bytes(4, "big"), parent or None, base or None, segment[begin:at])))
+            at += SIZE + length
+            row = Row(seq, start + seq.to_bytes(4, "big"), parent or None, base or None, segment[at - length : at])
+            found.append((number, row))
+    except (error, TypeError) as cut:
+        raise _damaged(str(cut)) from cut
+    if at > len(segment):
+        raise _damaged(f"{at - len(segment)} bytes are missing at its end")
     return found
+
+
+def newest_id(segment: bytes) -> bytes:
+    """The id of the first record, of which the header will do. Raises DamagedData."""
+    if len(segment) < SIZE:
+        raise _damaged(f"{len(segment)} bytes")
+    return segment[SIZE - ID : SIZE] + segment[4:8]
 
 
 def compressed(segment: bytes) -> bytes:
@@ -49,14 +57,14 @@ def compressed(segment: bytes) -> bytes:
 
 def whole(data: bytes) -> bytes:
     """What `compressed` was given. Raises DamagedData; one that would come to more than it could have been is not unpacked."""
-    if data[:1] == b"\0":
-        return data[1:]
     unpacking = zlib.decompressobj()
     try:
+        if data[0] == 0:
+            return data[1:]
         segment = unpacking.decompress(data[1:], WHOLE)
-    except zlib.error as broken:
+    except (zlib.error, LookupError, TypeError) as broken:
         raise _damaged(str(broken)) from broken
-    if data[:1] != b"\1" or not unpacking.eof:
+    if data[0] != 1 or not unpacking.eof:
         raise _damaged(f"it begins with {data[:8]!r}, and has no end")
     return segment
 

@@ -6,13 +6,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from clew.awaited import Done
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
-from clew.checkpoint.sqlite import events
+from clew.checkpoint.segments import HEADER, newest_id, record, records, whole
+from clew.checkpoint.sqlite import events, history
+from clew.checkpoint.sqlite.history import FULL, History
 from clew.checkpoint.storage import (
     Batch,
     EventsFound,
@@ -20,7 +24,6 @@ from clew.checkpoint.storage import (
     Kept,
     Lease,
     Pruning,
-    Row,
     Space,
     ThreadRow,
     Weight,
@@ -32,9 +35,14 @@ from clew.sqlite_file import Kind, Source, SqliteFile
 if TYPE_CHECKING:
     from clew.checkpoint.retention import Retention
 
-ROW: Final = "c.seq, c.id, c.parent, c.base, c.body"
-SEQ: Final = "max(t.seq, (select coalesce(max(seq), 0) from checkpoint where thread = t.no))"
-"""The row of a thread rests while a run goes on."""
+OWN: Final = "space = ?, head = ?, logs = ?"
+ROWS: Final = "seq = max(seq, ?), spaces = max(spaces, ?), checkpoints = checkpoints + ?, tail = cast(? || tail as blob)"
+TAKEN: Final = "epoch = max(epoch, ?), stop = stop and not ?, lease_run = ?, lease_owner = ?, lease_base = ?, lease_until = ?"
+HEADS: Final = (
+    "(select no thread, '' ns, space no, head seq, logs from thread where space is not null "
+    "union all select thread, ns, no, seq, logs from head)"
+)
+MINE: Final = "thread = (select no from thread where name = ?)"
 KIND: Final = Kind(
     name="saver",
     application=0x436C6577,  # "Clew" in ASCII
@@ -45,6 +53,7 @@ KIND: Final = Kind(
     newer="upgrade it.",
     unopened="does its directory exist, and may this process write there?",
     locked="pass a longer `timeout`.",
+    aggregates={"clew_segment": history.Packing},
 )
 
 
@@ -62,23 +71,26 @@ class SqliteStorage:
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         with self.file.using() as db:
             head = db.execute(
-                f"select t.no, t.epoch, {SEQ}, (select coalesce(max(no) + 1, 0) from head where thread = t.no), "
-                "h.seq, h.no, h.logs, t.lease_run, t.lease_owner, t.lease_base, t.lease_until "
-                "from thread t left join head h on h.thread = t.no and h.ns = ? where t.name = ?",
-                (ns, thread),
+                "select t.no, t.tail, t.epoch, t.seq, t.spaces, t.lease_run, t.lease_owner, t.lease_base, t.lease_until, "
+                + ("t.head, t.space, t.logs from thread t " if not ns else "h.seq, h.no, h.logs from thread t ")
+                + "left join head h on ? <> '' and h.thread = t.no and h.ns = ? where t.name = ?",
+                (ns, ns, thread),
             ).fetchone()
             if head is None:
                 return Found()
-            no, epoch, last, spaces, seq, number, logs, *lease = head
+            no, tail, epoch, last, spaces, *lease, seq, number, logs = head
             found = Found(epoch, last, spaces, seq, number, logs or b"", _lease(*lease))
-            if number is None:
-                return found
             wanted = seq if checkpoint_id is None else stamp_of(checkpoint_id)
-            row = db.execute(f"select {ROW}, c.ns from checkpoint c where c.thread = ? and c.seq = ?", (no, wanted)).fetchone()
-            if row is None or row[5] != number or (checkpoint_id is not None and row[1] != checkpoint_id):
+            if number is None or wanted is None:
                 return found
-            found.row = Row(*row[:5])
-            return _completed(db, no, [found], followed=checkpoint_id is not None)[0]
+            past = History(db, no, tail)
+            its, row = past.row(wanted) or (None, None)
+            if row is None or its != number or (checkpoint_id is not None and row.id != checkpoint_id):
+                return found
+            found.row = row
+            if checkpoint_id is not None:
+                found.next = past.after(number, row.seq)
+            return _completed(db, no, past, [found])[0]
 
     def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
         with self.file.using() as db:
@@ -99,47 +111,45 @@ class SqliteStorage:
                 raise conflict(batch.thread) from error
 
     def _commit(self, db: sqlite3.Connection, batch: Batch) -> bool:
-        no, stop = self._thread(db, batch)
-        if batch.logs is not None:
+        added = b"".join([record(batch.number, row) for row in (batch.row, *reversed(batch.history))]) if batch.row else b""
+        no, stop, tail = self._thread(db, batch, added)
+        if batch.ns and batch.logs is not None:
             self._head(db, no, batch, batch.logs)
         if batch.items:
             db.executemany("insert into item values (?, ?, ?, ?)", [(no, *item) for item in batch.items])
         if batch.kept:
             db.executemany("insert or replace into kept values (?, ?, ?, ?)", [(no, *outcome) for outcome in batch.kept])
-        if batch.row is not None:
-            rows = [(no, seq, batch.number, *rest) for seq, *rest in (*batch.history, batch.row)]
-            db.executemany("insert into checkpoint values (?, ?, ?, ?, ?, ?, ?)", rows)
+        if tail > FULL and added and tail > len(added):
+            history.close(db, no, len(added))
         if batch.events is not None:
             events.tell(db, no, batch.claim or batch.epoch, batch.events)
-        return stop
+        return bool(stop)
 
-    def _thread(self, db: sqlite3.Connection, batch: Batch) -> tuple[int, bool]:
-        """Moves the thread on if it stands where the batch expects it. Returns its number and whether the run is to stop."""
-        seq, lease = batch.row.seq if batch.row else 0, batch.lease
+    def _thread(self, db: sqlite3.Connection, batch: Batch, added: bytes) -> tuple[int, int, int]:
+        """Moves the thread on if it stands where the batch expects it. Returns its number, whether the run is to stop, and how
+        long its tail is."""
+        lease, own = batch.lease, not batch.ns and batch.logs is not None
+        seq, spaces = (batch.row.seq, batch.number + 1) if batch.row else (0, batch.number + 1 if batch.logs is not None else 0)
         leased = (lease.run, lease.owner, lease.base, time.time() + lease.seconds) if lease else (None, None, None, None)
+        moved = (batch.number, seq or batch.head, batch.logs) if own else ()
+        rows = (seq, spaces, bool(batch.row) + len(batch.history), added)
         if batch.epoch == 0:
-            sql = (
-                "insert into thread (name, epoch, seq, lease_run, lease_owner, lease_base, lease_until) "
-                "values (?, ?, ?, ?, ?, ?, ?) returning no, stop"
-            )
-            found = db.execute(sql, (batch.thread, batch.claim, seq, *leased)).fetchone()
-        elif batch.claim or batch.release or lease:
-            sql = (
-                "update thread set epoch = max(epoch, ?), seq = max(seq, ?), lease_run = ?, lease_owner = ?, lease_base = ?, "
-                "lease_until = ?, stop = case when ? then 0 else stop end where name = ? and epoch = ? returning no, stop"
-            )
-            values = (batch.claim, seq, *leased, batch.claim, batch.thread, batch.epoch)
-            found = db.execute(sql, values).fetchone()
+            sql, values = _made(own=own), (batch.thread, batch.claim, *leased, *rows, *moved)
         else:
-            sql = "select no, stop from thread where name = ? and epoch = ?"
-            found = db.execute(sql, (batch.thread, batch.epoch)).fetchone()
-        if found is None:
+            taken = bool(batch.claim or batch.release or lease)
+            sql = _moved(own=own, rows=spaces > 0, taken=taken)
+            claimed = (batch.claim, bool(batch.claim), *leased) if taken else ()
+            stands = (batch.head, batch.number, batch.number) if own else ()
+            values = (*moved, *(rows if spaces else ()), *claimed, batch.thread, batch.epoch, *stands)
+        found = db.execute(sql, values).fetchone()
+        if found is None or (batch.epoch == 0 and batch.head is not None) or 0 < seq <= (batch.head or 0):
             raise conflict(batch.thread)
         if batch.claim and lease:
             db.execute("delete from waiting where thread = ? and run = ?", (found[0], lease.run))
-        return found[0], bool(found[1])
+        return found
 
     def _head(self, db: sqlite3.Connection, no: int, batch: Batch, logs: bytes) -> None:
+        """Moves the head of a graph inside a task."""
         seq = batch.row.seq if batch.row else batch.head
         sql = "update head set seq = ?, logs = ? where thread = ? and ns = ? and no = ? and seq is ?"
         if db.execute(sql, (seq, logs, no, batch.ns, batch.number, batch.head)).rowcount == 1:
@@ -171,13 +181,20 @@ class SqliteStorage:
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         with self.file.using() as db:
             sql = (
-                f"select t.no, h.seq, h.no, h.logs, {ROW} from thread t join head h on h.thread = t.no and h.ns = ? "
-                "join checkpoint c on c.thread = t.no and c.ns = h.no where t.name = ? and c.seq < ? "
-                "order by c.seq desc limit ?"
+                f"select t.no, t.tail, h.seq, h.no, h.logs from thread t join {HEADS} h on h.thread = t.no "
+                "where t.name = ? and h.ns = ?"
             )
-            rows = db.execute(sql, (ns, thread, before if before is not None else 1 << 62, limit)).fetchall()
-            found = [Found(head=seq, number=number, logs=logs, row=Row(*row)) for _, seq, number, logs, *row in rows]
-            return _completed(db, rows[0][0], found, followed=True) if rows else []
+            head = db.execute(sql, (thread, ns)).fetchone()
+            if head is None:
+                return []
+            no, tail, seq, number, logs = head
+            past = History(db, no, tail)
+            rows = list(islice(past.back(number, before if before is not None else 1 << 32), limit))
+            found = [Found(head=seq, number=number, logs=logs, row=row) for row in rows]
+            grown = {row.parent: row for row in rows}  # the last one stays, and is the first that grew from its parent
+            for one, row in zip(found, rows, strict=True):
+                one.next = grown.get(row.seq) or past.after(number, row.seq)
+            return _completed(db, no, past, found)
 
     def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
         with self.file.using() as db:
@@ -190,17 +207,19 @@ class SqliteStorage:
     def threads(self) -> list[ThreadRow]:
         with self.file.using() as db:
             sql = (
-                "select t.name, (select count(*) from checkpoint c where c.thread = t.no), "
-                "(select c.id from checkpoint c where c.thread = t.no order by c.seq desc limit 1) newest, "
-                "(select coalesce(sum(length(data)), 0) from item i where i.thread = t.no) + "
-                "(select coalesce(sum(length(body)), 0) from checkpoint c where c.thread = t.no) "
-                "from thread t where newest is not null order by newest desc"
+                "select t.name, t.checkpoints, substr(t.tail, 1, ?), "
+                "(select data from segment s where t.tail = x'' and s.thread = t.no order by last desc, rowid desc limit 1), "
+                "(select coalesce(sum(length(data)), 0) from item i where i.thread = t.no) + length(t.tail) + "
+                "(select coalesce(sum(length(data)), 0) from segment s where s.thread = t.no) "
+                "from thread t where t.checkpoints > 0"
             )
-            return [ThreadRow(*row) for row in db.execute(sql)]
+            lines = db.execute(sql, (HEADER.size,)).fetchall()
+        found = [ThreadRow(name, count, newest_id(tail or whole(closed)), size) for name, count, tail, closed, size in lines]
+        return sorted(found, key=lambda one: one.newest, reverse=True)
 
     def spaces(self, thread: str) -> list[Space]:
         with self.file.using() as db:
-            sql = "select ns, h.no, h.seq, logs from head h join thread t on h.thread = t.no where name = ? order by h.no"
+            sql = f"select ns, h.no, h.seq, h.logs from {HEADS} h join thread t on h.thread = t.no where name = ? order by h.no"
             return [Space(*row) for row in db.execute(sql, (thread,))]
 
     def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
@@ -217,12 +236,11 @@ class SqliteStorage:
             if found is None:
                 raise conflict(pruning.thread)
             (no,) = found
-            db.execute(f"update thread as t set seq = {SEQ} where no = ?", (no,))  # so that no number is given twice
-            for table in ("checkpoint", "kept"):
-                db.executemany(f"delete from {table} where thread = ? and seq = ?", [(no, seq) for seq in pruning.rows])
-            sql = "update checkpoint set id = ?, parent = ?, base = ?, body = ? where thread = ? and seq = ?"
-            db.executemany(sql, [(*rest, no, seq) for seq, *rest in pruning.changed])
-            db.executemany("delete from head where thread = ? and no = ?", [(no, number) for number in pruning.spaces])
+            history.prune(db, no, pruning.rows, pruning.changed)
+            db.executemany("delete from kept where thread = ? and seq = ?", [(no, seq) for seq in pruning.rows])
+            spaces = [(no, number) for number in pruning.spaces]
+            db.executemany("update thread set space = null, head = null, logs = null where no = ? and space = ?", spaces)
+            db.executemany("delete from head where thread = ? and no = ?", spaces)
             sql = "delete from item where thread = ? and log = ? and n >= ? and n < ?"
             db.executemany(sql, [(no, *range_) for range_ in pruning.ranges])
             sql = "update item set data = ? where thread = ? and log = ? and n = ?"
@@ -230,13 +248,17 @@ class SqliteStorage:
 
     def weigh(self, thread: str) -> Weight:
         with self.file.using() as db:
-            mine = "where thread = (select no from thread where name = ?)"
-            items = db.execute(f"select log, count(*), sum(length(data)) from item {mine} group by log", (thread,)).fetchall()
-            sums = [
-                db.execute(f"select count(*), coalesce(sum(length(body)), 0) from {table} {mine}", (thread,)).fetchone()
-                for table in ("checkpoint", "kept", "events")
+            items = db.execute(
+                f"select log, count(*), sum(length(data)) from item where {MINE} group by log", (thread,)
+            ).fetchall()
+            kept, told = [
+                db.execute(f"select count(*), coalesce(sum(length(body)), 0) from {table} where {MINE}", (thread,)).fetchone()
+                for table in ("kept", "events")
             ]
-            return Weight({log: (count, size) for log, count, size in items}, *sums)
+            tails = [tail for (tail,) in db.execute("select tail from thread where name = ?", (thread,))]
+            closed = [whole(data) for (data,) in db.execute(f"select data from segment where {MINE}", (thread,))]
+            sizes = [len(row.body) for segment in (*tails, *closed) for _, row in records(segment)]
+            return Weight({log: (count, size) for log, count, size in items}, (len(sizes), sum(sizes)), kept, told)
 
     def occupies(self) -> int:
         with self.file.using() as db:
@@ -249,41 +271,42 @@ class SqliteStorage:
 
     def drop(self, thread: str) -> None:
         with self.file.writing() as db:
-            for table in ("head", "checkpoint", "item", "kept", "waiting", "told", "events"):
-                db.execute(f"delete from {table} where thread = (select no from thread where name = ?)", (thread,))
+            for table in ("head", "segment", "item", "kept", "waiting", "told", "events"):
+                db.execute(f"delete from {table} where {MINE}", (thread,))
             db.execute("delete from thread where name = ?", (thread,))
 
 
-def _completed(db: sqlite3.Connection, no: int, found: list[Found], *, followed: bool) -> list[Found]:
-    """The rows of `found`, which follow one another in their namespace, newest first, with all that belongs to them; `followed`
-    by the rows that grew from them."""
-    rows = {one.row.seq: one.row for one in found if one.row}
-    around = {seq for row in rows.values() for seq in (row.base, row.parent) if seq is not None} - rows.keys()
-    sql = f"select {ROW} from checkpoint c where c.thread = ? and c.seq in ({_marks(around)})"
-    others: dict[int | None, Row] = {
-        **rows,
-        **{row[0]: Row(*row) for row in (db.execute(sql, (no, *around)) if around else ())},
-    }
-    next_ = {row.parent: row for row in rows.values()}  # the last one stays, and is the first that grew from its parent
-    sql = f"select task, seq, body from kept where thread = ? and seq in ({_marks(rows)})"
-    kept: dict[int, list[Kept]] = {}
-    for task, seq, body in db.execute(sql, (no, *rows)):
-        kept.setdefault(seq, []).append(Kept(seq, task, body))
-    for one, row in zip(found, rows.values(), strict=True):
-        parent, one.base, one.kept = others.get(row.parent), others.get(row.base), kept.get(row.seq, ())
-        one.parent_id = parent.id if parent else None
-        if followed:
-            after = next_.get(row.seq)
-            one.next = after if after and after.seq > row.seq else _followed(db, no, one.number, row.seq)
+def _completed(db: sqlite3.Connection, no: int, past: History, found: list[Found]) -> list[Found]:
+    """The rows of `found` with what belongs to each."""
+    kept: dict[int, list[Kept]] = {one.row.seq: [] for one in found if one.row}
+    sql = f"select task, seq, body from kept where thread = ? and seq in ({_marks(kept)})"
+    for task, seq, body in db.execute(sql, (no, *kept)):
+        kept[seq].append(Kept(seq, task, body))
+    for one in found:
+        if one.row is not None:
+            parent = past.near(one.row.parent)
+            one.base, one.parent_id, one.kept = past.near(one.row.base), parent and parent.id, kept[one.row.seq]
     return found
 
 
-def _followed(db: sqlite3.Connection, no: int, number: int | None, seq: int) -> Row | None:
-    sql = (
-        f"select {ROW} from checkpoint c where c.thread = ? and c.seq > ? and c.parent = ? and c.ns = ? order by c.seq limit 1"
+@cache
+def _moved(*, own: bool, rows: bool, taken: bool) -> str:
+    """The statement that moves a thread on; whatever a batch has nothing of is left out."""
+    sets = [*([OWN] if own else []), *([ROWS] if rows else []), *([TAKEN] if taken else [])]
+    if not sets:
+        return "select no, stop, 0 from thread where name = ? and epoch = ?"
+    where = "name = ? and epoch = ?" + " and head is ? and coalesce(space, ?) = ?" * own
+    return f"update thread set {', '.join(sets)} where {where} returning no, stop, length(tail)"
+
+
+@cache
+def _made(*, own: bool) -> str:
+    """The statement that makes a thread."""
+    columns = (
+        "name, epoch, lease_run, lease_owner, lease_base, lease_until, seq, spaces, checkpoints, tail"
+        + ", space, head, logs" * own
     )
-    after = db.execute(sql, (no, seq, seq, number)).fetchone()
-    return Row(*after) if after else None
+    return f"insert into thread ({columns}) values ({_marks(columns.split())}) returning no, stop, length(tail)"
 
 
 def _marks(values: Collection[object]) -> str:

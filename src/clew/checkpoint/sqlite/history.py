@@ -1,0 +1,142 @@
+"""The checkpoints of a thread in a SQLite file: the newest ones in the row of the thread, the others in closed segments.
+
+Everywhere the newest comes first. Within one namespace that is by seq; graphs that run beside one another take theirs before
+they write, so a segment may have a lower seq than the one before it. Its `last` is the highest seq that the thread had when it
+was closed: segments are in the order of that, and a checkpoint is in the first one that covers its seq, unless several do.
+"""
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from clew.checkpoint.segments import compressed, record, records, whole
+from clew.checkpoint.storage import Row
+from clew.errors import DamagedData
+
+FULL: Final = 3000
+"""Bytes of a tail above which it is closed: with the rest of its thread's row it has a page of the file to itself."""
+NOTHING: Final = bytes(12)
+
+
+class History:
+    """What has been read of a thread's checkpoints; more is read as it is asked for.
+
+    Args:
+        no: the thread's number. tail: its newest segment.
+    """
+
+    __slots__ = ("_db", "_known", "_no", "_tail")
+
+    def __init__(self, db: sqlite3.Connection, no: int, tail: bytes) -> None:
+        self._db, self._no = db, no
+        self._known: dict[int, tuple[int, Row]] = {}
+        self._tail = self._taken(tail)
+
+    def _taken(self, segment: bytes) -> list[tuple[int, Row]]:
+        found = records(segment)
+        for one in found:
+            self._known[one[1].seq] = one
+        return found
+
+    def _closed(self, where: str, *values: int) -> sqlite3.Cursor:
+        return self._db.execute(f"select last, data from segment where thread = ? and {where}", (self._no, *values))
+
+    def row(self, seq: int) -> tuple[int, Row] | None:
+        """A checkpoint, with the number of its namespace. Raises DamagedData where it cannot be told whether it is there."""
+        if seq not in self._known:
+            for _, data in self._closed("last >= ? and first <= ? order by last", seq, seq):
+                self._taken(whole(data))
+                if seq in self._known:
+                    break
+        return self._known.get(seq)
+
+    def near(self, seq: int | None) -> Row | None:
+        """One that another names; where it cannot be read, one that says so when it is."""
+        try:
+            found = None if seq is None else self.row(seq)
+        except DamagedData:
+            assert seq is not None
+            return unreadable(seq)
+        return found[1] if found else None
+
+    def back(self, number: int, before: int) -> Iterator[Row]:
+        """The checkpoints of a namespace below a seq, the newest first. What cannot be read is one that says so when it is."""
+        yield from (row for its, row in self._tail if its == number and row.seq < before)
+        for last, data in self._closed("first < ? order by last desc, rowid desc", before):
+            try:
+                found = self._taken(whole(data))
+            except DamagedData:
+                found = [(number, unreadable(min(last, before - 1)))]
+            yield from (row for its, row in found if its == number and row.seq < before)
+
+    def after(self, number: int | None, seq: int) -> Row | None:
+        """The first checkpoint of a namespace that grew from this one. What cannot be read is passed over."""
+        for _, data in self._closed("last > ? order by last", seq):
+            try:
+                found = self._taken(whole(data))
+            except DamagedData:
+                continue
+            if grown := _grown(found, number, seq):
+                return grown
+        return _grown(self._tail, number, seq)
+
+
+def _grown(found: list[tuple[int, Row]], number: int | None, seq: int) -> Row | None:
+    return next((row for its, row in reversed(found) if its == number and row.parent == seq and row.seq > seq), None)
+
+
+def unreadable(seq: int) -> Row:
+    """In place of a row that cannot be read."""
+    return Row(seq, NOTHING + seq.to_bytes(4, "big"), None, None, b"")
+
+
+def close(db: sqlite3.Connection, no: int, newest: int) -> None:
+    """Closes the tail of a thread but for so many bytes of it, its newest records."""
+    tail: bytes
+    tail, last = db.execute("select tail, seq from thread where no = ?", (no,)).fetchone()
+    old = tail[newest:]
+    first = min(row.seq for _, row in records(old))
+    db.execute("insert into segment values (?, ?, ?, ?)", (no, first, last, compressed(old)))
+    db.execute("update thread set tail = ? where no = ?", (tail[:newest], no))
+
+
+def prune(db: sqlite3.Connection, no: int, dead: Collection[int], changed: Collection[Row]) -> None:
+    """Deletes checkpoints by their seqs, and puts others in the place of those of the same seq."""
+    instead: dict[int, Row | None] = {**dict.fromkeys(dead), **{row.seq: row for row in changed}}
+    if not instead:
+        return
+    gone = 0
+
+    def left(segment: bytes) -> bytes:
+        nonlocal gone
+        found = [(number, instead.get(row.seq, row)) for number, row in records(segment)]
+        kept = [record(number, row) for number, row in found if row is not None]
+        gone += len(found) - len(kept)
+        return b"".join(kept)
+
+    around = (no, min(instead), max(instead))
+    sql = "select rowid, data from segment where thread = ? and last >= ? and first <= ?"
+    for rowid, data in db.execute(sql, around).fetchall():
+        before = whole(data)
+        after = left(before)
+        if not after:
+            db.execute("delete from segment where rowid = ?", (rowid,))
+        elif after != before:
+            db.execute("update segment set data = ? where rowid = ?", (compressed(after), rowid))
+    (tail,) = db.execute("select tail from thread where no = ?", (no,)).fetchone()
+    sql = "update thread set tail = ?, checkpoints = checkpoints - ? where no = ?"
+    db.execute(sql, (left(tail), gone, no))
+
+
+class Packing:
+    """The aggregate `clew_segment`: what were rows of a table as a closed segment."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, Row]] = []
+
+    def step(self, number: int, seq: int, id_: bytes, parent: int | None, base: int | None, body: bytes) -> None:
+        self._rows.append((number, Row(seq, id_, parent, base, body)))
+
+    def finalize(self) -> bytes:
+        self._rows.sort(key=lambda one: one[1].seq, reverse=True)
+        return compressed(b"".join([record(number, row) for number, row in self._rows]))
