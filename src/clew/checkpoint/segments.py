@@ -7,40 +7,67 @@ large is closed, and never changes but for a pruning.
 
 import zlib
 from struct import Struct, error
-from typing import Final
+from typing import Final, NamedTuple
 
 from clew.checkpoint.storage import Row
 from clew.errors import DamagedData
+from clew.nouns import maker
 
-HEADER: Final = Struct(">5I12s")
-"""Namespace, seq, parent, base (0 for none: seqs begin with 1) and the body's length, four bytes each; then the beginning of
-the id, which ends in the seq."""
-SIZE: Final = HEADER.size
+NUMBERS: Final = Struct(">5I")
+"""Namespace, seq, parent, base (0 for none: seqs begin with 1) and the body's length; the beginning of the id comes after them,
+which ends in the seq, and then the body."""
 ID: Final = 12
+SIZE: Final = NUMBERS.size + ID
 WHOLE: Final = 1 << 20
 """Bytes above which a segment is not compressed, and so the most that a compressed one can hold."""
 
 
+class Head(NamedTuple):
+    """What is looked at of a record before its row is made: its numbers, and where in the segment its body begins."""
+
+    number: int
+    seq: int
+    parent: int
+    base: int
+    length: int
+    body: int
+
+
+_head, _row = maker(Head), maker(Row)
+
+
 def record(number: int, row: Row) -> bytes:
     """A row of a namespace, as bytes."""
-    return HEADER.pack(number, row.seq, row.parent or 0, row.base or 0, len(row.body), row.id[:ID]) + row.body
+    return NUMBERS.pack(number, row.seq, row.parent or 0, row.base or 0, len(row.body)) + row.id[:ID] + row.body
 
 
-def records(segment: bytes) -> list[tuple[int, Row]]:
-    """The rows of a segment, each with the number of its namespace. Raises DamagedData."""
-    found: list[tuple[int, Row]] = []
+def heads(segment: bytes) -> list[Head]:
+    """The heads of a segment's records. Raises DamagedData."""
+    found: list[Head] = []
     at = 0
     try:
         while at < len(segment):
-            number, seq, parent, base, length, start = HEADER.unpack_from(segment, at)
-            at += SIZE + length
-            row = Row(seq, start + seq.to_bytes(4, "big"), parent or None, base or None, segment[at - length : at])
-            found.append((number, row))
+            numbers = NUMBERS.unpack_from(segment, at)
+            at += SIZE
+            found.append(_head((*numbers, at)))
+            at += numbers[4]
     except (error, TypeError) as cut:
         raise _damaged(str(cut)) from cut
     if at > len(segment):
         raise _damaged(f"{at - len(segment)} bytes are missing at its end")
     return found
+
+
+def row_of(segment: bytes, head: Head) -> Row:
+    """The row that a head is of."""
+    _, seq, parent, base, length, at = head
+    id_ = segment[at - ID : at] + seq.to_bytes(4, "big")
+    return _row((seq, id_, parent or None, base or None, segment[at : at + length]))
+
+
+def records(segment: bytes) -> list[tuple[int, Row]]:
+    """The rows of a segment, each with the number of its namespace. Raises DamagedData."""
+    return [(head.number, row_of(segment, head)) for head in heads(segment)]
 
 
 def newest_id(segment: bytes) -> bytes:

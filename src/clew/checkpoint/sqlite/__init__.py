@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 from clew.awaited import Done
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
-from clew.checkpoint.segments import HEADER, newest_id, record, records, whole
+from clew.checkpoint.segments import SIZE, heads, newest_id, record, whole
 from clew.checkpoint.sqlite import events, history
 from clew.checkpoint.sqlite.history import FULL, History
 from clew.checkpoint.storage import (
@@ -213,7 +213,7 @@ class SqliteStorage:
                 "(select coalesce(sum(length(data)), 0) from segment s where s.thread = t.no) "
                 "from thread t where t.checkpoints > 0"
             )
-            lines = db.execute(sql, (HEADER.size,)).fetchall()
+            lines = db.execute(sql, (SIZE,)).fetchall()
         found = [ThreadRow(name, count, newest_id(tail or whole(closed)), size) for name, count, tail, closed, size in lines]
         return sorted(found, key=lambda one: one.newest, reverse=True)
 
@@ -257,7 +257,7 @@ class SqliteStorage:
             ]
             tails = [tail for (tail,) in db.execute("select tail from thread where name = ?", (thread,))]
             closed = [whole(data) for (data,) in db.execute(f"select data from segment where {MINE}", (thread,))]
-            sizes = [len(row.body) for segment in (*tails, *closed) for _, row in records(segment)]
+            sizes = [head.length for segment in (*tails, *closed) for head in heads(segment)]
             return Weight({log: (count, size) for log, count, size in items}, (len(sizes), sum(sizes)), kept, told)
 
     def occupies(self) -> int:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from clew.checkpoint.segments import compressed, record, records, whole
+from clew.checkpoint.segments import Head, compressed, heads, record, records, row_of, whole
 from clew.checkpoint.storage import Row
 from clew.errors import DamagedData
 
@@ -25,64 +25,90 @@ class History:
         no: the thread's number. tail: its newest segment.
     """
 
-    __slots__ = ("_db", "_known", "_no", "_tail")
+    __slots__ = ("_closed", "_db", "_heads", "_no", "_rows", "_tail")
 
     def __init__(self, db: sqlite3.Connection, no: int, tail: bytes) -> None:
         self._db, self._no = db, no
-        self._known: dict[int, tuple[int, Row]] = {}
+        self._closed: dict[int, tuple[bytes, list[Head]]] = {}  # those that were read, by where they stand
+        self._heads: dict[int, tuple[bytes, Head]] = {}
+        self._rows: dict[int, Row] = {}
         self._tail = self._taken(tail)
 
-    def _taken(self, segment: bytes) -> list[tuple[int, Row]]:
-        found = records(segment)
-        for one in found:
-            self._known[one[1].seq] = one
-        return found
+    def _taken(self, segment: bytes) -> tuple[bytes, list[Head]]:
+        found = heads(segment)
+        self._heads.update({head[1]: (segment, head) for head in found})
+        return segment, found
 
-    def _closed(self, where: str, *values: int) -> sqlite3.Cursor:
-        return self._db.execute(f"select last, data from segment where thread = ? and {where}", (self._no, *values))
+    def _segments(self, where: str, *values: int) -> Iterator[tuple[int, tuple[bytes, list[Head]] | DamagedData]]:
+        """Closed segments, each after the highest seq by then; an error where one cannot be read."""
+        sql = f"select rowid, last, data from segment where thread = ? and {where}"
+        for rowid, last, data in self._db.execute(sql, (self._no, *values)):
+            try:
+                if rowid not in self._closed:
+                    self._closed[rowid] = self._taken(whole(data))
+                yield last, self._closed[rowid]
+            except DamagedData as error:
+                yield last, error
+
+    def _made(self, segment: bytes, head: Head) -> Row:
+        seq = head[1]
+        if seq not in self._rows:
+            self._rows[seq] = row_of(segment, head)
+        return self._rows[seq]
 
     def row(self, seq: int) -> tuple[int, Row] | None:
         """A checkpoint, with the number of its namespace. Raises DamagedData where it cannot be told whether it is there."""
-        if seq not in self._known:
-            for _, data in self._closed("last >= ? and first <= ? order by last", seq, seq):
-                self._taken(whole(data))
-                if seq in self._known:
+        error: DamagedData | None = None
+        if seq not in self._heads:
+            for _, segment in self._segments("last >= ? and first <= ? order by last", seq, seq):
+                if isinstance(segment, DamagedData):
+                    error = segment
+                elif seq in self._heads:
                     break
-        return self._known.get(seq)
+        if (found := self._heads.get(seq)) is not None:
+            return found[1].number, self._made(*found)
+        if error is not None:
+            raise error
+        return None
 
     def near(self, seq: int | None) -> Row | None:
         """One that another names; where it cannot be read, one that says so when it is."""
+        if seq is None:
+            return None
+        if seq in self._rows:
+            return self._rows[seq]
         try:
-            found = None if seq is None else self.row(seq)
+            found = self.row(seq)
         except DamagedData:
-            assert seq is not None
             return unreadable(seq)
         return found[1] if found else None
 
     def back(self, number: int, before: int) -> Iterator[Row]:
         """The checkpoints of a namespace below a seq, the newest first. What cannot be read is one that says so when it is."""
-        yield from (row for its, row in self._tail if its == number and row.seq < before)
-        for last, data in self._closed("first < ? order by last desc, rowid desc", before):
-            try:
-                found = self._taken(whole(data))
-            except DamagedData:
-                found = [(number, unreadable(min(last, before - 1)))]
-            yield from (row for its, row in found if its == number and row.seq < before)
+        yield from self._mine(self._tail, number, before)
+        for last, segment in self._segments("first < ? order by last desc, rowid desc", before):
+            if isinstance(segment, DamagedData):
+                yield unreadable(min(last, before - 1))
+            else:
+                yield from self._mine(segment, number, before)
 
-    def after(self, number: int | None, seq: int) -> Row | None:
+    def _mine(self, of: tuple[bytes, list[Head]], number: int, before: int) -> list[Row]:
+        segment, found = of
+        return [self._made(segment, head) for head in found if head[0] == number and head[1] < before]
+
+    def after(self, number: int, seq: int) -> Row | None:
         """The first checkpoint of a namespace that grew from this one. What cannot be read is passed over."""
-        for _, data in self._closed("last > ? order by last", seq):
-            try:
-                found = self._taken(whole(data))
-            except DamagedData:
-                continue
-            if grown := _grown(found, number, seq):
+        for _, segment in self._segments("last > ? order by last", seq):
+            if not isinstance(segment, DamagedData) and (grown := self._grown(segment, number, seq)):
                 return grown
-        return _grown(self._tail, number, seq)
+        return self._grown(self._tail, number, seq)
 
-
-def _grown(found: list[tuple[int, Row]], number: int | None, seq: int) -> Row | None:
-    return next((row for its, row in reversed(found) if its == number and row.parent == seq and row.seq > seq), None)
+    def _grown(self, of: tuple[bytes, list[Head]], number: int, seq: int) -> Row | None:
+        segment, found = of
+        for head in reversed(found):
+            if head.parent == seq and head.number == number and head.seq > seq:
+                return self._made(segment, head)
+        return None
 
 
 def unreadable(seq: int) -> Row:
@@ -95,7 +121,7 @@ def close(db: sqlite3.Connection, no: int, newest: int) -> None:
     tail: bytes
     tail, last = db.execute("select tail, seq from thread where no = ?", (no,)).fetchone()
     old = tail[newest:]
-    first = min(row.seq for _, row in records(old))
+    first = min(head.seq for head in heads(old))
     db.execute("insert into segment values (?, ?, ?, ?)", (no, first, last, compressed(old)))
     db.execute("update thread set tail = ? where no = ?", (tail[:newest], no))
 
