@@ -6,10 +6,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from functools import cache
 from importlib.resources import files
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from clew.awaited import Done
 from clew.checkpoint.base import LEASE, Saver
@@ -36,7 +35,8 @@ if TYPE_CHECKING:
     from clew.checkpoint.retention import Retention
 
 OWN: Final = "space = ?, head = ?, logs = ?"
-ROWS: Final = "seq = max(seq, ?), spaces = max(spaces, ?), checkpoints = checkpoints + ?, tail = cast(? || tail as blob)"
+SPACES: Final = "spaces = max(spaces, ?)"
+ROWS: Final = "seq = max(seq, ?), checkpoints = checkpoints + ?, tail = cast(? || tail as blob)"
 TAKEN: Final = "epoch = max(epoch, ?), stop = stop and not ?, lease_run = ?, lease_owner = ?, lease_base = ?, lease_until = ?"
 HEADS: Final = (
     "(select no thread, '' ns, space no, head seq, logs from thread where space is not null "
@@ -111,42 +111,51 @@ class SqliteStorage:
                 raise conflict(batch.thread) from error
 
     def _commit(self, db: sqlite3.Connection, batch: Batch) -> bool:
-        added = b"".join([record(batch.number, row) for row in (batch.row, *reversed(batch.history))]) if batch.row else b""
-        no, stop, tail = self._thread(db, batch, added)
+        no, stop = self._moved(db, batch)
         if batch.ns and batch.logs is not None:
             self._head(db, no, batch, batch.logs)
         if batch.items:
             db.executemany("insert into item values (?, ?, ?, ?)", [(no, *item) for item in batch.items])
         if batch.kept:
             db.executemany("insert or replace into kept values (?, ?, ?, ?)", [(no, *outcome) for outcome in batch.kept])
-        if tail > FULL and added and tail > len(added):
-            history.close(db, no, len(added))
         if batch.events is not None:
             events.tell(db, no, batch.claim or batch.epoch, batch.events)
-        return bool(stop)
+        return stop
 
-    def _thread(self, db: sqlite3.Connection, batch: Batch, added: bytes) -> tuple[int, int, int]:
-        """Moves the thread on if it stands where the batch expects it. Returns its number, whether the run is to stop, and how
-        long its tail is."""
-        lease, own = batch.lease, not batch.ns and batch.logs is not None
-        seq, spaces = (batch.row.seq, batch.number + 1) if batch.row else (0, batch.number + 1 if batch.logs is not None else 0)
-        leased = (lease.run, lease.owner, lease.base, time.time() + lease.seconds) if lease else (None, None, None, None)
-        moved = (batch.number, seq or batch.head, batch.logs) if own else ()
-        rows = (seq, spaces, bool(batch.row) + len(batch.history), added)
+    def _moved(self, db: sqlite3.Connection, batch: Batch) -> tuple[int, bool]:
+        """Moves the thread on if it stands where the batch expects it. Returns its number and whether the run is to stop."""
+        own, seq = not batch.ns and batch.logs is not None, batch.row.seq if batch.row else 0
         if batch.epoch == 0:
-            sql, values = _made(own=own), (batch.thread, batch.claim, *leased, *rows, *moved)
+            made = db.execute("insert into thread (name, epoch, seq) values (?, ?, 0)", (batch.thread, batch.claim))
+            no, stop, length, head, space = made.lastrowid or 0, 0, 0, None, None
         else:
-            taken = bool(batch.claim or batch.release or lease)
-            sql = _moved(own=own, rows=spaces > 0, taken=taken)
-            claimed = (batch.claim, bool(batch.claim), *leased) if taken else ()
-            stands = (batch.head, batch.number, batch.number) if own else ()
-            values = (*moved, *(rows if spaces else ()), *claimed, batch.thread, batch.epoch, *stands)
-        found = db.execute(sql, values).fetchone()
-        if found is None or (batch.epoch == 0 and batch.head is not None) or 0 < seq <= (batch.head or 0):
+            sql = "select no, stop, length(tail), head, space from thread where name = ? and epoch = ?"
+            no, stop, length, head, space = db.execute(sql, (batch.thread, batch.epoch)).fetchone() or (None,) * 5
+        other = own and (head != batch.head or space not in (None, batch.number))
+        if no is None or other or 0 < seq <= (batch.head or 0):
             raise conflict(batch.thread)
-        if batch.claim and lease:
-            db.execute("delete from waiting where thread = ? and run = ?", (found[0], lease.run))
-        return found
+        sets, values = list[str](), list[Any]()
+        if own:
+            sets.append(OWN)
+            values += (batch.number, seq or batch.head, batch.logs)
+        if batch.logs is not None:
+            sets.append(SPACES)
+            values.append(batch.number + 1)
+        if batch.row is not None:
+            added = b"".join([record(batch.number, row) for row in (batch.row, *reversed(batch.history))])
+            if length and length + len(added) > FULL:
+                history.close(db, no)
+            sets.append(ROWS)
+            values += (seq, 1 + len(batch.history), added)
+        if (lease := batch.lease) or batch.claim or batch.release:
+            sets.append(TAKEN)
+            leased = (lease.run, lease.owner, lease.base, time.time() + lease.seconds) if lease else (None,) * 4
+            values += (batch.claim, bool(batch.claim), *leased)
+            if batch.claim and lease:
+                db.execute("delete from waiting where thread = ? and run = ?", (no, lease.run))
+        if sets:
+            db.execute(f"update thread set {', '.join(sets)} where no = ?", (*values, no))
+        return no, bool(stop) and not batch.claim
 
     def _head(self, db: sqlite3.Connection, no: int, batch: Batch, logs: bytes) -> None:
         """Moves the head of a graph inside a task."""
@@ -287,26 +296,6 @@ def _completed(db: sqlite3.Connection, no: int, past: History, found: list[Found
             parent = past.near(one.row.parent)
             one.base, one.parent_id, one.kept = past.near(one.row.base), parent and parent.id, kept[one.row.seq]
     return found
-
-
-@cache
-def _moved(*, own: bool, rows: bool, taken: bool) -> str:
-    """The statement that moves a thread on; whatever a batch has nothing of is left out."""
-    sets = [*([OWN] if own else []), *([ROWS] if rows else []), *([TAKEN] if taken else [])]
-    if not sets:
-        return "select no, stop, 0 from thread where name = ? and epoch = ?"
-    where = "name = ? and epoch = ?" + " and head is ? and coalesce(space, ?) = ?" * own
-    return f"update thread set {', '.join(sets)} where {where} returning no, stop, length(tail)"
-
-
-@cache
-def _made(*, own: bool) -> str:
-    """The statement that makes a thread."""
-    columns = (
-        "name, epoch, lease_run, lease_owner, lease_base, lease_until, seq, spaces, checkpoints, tail"
-        + ", space, head, logs" * own
-    )
-    return f"insert into thread ({columns}) values ({_marks(columns.split())}) returning no, stop, length(tail)"
 
 
 def _marks(values: Collection[object]) -> str:

@@ -116,14 +116,12 @@ def unreadable(seq: int) -> Row:
     return Row(seq, NOTHING + seq.to_bytes(4, "big"), None, None, b"")
 
 
-def close(db: sqlite3.Connection, no: int, newest: int) -> None:
-    """Closes the tail of a thread but for so many bytes of it, its newest records."""
-    tail: bytes
+def close(db: sqlite3.Connection, no: int) -> None:
+    """Closes the tail of a thread, and leaves none."""
     tail, last = db.execute("select tail, seq from thread where no = ?", (no,)).fetchone()
-    old = tail[newest:]
-    first = min(head.seq for head in heads(old))
-    db.execute("insert into segment values (?, ?, ?, ?)", (no, first, last, compressed(old)))
-    db.execute("update thread set tail = ? where no = ?", (tail[:newest], no))
+    first = min(head.seq for head in heads(tail))
+    db.execute("insert into segment values (?, ?, ?, ?)", (no, first, last, compressed(tail)))
+    db.execute("update thread set tail = x'' where no = ?", (no,))
 
 
 def prune(db: sqlite3.Connection, no: int, dead: Collection[int], changed: Collection[Row]) -> None:
