@@ -79,7 +79,7 @@ def told(found: Found) -> Any:
     return (*(found.head, found.number, found.logs, found.row, found.base, found.parent_id, found.next), list(found.kept))
 
 
-@pytest.mark.parametrize("full", [1, 150, history.FULL])
+@pytest.mark.parametrize("full", [1, *(pytest.param(full, marks=pytest.mark.slow) for full in (150, history.FULL))])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_sqlite_reads_as_memory_does(data: st.DataObject, full: int) -> None:

@@ -339,6 +339,7 @@ def test_what_is_read_while_somebody_writes_is_read_once_more(sealed: SealedStor
     assert found.base.body == b"first"
 
 
+@pytest.mark.slow
 @given(storable_values())
 def test_any_value_comes_back(value: Any) -> None:
     storage = MemoryStorage()

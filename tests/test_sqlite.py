@@ -194,8 +194,9 @@ def test_async_with_and_the_awaited_verbs() -> None:
     assert asyncio.run(entered()) == []
 
 
+@pytest.mark.slow
 def test_a_long_chat_is_linear_on_disk(tmp_path: Path) -> None:
-    """400 turns with all checkpoints kept: at most half as much again as the messages, at 500 bytes; a fifth at 5 kB."""
+    """400 turns with all checkpoints kept: at most 1.3 times the messages at 500 bytes, and 1.1 times at 5 kB."""
     import json
     import random
 
@@ -203,7 +204,7 @@ def test_a_long_chat_is_linear_on_disk(tmp_path: Path) -> None:
 
     from clew.graph import MessagesState
 
-    for size, bound in ((500, 1.5), (5000, 1.2)):
+    for size, bound in ((500, 1.3), (5000, 1.1)):
         chance = random.Random(1)
         path = tmp_path / f"{size}.db"
 
