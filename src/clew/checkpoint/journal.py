@@ -343,8 +343,8 @@ class Journal:
         keys = sorted([key for key in self._keys if key in values])
         if ledger.written:
             keys += [key for key in ledger.kept if key not in self._keys and key in values and ledger.touches(key)]
-        if fresh := values.keys() - self._entries.keys():
-            keys = list(filter({*keys, *fresh}.__contains__, values))  # in the order that whoever reads them sees
+        if not values.keys() <= self._entries.keys():  # in the order that whoever reads them sees
+            keys = [key for key in values if key in keys or key not in self._entries]
         for key in keys:
             try:
                 self._entries[key] = ledger.value(key, values[key], self._keeps.get(key, False))

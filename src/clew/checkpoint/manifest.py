@@ -99,13 +99,12 @@ def write_body(
         [_write_task(ledger, task, short) for task in checkpoint.frontier],
         [[list(sources), target, sorted(arrived)] for (sources, target), arrived in joins.items()] if joins else [],
         sorted(waiting) if waiting else [],
-        [_short(name) for name in checkpoint.acted],
+        [None if name == START else name for name in checkpoint.acted],
         [_written(outcome, short) for outcome in outcomes],
-        encode(metadata) if metadata else b"",
-        dict(children) if children else {},
-        [list(link) for link in begun] if begun else [],
-        base is not None and base.apart,
     ]
+    if metadata or children or begun or (base and base.apart):  # few have any
+        fields += [encode(metadata) if metadata else b"", dict(children), [list(link) for link in begun]]
+        fields += [base is not None and base.apart]
     return packed(fields)
 
 
@@ -116,7 +115,7 @@ def read_body(data: bytes) -> Body:
     body = Body(whole[0], SOURCES[source], *whole[2:])
     body.metadata = _metadata(cast("bytes", body.metadata)) if body.metadata else {}
     body.begun = tuple(Link(*link) for link in cast("list[Any]", body.begun))
-    body.acted = [_long(name) for name in cast("list[Any]", body.acted)]
+    body.acted = [START if name is None else name for name in cast("list[Any]", body.acted)]
     return body
 
 
@@ -173,14 +172,6 @@ def packed(fields: list[Any]) -> bytes:
     while not fields[-1]:
         fields.pop()
     return ormsgpack.packb(fields)
-
-
-def _short(name: str) -> str | None:
-    return None if name == START else name
-
-
-def _long(name: str | None) -> str:
-    return START if name is None else name
 
 
 def unpacked(data: bytes) -> Any:
