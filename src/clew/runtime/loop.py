@@ -233,7 +233,7 @@ class Run:
                 self._journal.take(ended.context.key, self.checkpoint.frontier[ended.index], result, ended.context.inside)
             except UnstorableValue as unstorable:
                 return unstorable
-        if self._readers and ended.shown is not None:
+        if self._readers and self._readers.ends and ended.shown is not None:
             self._held.append((ended.index, ended.shown))
         self._after = ended.context.after if len(self.checkpoint.frontier) == 1 else None
         return None
