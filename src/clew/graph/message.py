@@ -47,6 +47,8 @@ _seen, _id_of = maker(Seen), attrgetter("id")
 # it: each step is one call that no other thread can come between.
 _lately: Final[OrderedDict[int, Seen]] = OrderedDict()
 REMEMBERED: Final = 32
+FEW: Final = 8
+"""Messages that begin a conversation and are sooner read again than remembered."""
 
 
 def random_id() -> str:
@@ -75,6 +77,8 @@ def prepare_messages(update: Any) -> list[Any]:
 
 def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
     """`add_messages` for two lists that are prepared, of which `left` is the graph's own."""
+    if not left and len(right) < FEW and _only_new(set(), right, set(map(_id_of, right))):
+        return right.copy()
     seen = _lately.pop(id(left), None)
     if left and len(right) >= len(left) and all(map(is_, left, right)):  # a graph inside a node gives back what it was given
         right, seen = right[len(left) :], None

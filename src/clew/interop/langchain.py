@@ -339,10 +339,10 @@ def messages_in(value: Any, *, deep: bool = False) -> list[Any]:
     messages = sys.modules.get("langchain_core.messages")
     if messages is None:
         return []
-    if isinstance(value, messages.BaseMessage):
-        return [value]
     if isinstance(value, list | tuple):
         return [item for item in cast("Sequence[Any]", value) if isinstance(item, messages.BaseMessage)]
+    if isinstance(value, messages.BaseMessage):
+        return [value]
     fields: Any = cast("Any", value) if isinstance(value, dict) else getattr(value, "__dict__", None)
     return [message for one in fields.values() for message in messages_in(one)] if deep and fields else []
 
