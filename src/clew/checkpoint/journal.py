@@ -368,7 +368,7 @@ class Journal:
         rows, self._before = self._before, []
         ledger, hold = self.ledger, self.hold
         sent, told = ledger.sent(), self.tells.taken()
-        items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent]
+        items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent] if sent else []
         logs = ledger.logs() if items or rows else None
         batch = Batch(hold.thread, self.ns, self._number, self._head, hold.epoch, 0, logs, items, kept, None, [])
         if rows:

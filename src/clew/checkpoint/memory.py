@@ -139,7 +139,7 @@ class MemoryStorage:
     def _move(self, kept: Thread, batch: Batch, logs: bytes) -> None:
         space = kept.namespaces.get(batch.ns) or Namespace(batch.number)
         rows = {row.seq: (batch.ns, row) for row in (*batch.history, batch.row)} if batch.row else {}
-        items = {(log, number): data for log, number, data in batch.items}
+        items = {(log, number): data for log, number, data in batch.items} if batch.items else {}
         free = kept.rows.keys().isdisjoint(rows) and kept.items.keys().isdisjoint(items)
         if not free or space.head != batch.head or space.number != batch.number:
             raise conflict(batch.thread)

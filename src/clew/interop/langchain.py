@@ -359,6 +359,13 @@ def is_heard(callbacks: Any) -> bool:
         return True
     if context is not None and (context.tracing_v2_callback_var.get() or context.run_collector_var.get()):
         return True
+    return _is_traced()
+
+
+@cache
+def _is_traced() -> bool:
+    """Whether the environment turns LangSmith's tracing on. Looked at once, as LangChain does: a variable that is not set takes
+    longer to ask for than all else that is asked here."""
     return any(os.environ.get(name) == "true" for name in TRACING)
 
 
