@@ -48,7 +48,7 @@ _seen, _id_of = maker(Seen), attrgetter("id")
 _lately: Final[OrderedDict[int, Seen]] = OrderedDict()
 REMEMBERED: Final = 32
 FEW: Final = 8
-"""Messages that begin a conversation and are sooner read again than remembered."""
+"""So many messages are remembered: fewer are sooner read again."""
 
 
 def random_id() -> str:
@@ -77,19 +77,19 @@ def prepare_messages(update: Any) -> list[Any]:
 
 def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
     """`add_messages` for two lists that are prepared, of which `left` is the graph's own."""
-    if not left and len(right) < FEW and _only_new(set(), right, set(map(_id_of, right))):
-        return right.copy()
     seen = _lately.pop(id(left), None)
     if left and len(right) >= len(left) and all(map(is_, left, right)):  # a graph inside a node gives back what it was given
         right, seen = right[len(left) :], None
     if seen is not None and seen.messages is left and seen.added is right:
         return _remembered(seen, left, right)
     if seen is None or seen.messages is not left or len(seen.ids) != len(left):
-        seen = Seen(left, set(map(_id_of, left)), set(map(id, left)))
+        seen = _seen((left, set(map(_id_of, left)), set(map(id, left)), None))
     # a message that is given back with another id is still the one that is there
     ids, objects = set(map(_id_of, right)), set(map(id, right))
     if not (seen.objects.isdisjoint(objects) and _only_new(seen.ids, right, ids)):
         return _replaced(left, right)
+    if len(left) + len(right) < FEW:
+        return left + right
     seen.ids.update(ids)
     seen.objects.update(objects)
     return _remembered(seen, left, right)
