@@ -209,7 +209,7 @@ class Run:
         self._write(given)
         self.ready = self._next(START)
         if "values" in self.modes:
-            self.chunks.append(("values", dict(self.state)))
+            self.chunks.append(("values", self.shown()))
 
     def tasks(self, face: int) -> list[Task]:
         self.step += 1
@@ -240,7 +240,11 @@ class Run:
         if "updates" in self.modes:
             self.chunks += [("updates", {task.name: update}) for task, update in zip(tasks, found, strict=True)]
         if "values" in self.modes:
-            self.chunks.append(("values", dict(self.state)))
+            self.chunks.append(("values", self.shown()))
+
+    def shown(self) -> dict[str, Any]:
+        """The state as it is now: lists go on growing in place."""
+        return {key: list(value) if isinstance(value, list) else value for key, value in self.state.items()}
 
     def result(self) -> dict[str, Any]:
         output = self.plan.output

@@ -46,8 +46,9 @@ def encode(value: object) -> bytes:
     except Exception:  # an odd key, a surrogate, or something that cannot be stored: the walk below tells, and says where
         return pack(_walked(value, "", 0), None, OPTIONS)
     # ormsgpack takes bytearray and memoryview for bytes and offers no way to pass them through. A run of bytes begins with c4,
-    # c5 or c6: where a scan at C speed finds none of these there is nothing to look for
-    if (b"\xc4" in data or b"\xc5" in data or b"\xc6" in data) and _hides_bytes(value):
+    # c5 or c6: where a scan at C speed finds none of these there is nothing to look for (numbers, as `bytes` take another
+    # `bytes` for one first, and raise inside)
+    if (0xC4 in data or 0xC5 in data or 0xC6 in data) and _hides_bytes(value):
         return pack(_walked(value, "", 0), None, OPTIONS)
     return data
 
@@ -101,7 +102,7 @@ def _taker(depth: int) -> Callable[[Any], ormsgpack.Ext]:
             data = pack(content, _TAKEN[depth + 1], OPTIONS)
         except Exception:
             return pack(_walked(content, "", 2 * depth + 2), None, OPTIONS)
-        if (b"\xc4" in data or b"\xc5" in data or b"\xc6" in data) and _hides_bytes(content):
+        if (0xC4 in data or 0xC5 in data or 0xC6 in data) and _hides_bytes(content):
             return pack(_walked(content, "", 2 * depth + 2), None, OPTIONS)
         return data
 

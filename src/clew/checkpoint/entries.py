@@ -104,10 +104,13 @@ class Base:
         self.changed.update(dict.fromkeys(changed))
         if self.seq is None or (gone and not self.apart):
             return None
+        least = self.spent + 3 * len(self.changed)  # an entry is three numbers at least
+        if not self.apart and least >= 3 * len(entries) and least >= size(entries):
+            return None
         short: dict[str, Entry] = {}
         for key in entries if self.apart else self.changed:
             if (entry := entries.get(key)) is not None:
                 short[key] = shorter(entry, self.entries.get(key))
         self.spent += size(short)
-        # an entry is three numbers at least: all of them are looked at only where that may decide
+        # all of them are looked at only where that may decide
         return short if self.spent < 3 * len(entries) or self.spent < size(entries) else None

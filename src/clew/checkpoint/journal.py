@@ -14,7 +14,7 @@ from clew.checkpoint.checked import Naming
 from clew.checkpoint.entries import Base, Entry, size
 from clew.checkpoint.hold import Hold, Tells, not_found
 from clew.checkpoint.ledger import Ledger
-from clew.checkpoint.manifest import over, read_answers, read_body, unpacked, write_answers, write_body, write_outcome
+from clew.checkpoint.manifest import read_answers, read_body, unpacked, write_answers, write_body, write_outcome
 from clew.checkpoint.reader import Reader
 from clew.checkpoint.storage import Batch, Flight, Found, Kept, Row, Waiting
 from clew.constants import START
@@ -293,7 +293,7 @@ class Journal:
             UnstorableValue: a value that cannot be stored; nothing was written.
         """
         seq, id_ = named or self.new_id()
-        saved = Saved(checkpoint, id_, seq, self._stored and self._stored.id, {}, dict(metadata or {}), {}, False, self.begun)
+        saved = Saved(checkpoint, id_, seq, self._stored and self._stored.id, {}, metadata or {}, {}, False, self.begun)
         self._keeps = keeps
         beside = [(ANSWERS + key, write_answers(given)) for key, given in answers.items()] if answers else []
         if self.late:
@@ -303,7 +303,8 @@ class Journal:
             kept = [Kept(seq, key, ormsgpack.packb(fields)) for key, fields in beside] if beside else []
             kept += [Kept(seq, NOTE + key, body) for key, body in notes.items()] if notes else []
             await self._write_row(saved, kept, last=last, aside=aside and self.aside, joined=joined)
-        self.saved, self.notes, self._noted = saved, dict(notes or {}), dict(notes or {}) if self.late else {}
+        self.saved, self.notes = saved, dict(notes) if notes else {}
+        self._noted = self.notes.copy() if self.late else {}
         return saved
 
     def new_id(self) -> tuple[int, bytes]:
@@ -318,8 +319,7 @@ class Journal:
         sound, self.sound = self.sound, False  # until it is written, what the ledger holds is not what is stored
         said, base = self._said(saved.checkpoint)
         taken, self._outcomes = self._outcomes, []
-        outcomes = [[key, *over(fields)] for key, fields in taken if key != START]
-        body = write_body(self.ledger, saved.checkpoint, self._entries, said, outcomes, saved.metadata, self.begun, base)
+        body = write_body(self.ledger, saved.checkpoint, self._entries, said, taken, saved.metadata, self.begun, base)
         row = Row(saved.seq, saved.id, self._stored.seq if self._stored else None, base.seq if base else None, body)
         self._before.append(row)
         self.tells.show(saved)
@@ -343,8 +343,8 @@ class Journal:
         keys = sorted([key for key in self._keys if key in values])
         if ledger.written:
             keys += [key for key in ledger.kept if key not in self._keys and key in values and ledger.touches(key)]
-        if fresh := values.keys() - self._entries.keys():
-            keys = list(filter({*keys, *fresh}.__contains__, values))  # in the order that whoever reads them sees
+        if not values.keys() <= self._entries.keys():  # in the order that whoever reads them sees
+            keys = [key for key in values if key in keys or key not in self._entries]
         for key in keys:
             try:
                 self._entries[key] = ledger.value(key, values[key], self._keeps.get(key, False))
@@ -368,7 +368,7 @@ class Journal:
         rows, self._before = self._before, []
         ledger, hold = self.ledger, self.hold
         sent, told = ledger.sent(), self.tells.taken()
-        items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent]
+        items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent] if sent else []
         logs = ledger.logs() if items or rows else None
         batch = Batch(hold.thread, self.ns, self._number, self._head, hold.epoch, 0, logs, items, kept, None, [])
         if rows:

@@ -4,7 +4,7 @@ A manifest names the keys that changed since its base, each with an entry (see `
 tasks wrote is said by what it shares with the values, or with the base's. Rows hold plain lists, trailing empty ones left out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -80,12 +80,13 @@ def write_body(
     checkpoint: Checkpoint,
     entries: Mapping[str, Entry],
     said: Mapping[str, Entry],
-    outcomes: list[Any],
+    taken: Iterable[tuple[str, list[Any]]],
     metadata: Mapping[str, Any],
     begun: Sequence[Link] = (),
     base: Base | None = None,
 ) -> bytes:
-    """The bytes of a row. `entries` are those of all values, `said` what the row says of them, adding to its `base`."""
+    """The bytes of a row. `entries` are those of all values, `said` what the row says of them, adding to its `base`; `taken`
+    are the outcomes of the tasks before it, by their keys."""
     before: Mapping[str, Entry] = base.entries if base else {}
 
     def short(key: str, entry: Entry) -> Entry:
@@ -99,13 +100,12 @@ def write_body(
         [_write_task(ledger, task, short) for task in checkpoint.frontier],
         [[list(sources), target, sorted(arrived)] for (sources, target), arrived in joins.items()] if joins else [],
         sorted(waiting) if waiting else [],
-        [_short(name) for name in checkpoint.acted],
-        [_written(outcome, short) for outcome in outcomes],
-        encode(metadata) if metadata else b"",
-        dict(children) if children else {},
-        [list(link) for link in begun] if begun else [],
-        base is not None and base.apart,
+        [None if name == START else name for name in checkpoint.acted],
+        [_written([key, *over(outcome)], short) for key, outcome in taken if key != START],
     ]
+    if metadata or children or begun or (base and base.apart):  # few have any
+        fields += [encode(metadata) if metadata else b"", dict(children), [list(link) for link in begun]]
+        fields += [base is not None and base.apart]
     return packed(fields)
 
 
@@ -116,7 +116,7 @@ def read_body(data: bytes) -> Body:
     body = Body(whole[0], SOURCES[source], *whole[2:])
     body.metadata = _metadata(cast("bytes", body.metadata)) if body.metadata else {}
     body.begun = tuple(Link(*link) for link in cast("list[Any]", body.begun))
-    body.acted = [_long(name) for name in cast("list[Any]", body.acted)]
+    body.acted = [START if name is None else name for name in cast("list[Any]", body.acted)]
     return body
 
 
@@ -175,14 +175,6 @@ def packed(fields: list[Any]) -> bytes:
     return ormsgpack.packb(fields)
 
 
-def _short(name: str) -> str | None:
-    return None if name == START else name
-
-
-def _long(name: str | None) -> str:
-    return START if name is None else name
-
-
 def unpacked(data: bytes) -> Any:
     try:
         return ormsgpack.unpackb(data)
@@ -203,7 +195,7 @@ def write_outcome(ledger: Ledger, task: Task, outcome: Outcome, lender: Ledger |
     lender = ledger.lender if task.node == START else lender
     entries = [[key, _write_value(ledger, key, key, value, lender)] for key, value in outcome.writes]
     written = [] if task.node == START else entries
-    fields = [0, written, [_write_target(ledger, target) for target in outcome.targets]]
+    fields = [0, written, [target if isinstance(target, str) else _write_send(ledger, target) for target in outcome.targets]]
     return [*fields, dict(outcome.children)] if outcome.children else fields
 
 
@@ -236,10 +228,8 @@ def _write_value(ledger: Ledger, log: str, name: str, value: Any, lender: Ledger
         raise UnstorableValue(error.reason, f"{name}{error.path}") from None
 
 
-def _write_target(ledger: Ledger, target: str | Send) -> Any:
-    if isinstance(target, str):
-        return target
-    return [target.node, _write_value(ledger, SENDS, f"Send({target.node!r}).arg", target.arg), *_write_timeout(target.timeout)]
+def _write_send(ledger: Ledger, send: Send) -> list[Any]:
+    return [send.node, _write_value(ledger, SENDS, f"Send({send.node!r}).arg", send.arg), *_write_timeout(send.timeout)]
 
 
 def _write_timeout(timeout: Any) -> list[bytes]:

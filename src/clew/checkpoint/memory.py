@@ -138,20 +138,20 @@ class MemoryStorage:
 
     def _move(self, kept: Thread, batch: Batch, logs: bytes) -> None:
         space = kept.namespaces.get(batch.ns) or Namespace(batch.number)
-        rows = [*batch.history, batch.row] if batch.row else []
-        taken = any((log, n) in kept.items for log, n, _ in batch.items) or any(row.seq in kept.rows for row in rows)
-        if taken or space.head != batch.head or space.number != batch.number:
+        rows = {row.seq: (batch.ns, row) for row in (*batch.history, batch.row)} if batch.row else {}
+        items = {(log, number): data for log, number, data in batch.items} if batch.items else {}
+        free = kept.rows.keys().isdisjoint(rows) and kept.items.keys().isdisjoint(items)
+        if not free or space.head != batch.head or space.number != batch.number:
             raise conflict(batch.thread)
         kept.namespaces[batch.ns] = space
         kept.spaces = max(kept.spaces, batch.number + 1)
         space.logs = logs
-        for log, number, data in batch.items:
-            kept.items[log, number] = data
+        kept.items.update(items)
+        kept.rows.update(rows)
         if batch.row is not None:
             kept.seq = max(kept.seq, batch.row.seq)
             space.head = batch.row.seq
-            for row in rows:
-                kept.rows[row.seq] = batch.ns, row
+            for _, row in rows.values():
                 if row.parent is not None:
                     kept.after.setdefault((batch.ns, row.parent), row)
 

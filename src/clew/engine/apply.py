@@ -61,15 +61,15 @@ def fold(plan: Plan, values: Values, ordered: Iterable[tuple[Task, Result]]) -> 
                 written[key] = [value]
     after, channels = State(values) if len(values) + len(written) >= MANY else dict(values), plan.channels
     for key, writes in written.items():
-        channel = channels.get(key)
+        channel, value = channels.get(key), writes[0]
         try:
-            if channel is None:  # older code has written it: how its containers are folded is not known here
+            if type(channel) is LastValue and len(writes) == 1 and type(value) is not Overwrite:  # as it would, only sooner
+                after[key] = value.copy() if type(value) in CONTAINERS else value
+            elif channel is None:  # older code has written it: how its containers are folded is not known here
                 if type(after.get(key)) not in CONTAINERS:
                     after[key] = own(writes[-1])
-            elif type(writes[0]) is Overwrite or (len(writes) > 1 and Overwrite in map(type, writes)):
+            elif type(value) is Overwrite or (len(writes) > 1 and Overwrite in map(type, writes)):
                 after[key] = _overwritten(key, writes)
-            elif type(channel) is LastValue and len(writes) == 1:  # as it would, only sooner
-                after[key] = value.copy() if type(value := writes[0]) in CONTAINERS else value
             else:
                 after[key] = channel.fold(key, after.get(key, MISSING), writes)
         except Exception as error:

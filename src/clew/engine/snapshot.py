@@ -148,7 +148,7 @@ def _task(
     )
 
 
-def update_shown(writes: tuple[Write, ...]) -> Any:
+def update_shown(writes: Sequence[tuple[str, Any]]) -> Any:
     """Writes as streams and tasks show them: a dict; a list of dicts where a key was written more than once; None for none. Of
     a state that is one value, that."""
     if not writes:

@@ -137,7 +137,7 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
             GraphDrained: stopped through `control`. Whatever a node raises comes out as it is.
         """
         try:
-            call = self._call(stream_mode, config, options, invoked=True)
+            call = self._call(stream_mode, config, invoked=True, **options)
             run = self._run(call, Threads())
             if stream_mode != "values":
                 return [chunk for burst in iterate(chunks(run, call, input)) for chunk in burst]
@@ -180,7 +180,7 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
     ) -> Any:
         """`invoke`, awaited."""
         try:
-            call = self._call(stream_mode, config, options, invoked=True)
+            call = self._call(stream_mode, config, invoked=True, **options)
             run = self._run(call, _tasks(call))
             if stream_mode != "values":
                 return [chunk async for burst in chunks(run, call, input) for chunk in burst]
@@ -235,12 +235,12 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
         Every chunk is yielded once what it shows is kept (custom ones and tokens at once). Tasks wait where the reader is slow.
         Closing the iterator half-way leaves the thread at its last commit.
         """
-        options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
-        options |= {"control": control, "debug": debug, "version": version}
-        options |= {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
-        options |= {"durability": durability, "on_busy": on_busy, "resumable": resumable}
         try:
-            call = self._call(stream_mode, config, options)
+            call = self._call(
+                stream_mode, config, context=context, output_keys=output_keys, subgraphs=subgraphs, print_mode=print_mode,
+                control=control, version=version, interrupt_before=interrupt_before, interrupt_after=interrupt_after,
+                debug=debug, durability=durability, on_busy=on_busy, resumable=resumable,
+            )  # fmt: skip
             for burst in iterate(chunks(self._run(call, Threads()), call, input)):
                 yield from burst
         except Exception as error:
@@ -266,11 +266,11 @@ class CompiledStateGraph(Starting, Editing, Joining, Structure, Generic[StateT, 
         resumable: bool | Resumable = False,
     ) -> AsyncIterator[Any]:
         """`stream`, as an async iterator."""
-        options = {"context": context, "output_keys": output_keys, "subgraphs": subgraphs, "print_mode": print_mode}
-        options |= {"control": control, "debug": debug, "version": version}
-        options |= {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
-        options |= {"durability": durability, "on_busy": on_busy, "resumable": resumable}
-        call = self._call(stream_mode, config, options)
+        call = self._call(
+            stream_mode, config, context=context, output_keys=output_keys, subgraphs=subgraphs, print_mode=print_mode,
+            control=control, version=version, interrupt_before=interrupt_before, interrupt_after=interrupt_after,
+            debug=debug, durability=durability, on_busy=on_busy, resumable=resumable,
+        )  # fmt: skip
         found = chunks(self._run(call, _tasks(call)), call, input)
         try:
             async for burst in found:

@@ -47,6 +47,8 @@ _seen, _id_of = maker(Seen), attrgetter("id")
 # it: each step is one call that no other thread can come between.
 _lately: Final[OrderedDict[int, Seen]] = OrderedDict()
 REMEMBERED: Final = 32
+FEW: Final = 8
+"""So many messages are remembered: fewer are sooner read again."""
 
 
 def random_id() -> str:
@@ -81,11 +83,13 @@ def merge_messages(left: list[Any], right: list[Any]) -> list[Any]:
     if seen is not None and seen.messages is left and seen.added is right:
         return _remembered(seen, left, right)
     if seen is None or seen.messages is not left or len(seen.ids) != len(left):
-        seen = Seen(left, set(map(_id_of, left)), set(map(id, left)))
+        seen = _seen((left, set(map(_id_of, left)), set(map(id, left)), None))
     # a message that is given back with another id is still the one that is there
     ids, objects = set(map(_id_of, right)), set(map(id, right))
     if not (seen.objects.isdisjoint(objects) and _only_new(seen.ids, right, ids)):
         return _replaced(left, right)
+    if len(left) + len(right) < FEW:
+        return left + right
     seen.ids.update(ids)
     seen.objects.update(objects)
     return _remembered(seen, left, right)

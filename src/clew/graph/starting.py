@@ -49,13 +49,11 @@ class Starting:
         """What a memory of its own is told by; "" where it has no name, or one that a namespace cannot have."""
         return "" if self.name == NAMELESS or not self.name.isidentifier() else self.name
 
-    def _call(
-        self, stream_mode: str | Sequence[str] | None, config: Any, options: dict[str, Any], *, invoked: bool = False
-    ) -> Call:
-        for name in options.keys() - OPTIONS if options else ():
+    def _call(self, stream_mode: str | Sequence[str] | None, config: Any, *, invoked: bool = False, **options: Any) -> Call:
+        for name in options.keys() - OPTIONS if invoked and options else ():  # else the verb names them all
             raise TypeError(f"There is no argument {name!r}: expected some of {sorted(OPTIONS)}.")
         if self.debug:
-            options = {**options, "debug": True}
+            options["debug"] = True
         if invoked and options.get("resumable"):
             raise ValueError("resumable=True is for `stream`, which yields what is kept: `invoke` returns once it is over.")
         config = merged(self.config, config) if self.config else config

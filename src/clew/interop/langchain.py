@@ -339,10 +339,10 @@ def messages_in(value: Any, *, deep: bool = False) -> list[Any]:
     messages = sys.modules.get("langchain_core.messages")
     if messages is None:
         return []
-    if isinstance(value, messages.BaseMessage):
-        return [value]
     if isinstance(value, list | tuple):
         return [item for item in cast("Sequence[Any]", value) if isinstance(item, messages.BaseMessage)]
+    if isinstance(value, messages.BaseMessage):
+        return [value]
     fields: Any = cast("Any", value) if isinstance(value, dict) else getattr(value, "__dict__", None)
     return [message for one in fields.values() for message in messages_in(one)] if deep and fields else []
 
@@ -359,6 +359,13 @@ def is_heard(callbacks: Any) -> bool:
         return True
     if context is not None and (context.tracing_v2_callback_var.get() or context.run_collector_var.get()):
         return True
+    return _is_traced()
+
+
+@cache
+def _is_traced() -> bool:
+    """Whether the environment turns LangSmith's tracing on. Looked at once, as LangChain does: a variable that is not set takes
+    longer to ask for than all else that is asked here."""
     return any(os.environ.get(name) == "true" for name in TRACING)
 
 

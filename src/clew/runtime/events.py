@@ -7,8 +7,9 @@ from clew.channels import own
 from clew.constants import START
 from clew.engine import snapshot
 from clew.engine.plan import Plan
-from clew.engine.writes import Returned, write
+from clew.engine.writes import Returned
 from clew.ids import task_id
+from clew.nouns import maker
 from clew.schema import ROOT
 from clew.types import Checkpoint, Interrupt, Outcome, Result, Saved, Task, Write
 
@@ -30,6 +31,9 @@ class Event(NamedTuple):
     ns: tuple[str, ...]
     mode: str
     data: Any
+
+
+_event = maker(Event)
 
 
 def told_in(told: Event) -> list[Event]:
@@ -110,9 +114,9 @@ class Feed:
         return writes if keys is None else tuple([write for write in writes if write.key in keys])
 
     def _update(self, name: str, writes: tuple[Write, ...], **more: Any) -> Event:
-        seen = tuple([write((key, own(value))) for key, value in self._seen(writes)])
+        seen = [(key, own(value)) for key, value in self._seen(writes)]
         if self._plan.root or isinstance(self._keys, str):
-            shown = None if not seen else seen[0].value if len(seen) == 1 else [write.value for write in seen]
+            shown = None if not seen else seen[0][1] if len(seen) == 1 else [value for _, value in seen]
         else:
             shown = snapshot.update_shown(seen)
         return self._event("updates", {name: shown, **more})
@@ -225,7 +229,7 @@ class Feed:
         return self._event("debug", {"step": step, "timestamp": now, "type": kind, "payload": payload})
 
     def _event(self, mode: str, data: Any) -> Event:
-        return Event(self._scope.ns, mode, data)
+        return _event((self._scope.ns, mode, data))
 
 
 def _by_key(writes: tuple[Write, ...]) -> dict[str, Any]:

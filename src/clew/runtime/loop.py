@@ -133,7 +133,7 @@ class Run:
                     failed = False
                     return
                 records, self._answers = NONE, {}
-                for event in (*(self._ended_all() if readers else ()), *await self._advance(results)):
+                for event in await self._advance(results):
                     yield event
             failed = False
         except ParentCommand:  # the graph has ended, if not as it was drawn
@@ -233,7 +233,7 @@ class Run:
                 self._journal.take(ended.context.key, self.checkpoint.frontier[ended.index], result, ended.context.inside)
             except UnstorableValue as unstorable:
                 return unstorable
-        if self._readers and ended.shown is not None:
+        if self._readers and self._readers.ends and ended.shown is not None:
             self._held.append((ended.index, ended.shown))
         self._after = ended.context.after if len(self.checkpoint.frontier) == 1 else None
         return None
@@ -330,13 +330,14 @@ class Run:
         return events
 
     async def _advance(self, results: list[Result | None]) -> list[Event]:
-        """Applies a superstep and commits what comes of it; readers are told the state. Where it cannot be applied, its tasks
-        run again on resume."""
+        """Applies a superstep and commits what comes of it; what readers are told: of its tasks, and the state. Where it cannot
+        be applied, its tasks run again on resume."""
         checkpoint, readers = self.checkpoint, self._readers
+        events = self._ended_all() if readers else []
         try:
             known, self._after = self._after, None
             after = apply(self._program.plan, checkpoint, results, known)
-            events = readers.state(after, results) if readers else []
+            events += readers.state(after, results) if readers else ()
             if self._journal:
                 last, watch = not after.frontier and not self.scope.nested, self.scope.watch
                 if last and readers:

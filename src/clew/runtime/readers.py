@@ -25,10 +25,10 @@ class Readers:
     """The readers of one run.
 
     Attributes:
-        beside: tasks must run beside the reader (`Feed`).
+        beside: tasks must run beside the reader (`Feed`). ends: of each task is told what it came to.
     """
 
-    __slots__ = ("_feed", "_going_on", "_input", "_program", "_scope", "beside")
+    __slots__ = ("_feed", "_going_on", "_input", "_program", "_scope", "beside", "ends")
 
     def __init__(self, program: Program, scope: Scope, output_keys: str | Sequence[str] | None) -> None:
         self._program = program
@@ -36,7 +36,7 @@ class Readers:
         self._feed = Feed(program.plan, scope, output_keys)
         self._going_on: bool | None = None  # while the run goes in, whether it was given nothing but to go on
         self._input: Sequence[Result] | None = None  # likewise, what START writes, where that is written with the input
-        self.beside = self._feed.beside
+        self.beside, self.ends = self._feed.beside, self._feed.updates or self._feed.tasks
 
     # -- going in ---------------------------------------------------------------------------------------------------
 
@@ -46,7 +46,8 @@ class Readers:
             self._scope.journal.tells.shows, self._going_on = self._shows, nothing
 
     def _shows(self, saved: Saved) -> "list[Told]":
-        log, feed, events = self._scope.events, self._feed, list[Event]()
+        log, feed = self._scope.events, self._feed
+        events: list[Event] = []
         if log is None:
             return []
         if self._going_on is not None:
@@ -81,7 +82,8 @@ class Readers:
 
     def begun(self, checkpoint: Checkpoint, results: Sequence[Result | None]) -> list[Event]:
         """Before the tasks run: those that need not, and those that will."""
-        feed, log, frontier, events = self._feed, self._scope.events, checkpoint.frontier, list[Event]()
+        feed, log, frontier = self._feed, self._scope.events, checkpoint.frontier
+        events: list[Event] = []
         if log is None and not feed.tasks and not any(results):  # mostly so
             return events
         nodes = [(i, self._program.nodes[task.node]) for i, task in enumerate(frontier)]
@@ -91,8 +93,8 @@ class Readers:
                     log.again(self._id(checkpoint, i), node.name, self._scope.ns, anew=True)
         nodes = [(i, node) for i, node in nodes if not node.hidden]
         for i, node in nodes if feed.tasks else ():
-            for event in feed.started(checkpoint, [(task_key(frontier, i), frontier[i], node)]):
-                events.append(self._of(checkpoint, i, event, FIRST, known=results[i] is not None))
+            begins = feed.started(checkpoint, [(task_key(frontier, i), frontier[i], node)])
+            events += [self._of(checkpoint, i, event, FIRST, known=results[i] is not None) for event in begins]
         for i, _ in nodes if feed.updates else ():
             if (result := results[i]) is not None:
                 events.append(self._of(checkpoint, i, feed.cached(frontier[i], result), LAST, known=True))
