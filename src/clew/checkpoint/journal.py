@@ -344,7 +344,8 @@ class Journal:
         if ledger.written:
             keys += [key for key in ledger.kept if key not in self._keys and key in values and ledger.touches(key)]
         if not values.keys() <= self._entries.keys():  # in the order that whoever reads them sees
-            keys = [key for key in values if key in keys or key not in self._entries]
+            known = self._entries.keys() - keys
+            keys = [key for key in values if key not in known]
         for key in keys:
             try:
                 self._entries[key] = ledger.value(key, values[key], self._keeps.get(key, False))
