@@ -344,8 +344,7 @@ class Journal:
         if ledger.written:
             keys += [key for key in ledger.kept if key not in self._keys and key in values and ledger.touches(key)]
         if not values.keys() <= self._entries.keys():  # in the order that whoever reads them sees
-            known = self._entries.keys() - keys
-            keys = [key for key in values if key not in known]
+            keys = list(filter({*keys, *(values.keys() - self._entries.keys())}.__contains__, values))
         for key in keys:
             try:
                 self._entries[key] = ledger.value(key, values[key], self._keeps.get(key, False))

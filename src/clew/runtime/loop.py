@@ -333,11 +333,10 @@ class Run:
         """Applies a superstep and commits what comes of it; what readers are told: of its tasks, and the state. Where it cannot
         be applied, its tasks run again on resume."""
         checkpoint, readers = self.checkpoint, self._readers
-        events = self._ended_all() if readers else []
         try:
             known, self._after = self._after, None
             after = apply(self._program.plan, checkpoint, results, known)
-            events += readers.state(after, results) if readers else ()
+            events = [*self._ended_all(), *readers.state(after, results)] if readers else []
             if self._journal:
                 last, watch = not after.frontier and not self.scope.nested, self.scope.watch
                 if last and readers:

@@ -46,8 +46,7 @@ class Readers:
             self._scope.journal.tells.shows, self._going_on = self._shows, nothing
 
     def _shows(self, saved: Saved) -> "list[Told]":
-        log, feed = self._scope.events, self._feed
-        events: list[Event] = []
+        log, feed, events = self._scope.events, self._feed, list[Event]()
         if log is None:
             return []
         if self._going_on is not None:
@@ -77,8 +76,7 @@ class Readers:
         journal = self._scope.journal
         if not self._feed.checkpoints or journal is None or journal.saved is None:
             return []
-        events = self._feed.checkpoint(replace(journal.saved, records={}), records)
-        return [self._where(event) for event in events]
+        return [self._where(event) for event in self._feed.checkpoint(replace(journal.saved, records={}), records)]
 
     def begun(self, checkpoint: Checkpoint, results: Sequence[Result | None]) -> list[Event]:
         """Before the tasks run: those that need not, and those that will."""
@@ -106,8 +104,7 @@ class Readers:
         node = self._program.nodes[checkpoint.frontier[index].node]
         if node.hidden:
             return []
-        events = self._feed.ended(task_key(checkpoint.frontier, index), node.name, shown)
-        return self._with_write(events, checkpoint, index)
+        return self._with_write(self._feed.ended(task_key(checkpoint.frontier, index), node.name, shown), checkpoint, index)
 
     def failed(self, checkpoint: Checkpoint, index: int, error: BaseException) -> list[Event]:
         """Of a task that may run again: it is told at once."""
