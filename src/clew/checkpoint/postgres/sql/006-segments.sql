@@ -1,0 +1,364 @@
+-- Checkpoints stand together, many in one value: most are of a hundred bytes, of which each row and its entry in an index take
+-- as much again. A commit puts its own before those of the thread's tail, in the row that it changes anyhow.
+
+insert into public.clew_migration (no) values (6);
+
+-- Closed segments, in the order they were committed, which `last` has as well: no checkpoint of a segment has a lower seq than
+-- `first`, none a higher one than `last`; those of several may overlap, as graphs side by side take their numbers before they
+-- write. `data` is records as `clew.checkpoint.segments` has them, the newest first. Compressed where they stand: two or three
+-- thousand bytes are worth it, and too few to be kept elsewhere.
+create table public.clew_segment (
+    thread integer not null,
+    first integer not null,
+    last integer not null,
+    data bytea not null,
+    primary key (thread, last) include (first) with (fillfactor = 100)
+) with (toast_tuple_target = 128);
+alter table public.clew_segment alter data set storage main;
+
+-- `tail` is the newest segment, to which commits add, and null where all are closed; it comes last, so that the log of the
+-- server holds little more of a commit than what it adds. `tail_first`: no checkpoint there has a lower seq. `tail_last`: none that
+-- stood there before the newest commit has a higher one. `checkpoints`: how many there are, of all segments.
+alter table public.clew_thread add checkpoints integer not null default 0, add tail_first integer, add tail_last integer,
+    add tail bytea, alter tail set storage external, set (toast_tuple_target = 8160);
+
+-- `first`: no checkpoint of the namespace has a lower seq. Names are long, and are found by four bytes of what is made of them.
+create function public.clew_short(_name bytea) returns integer language sql immutable as $$
+    select ('x' || encode(substring(sha256(_name) for 4), 'hex'))::bit(32)::integer;
+$$;
+alter table public.clew_head add first integer;
+update public.clew_head h set first = c.first
+from (select thread, space, min(seq) first from public.clew_checkpoint group by thread, space) c
+where c.thread = h.thread and c.space = h.space;
+alter table public.clew_head drop constraint clew_head_pkey;
+create index clew_head_short on public.clew_head (thread, public.clew_short(ns));
+
+insert into public.clew_segment (thread, first, last, data)
+select thread, min(seq), max(seq), string_agg(
+    int4send(space) || int4send(seq) || int4send(coalesce(parent, seq - 1)) || int4send(coalesce(base, 0))
+    || int4send(octet_length(data) - 12) || data, '' order by seq desc)
+from (
+    select *, sum(octet_length(data) + 20) over (partition by thread order by seq) / 3000 as part from public.clew_checkpoint
+) c group by thread, part;
+update public.clew_thread t set checkpoints = c.count
+from (select thread, count(*) from public.clew_checkpoint group by thread) c where c.thread = t.no;
+drop table public.clew_checkpoint;
+
+drop function public.clew_find(bytea, bytea, bigint, bigint, integer, boolean);
+
+-- The number that stands at a place of `data`, counted from 1.
+create function public.clew_number(_data bytea, _place integer) returns integer language sql immutable as $$
+    select ('x' || encode(substring(_data from _place for 4), 'hex'))::bit(32)::integer;
+$$;
+
+-- How a namespace stands; the tail of its thread; the outcomes beside checkpoint `_seq`, or beside its head. Of the closed
+-- segments those in which this one, its parent and the row that it adds to may stand, and the one after where a `_seq` is given,
+-- the oldest first, with their `lasts`. `sought`: whichever of these seqs is not in what is returned is nowhere. `top`: the `last`
+-- of the one after, null where none is newer.
+create function public.clew_find(_thread bytea, _ns bytea, _seq bigint) returns table (
+    epoch bigint, last integer, spaces integer, head integer, number integer, logs bytea,
+    lease_run bytea, lease_owner bytea, lease_base bytea, lease_seconds double precision,
+    tail bytea, lasts integer[], segments bytea[], sought integer[], top integer,
+    kept integer[], tasks bytea[], outcomes bytea[]
+) language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+    t public.clew_thread;
+    s public.clew_segment;
+    _space integer;
+    _head integer;
+    _logs bytea;
+    _at integer;
+    _place integer;
+    _parent integer := 0;
+    _base integer := 0;
+    _next integer;
+    _top integer;
+    _lasts integer[];
+    _segments bytea[];
+    _sought integer[];
+    _kept integer[];
+    _tasks bytea[];
+    _outcomes bytea[];
+begin
+    select * into t from public.clew_thread where name = _thread;
+    if t.no is null then
+        return;
+    end if;
+    if _ns = '' then
+        _space := t.space;
+        _head := t.head;
+        _logs := t.logs;
+    else
+        select i.space, i.seq, i.logs into _space, _head, _logs from public.clew_head i
+        where i.thread = t.no and public.clew_short(i.ns) = public.clew_short(_ns) and i.ns = _ns;
+    end if;
+    _at := least(coalesce(_seq, _head), 2147483647);
+    if _space is not null and _at is not null then
+        _place := position(int4send(_space) || int4send(_at) in t.tail);
+        if _place > 0 then
+            _parent := public.clew_number(t.tail, _place + 8);
+            _base := public.clew_number(t.tail, _place + 12);
+        else
+            for s in
+                select * from public.clew_segment s where s.thread = t.no and s.last >= _at and s.first <= _at order by s.last
+            loop
+                _place := position(int4send(_space) || int4send(_at) in s.data);
+                if _place > 0 then
+                    _parent := public.clew_number(s.data, _place + 8);
+                    _base := public.clew_number(s.data, _place + 12);
+                end if;
+                exit when _place > 0;
+            end loop;
+            _sought := array[_at];
+            if _seq is not null then
+                select min(n.last) into _next from public.clew_segment n where n.thread = t.no and n.last > s.last;
+                select _next into _top where exists (select from public.clew_segment n where n.thread = t.no and n.last > _next);
+            end if;
+        end if;
+        if _parent > 0 and _parent < t.tail_first then
+            _sought := _sought || _parent;
+        end if;
+        if _base > 0 and _base < t.tail_first then
+            _sought := _sought || _base;
+        end if;
+        if _sought is not null then
+            select array_agg(n.last order by n.last), array_agg(n.data order by n.last) into _lasts, _segments
+            from public.clew_segment n where n.thread = t.no and n.last >= (select min(seq) from unnest(_sought) seq)
+            and (n.last = _next or exists (select from unnest(_sought) seq where seq >= n.first and seq <= n.last));
+        end if;
+        select array_agg(k.seq), array_agg(k.task), array_agg(k.body) into _kept, _tasks, _outcomes
+        from public.clew_kept k where k.thread = t.no and k.seq = _at;
+    end if;
+    return query select
+        t.epoch, t.seq, t.spaces, _head, _space, _logs, t.lease_run, t.lease_owner, t.lease_base,
+        extract(epoch from t.lease_until - clock_timestamp())::double precision,
+        t.tail, _lasts, _segments, _sought, _top, _kept, _tasks, _outcomes;
+end $$;
+
+-- How a namespace stands; what may hold its checkpoints below `_before`: the tail of its thread, `_limit` closed segments, and those
+-- above them that begin lower; and the next one up, whose `last` is `top` where there are newer ones. From seq `bottom` on all are
+-- here; `more`: others are below that. Beside them the outcomes of checkpoints that may be among these.
+create function public.clew_scan(_thread bytea, _ns bytea, _before bigint, _limit integer) returns table (
+    head integer, number integer, logs bytea, last integer,
+    tail bytea, lasts integer[], segments bytea[], bottom integer, more boolean, top integer,
+    kept integer[], tasks bytea[], outcomes bytea[]
+) language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+    t public.clew_thread;
+    _space integer;
+    _head integer;
+    _logs bytea;
+    _first integer := 0;
+    _at integer;
+    _next integer;
+    _top integer;
+    _bottom integer;
+    _more boolean;
+    _lowest integer;
+    _lasts integer[];
+    _segments bytea[];
+begin
+    select * into t from public.clew_thread where name = _thread;
+    if _ns = '' then
+        _space := t.space;
+        _head := t.head;
+        _logs := t.logs;
+    else
+        select i.space, i.seq, i.logs, coalesce(i.first, 0) into _space, _head, _logs, _first from public.clew_head i
+        where i.thread = t.no and public.clew_short(i.ns) = public.clew_short(_ns) and i.ns = _ns;
+    end if;
+    if _head is null then
+        return;
+    end if;
+    _at := least(_before, _head + 1);
+    select min(n.last) into _next from public.clew_segment n where n.thread = t.no and n.last >= _at;
+    select _next into _top where exists (select from public.clew_segment n where n.thread = t.no and n.last > _next);
+    select array_agg(f.last order by f.last), array_agg(f.data order by f.last), min(f.first), min(f.last)
+    into _lasts, _segments, _lowest, _bottom from (
+        (select * from public.clew_segment n where n.thread = t.no and n.last < _at and n.last >= _first
+        order by n.last desc limit _limit)
+        union all
+        select * from public.clew_segment n where n.thread = t.no and n.last >= _at and (n.last = _next or n.first <= _at)
+    ) f;
+    _more := exists (select from public.clew_segment n where n.thread = t.no and n.last < _bottom and n.last >= _first);
+    if not _more then
+        _bottom := _first;
+    end if;
+    return query select
+        _head, _space, _logs, t.seq, t.tail, _lasts, _segments, _bottom, _more, _top,
+        array_agg(k.seq), array_agg(k.task), array_agg(k.body)
+    from public.clew_kept k where k.thread = t.no and k.seq >= coalesce(least(_lowest, t.tail_first), 0) and k.seq < _at;
+end $$;
+
+-- Closed segments of a thread, the oldest first, that end at `_last` or above and begin at `_first` or below.
+create function public.clew_segments(_thread bytea, _last bigint, _first bigint, _limit integer) returns table (
+    last integer, data bytea
+) language sql stable set enable_seqscan = off set enable_bitmapscan = off as $$
+    select s.last, s.data from public.clew_segment s
+    where s.thread = (select no from public.clew_thread where name = _thread) and s.last >= _last and s.first <= _first
+    order by s.last limit _limit;
+$$;
+
+drop function public.clew_commit(
+    bytea, bigint, integer, bigint, bigint, bytea, bigint, bigint, bytea, bigint, boolean, bytea, bytea, bytea, double precision,
+    bigint[], bigint[], bigint[], bytea[], bigint[], bytea[], bytea[], integer[], bigint[], bigint[], bigint[], bytea[],
+    bytea, integer, bigint, bigint, bytea
+);
+
+-- Writes a batch whole or not at all; whatever it has none of is left out of the call. Returns whether the run is asked to stop.
+-- A thread or a head that is not what the batch expects is a unique_violation, as is a number or a name that another has taken.
+-- `_space` to `_logs` is the graph's own namespace: its head moves where there are `_logs`, to `_seq` where there is one; that of
+-- a graph inside a task moves by `_inner_…`. `_records` are the rows of the batch, of which `_count` come along with the new head, the
+-- lowest of them `_first`; they begin a new tail where the old one has grown long. Where the rows are many, they come as segments that are closed
+-- at once, and their newest as `_records`.
+create function public.clew_commit(
+    _thread bytea, _epoch bigint,
+    _space integer default null, _head bigint default null, _seq bigint default null, _logs bytea default null,
+    _claim bigint default 0, _release boolean default false, _lease_run bytea default null, _lease_owner bytea default null,
+    _lease_base bytea default null, _lease_seconds double precision default null,
+    _item_spaces bigint[] default null, _item_logs bigint[] default null, _item_ns bigint[] default null,
+    _items bytea[] default null,
+    _kept_seqs bigint[] default null, _tasks bytea[] default null, _outcomes bytea[] default null,
+    _records bytea default null, _first bigint default null, _count integer default 0,
+    _firsts integer[] default null, _lasts integer[] default null, _segments bytea[] default null,
+    _inner_ns bytea default null, _inner_space integer default null, _inner_head bigint default null,
+    _inner_seq bigint default null, _inner_logs bytea default null
+) returns boolean language plpgsql set enable_seqscan = off as $$
+declare
+    _until timestamptz;
+    _no integer;
+    _stop boolean;
+    _length integer;
+    _before integer;
+begin
+    if _lease_run is not null then
+        _until := clock_timestamp() + make_interval(secs => _lease_seconds);
+    end if;
+    if _epoch = 0 then
+        insert into public.clew_thread
+            (name, epoch, seq, spaces, lease_run, lease_owner, lease_base, lease_until, space, head, logs,
+            checkpoints, tail_first, tail)
+        select _thread, _claim, coalesce(greatest(_seq, _inner_seq), 0), coalesce(greatest(_space, _inner_space) + 1, 0),
+            _lease_run, _lease_owner, _lease_base, _until, _space, _seq, _logs, _count, _first, _records
+        where _head is null returning no, stop into _no, _stop;
+    elsif _claim > 0 or _release or _lease_run is not null then
+        update public.clew_thread set
+            epoch = greatest(epoch, _claim), seq = greatest(seq, _seq, _inner_seq),
+            spaces = greatest(spaces, _space + 1, _inner_space + 1),
+            lease_run = _lease_run, lease_owner = _lease_owner, lease_base = _lease_base, lease_until = _until,
+            stop = stop and _claim = 0,
+            space = coalesce(_space, space), head = coalesce(_seq, head), logs = coalesce(_logs, logs),
+            checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
+            tail_last = case when _first is null then tail_last else seq end, tail = coalesce(_records || tail, _records, tail)
+        where name = _thread and epoch = _epoch
+        and (_logs is null or (head is not distinct from _head and coalesce(space = _space and _seq > head, true)))
+        returning no, stop, octet_length(tail), tail_last into _no, _stop, _length, _before;
+    elsif _logs is not null then
+        update public.clew_thread set
+            seq = greatest(seq, _seq, _inner_seq), spaces = greatest(spaces, _space + 1, _inner_space + 1),
+            space = _space, head = coalesce(_seq, head), logs = _logs,
+            checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
+            tail_last = case when _first is null then tail_last else seq end, tail = coalesce(_records || tail, _records, tail)
+        where name = _thread and epoch = _epoch and head is not distinct from _head
+        and coalesce(space = _space, true) and coalesce(_seq > head, true)
+        returning no, stop, octet_length(tail), tail_last into _no, _stop, _length, _before;
+    elsif _inner_ns is not null then
+        update public.clew_thread set
+            seq = greatest(seq, _inner_seq), spaces = greatest(spaces, _inner_space + 1),
+            checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
+            tail_last = case when _first is null then tail_last else seq end, tail = coalesce(_records || tail, _records, tail)
+        where name = _thread and epoch = _epoch
+        returning no, stop, octet_length(tail), tail_last into _no, _stop, _length, _before;
+    else
+        select no, stop from public.clew_thread where name = _thread and epoch = _epoch for no key update into _no, _stop;
+    end if;
+    if _no is null then
+        raise unique_violation using message = 'another run has the thread, or has moved its head';
+    end if;
+    if _segments is not null or _length - octet_length(_records) > 3000 then
+        select greatest(_before, max(last) + 1) into _before from public.clew_segment where thread = _no;
+        insert into public.clew_segment (thread, first, last, data)
+        select _no, tail_first, _before, substring(tail from octet_length(_records) + 1) from public.clew_thread
+        where name = _thread and octet_length(tail) > octet_length(_records);
+        insert into public.clew_segment (thread, first, last, data)
+        select _no, s.first, greatest(s.last, _before + s.n), s.data
+        from unnest(_firsts, _lasts, _segments) with ordinality s (first, last, data, n);
+        update public.clew_thread set tail = _records, tail_first = _first where name = _thread;
+    end if;
+    if _items is not null then
+        insert into public.clew_item (thread, space, log, n, data)
+        select _no, * from unnest(_item_spaces, _item_logs, _item_ns, _items);
+    end if;
+    if _claim > 0 and _lease_run is not null then
+        delete from public.clew_waiting where thread = _no and run = _lease_run;
+    end if;
+    if _tasks is not null then
+        insert into public.clew_kept (thread, seq, task, body) select _no, * from unnest(_kept_seqs, _tasks, _outcomes)
+        on conflict (thread, seq, task) do update set body = excluded.body;
+    end if;
+    if _inner_ns is not null then
+        update public.clew_head set seq = coalesce(_inner_seq, seq), logs = _inner_logs, first = coalesce(first, _firsts[1], _first)
+        where thread = _no and public.clew_short(ns) = public.clew_short(_inner_ns) and ns = _inner_ns
+        and space = _inner_space and seq is not distinct from _inner_head and coalesce(_inner_seq > seq, true);
+        if not found then
+            if _inner_head is not null or exists (
+                select from public.clew_head
+                where thread = _no and public.clew_short(ns) = public.clew_short(_inner_ns) and ns = _inner_ns
+            ) then
+                raise unique_violation using message = 'another run has moved the head';
+            end if;
+            insert into public.clew_head (thread, ns, space, seq, logs, first)
+            values (_no, _inner_ns, _inner_space, _inner_seq, _inner_logs, coalesce(_firsts[1], _first));
+        end if;
+    end if;
+    return _stop;
+end $$;
+
+create or replace function public.clew_drop(_thread bytea) returns void language plpgsql set enable_seqscan = off as $$
+declare
+    _no integer;
+begin
+    delete from public.clew_thread where name = _thread returning no into _no;
+    delete from public.clew_waiting where thread = _no;
+    delete from public.clew_head where thread = _no;
+    delete from public.clew_segment where thread = _no;
+    delete from public.clew_item where thread = _no;
+    delete from public.clew_kept where thread = _no;
+end $$;
+
+drop function public.clew_prune(
+    bytea, bigint, bigint[], bigint[], bigint[], bigint[], bytea[], bigint[], bigint[], bigint[], bigint[], bigint[],
+    bigint[], bigint[], bigint[], bytea[]
+);
+
+-- Puts others in place of closed segments, by their `last`, null for one that goes, and of the tail, where that is what it was; so
+-- `_gone` checkpoints go, of which `_rows` may have outcomes beside them. Deletes namespaces and ranges of items, and puts items in
+-- place of those that were there. A unique_violation where the epoch is another, or the tail.
+create function public.clew_prune(
+    _thread bytea, _epoch bigint, _rows bigint[], _gone integer,
+    _lasts integer[], _segments bytea[], _was bytea, _tail bytea,
+    _spaces bigint[], _row_spaces bigint[], _logs bigint[], _from bigint[], _to bigint[],
+    _item_spaces bigint[], _item_logs bigint[], _item_ns bigint[], _items bytea[]
+) returns void language plpgsql set enable_seqscan = off as $$
+declare
+    _no integer;
+begin
+    update public.clew_thread set checkpoints = checkpoints - _gone, tail = case when _was is null then tail else _tail end
+    where name = _thread and epoch = _epoch and (_was is null or tail = _was) returning no into _no;
+    if _no is null then
+        raise unique_violation using message = 'another run has the thread';
+    end if;
+    update public.clew_segment r set data = s.data from unnest(_lasts, _segments) s (last, data)
+    where r.thread = _no and r.last = s.last and s.data is not null;
+    delete from public.clew_segment r using unnest(_lasts, _segments) s (last, data)
+    where r.thread = _no and r.last = s.last and s.data is null;
+    delete from public.clew_kept where thread = _no and seq = any (_rows);
+    update public.clew_thread set space = null, head = null, logs = null where name = _thread and space = any (_spaces);
+    delete from public.clew_head where thread = _no and space = any (_spaces);
+    delete from public.clew_item r using unnest(_row_spaces, _logs, _from, _to) s (space, log, first, last)
+    where r.thread = _no and r.space = s.space and r.log = s.log and r.n >= s.first and r.n < s.last;
+    update public.clew_item r set data = s.data from unnest(_item_spaces, _item_logs, _item_ns, _items) s (space, log, n, data)
+    where r.thread = _no and r.space = s.space and r.log = s.log and r.n = s.n;
+end $$;
