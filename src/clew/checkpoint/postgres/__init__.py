@@ -12,9 +12,9 @@ from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.postgres import events
 from clew.checkpoint.postgres.reading import Read, completed, unreadable
-from clew.checkpoint.postgres.writing import newest, records_of, without
+from clew.checkpoint.postgres.writing import records_of, without
 from clew.checkpoint.retention import Retention
-from clew.checkpoint.segments import HEADER
+from clew.checkpoint.segments import BEGINNING, newest_id, records
 from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.clients.postgres import Connection, Connections, Lost, Taken, User
@@ -69,10 +69,9 @@ SPACES: Final = (
 )
 NEWEST: Final = "(select data from {0}clew_segment s where s.thread = t.no order by s.last desc limit 1)"
 SIZE: Final = (
-    f"coalesce(octet_length(tail), 0) - {HEADER.size} * checkpoints "
+    "coalesce(octet_length(tail), 0) + coalesce(i.size, 0) "
     "+ (select coalesce(sum(octet_length(data)), 0) from {0}clew_segment s where s.thread = t.no)"
 )
-"""Bytes of the bodies of a thread's checkpoints."""
 HOLDING: Final = (
     "with sought as (select unnest(%b::bigint[]) seq) select s.last, s.data from {0}clew_segment s "
     f"where s.thread = {NO} and s.last >= (select min(seq) from sought) and s.first <= (select max(seq) from sought) "
@@ -180,11 +179,11 @@ class PostgresStorage:
 
     def threads(self) -> list[ThreadRow]:
         sql = (
-            f"select name, checkpoints, substring(coalesce(tail, {NEWEST}) for 32), ({SIZE} + coalesce(i.size, 0))::bigint "
-            "from {0}clew_thread t left join (select thread, sum(octet_length(data)) size from {0}clew_item group by thread) i "
+            f"select name, checkpoints, substring(coalesce(tail, {NEWEST}) for {BEGINNING}), ({SIZE})::bigint from "
+            " {0}clew_thread t left join (select thread, sum(octet_length(data)) size from {0}clew_item group by thread) i "
             "on i.thread = t.no where checkpoints > 0"
         )
-        found = [ThreadRow(_text(name), count, newest(data), size) for name, count, data, size in self.ask(sql)]
+        found = [ThreadRow(_text(name), count, newest_id(data), size) for name, count, data, size in self.ask(sql)]
         return sorted(found, key=lambda row: row.newest, reverse=True)
 
     def drop(self, thread: str) -> None:
@@ -231,15 +230,19 @@ class PostgresStorage:
         return count, lasts or None, segments or None, was, tail
 
     def weigh(self, thread: str) -> Weight:
-        def weighed(what: str, table: str, where: str) -> list[Any]:
-            return self.ask(f"select {what} from {{0}}clew_{table} where {where}", _name(thread))
+        def weighed(what: str, table: str, of: str = "") -> list[Any]:
+            return self.ask(f"select {what} from {{0}}clew_{table} where thread = {NO}{of}", _name(thread))
 
         sums = "count(*), coalesce(sum(octet_length({})), 0)::bigint"
-        logs = weighed(f"space, log, {sums.format('data')}", "item", f"thread = {NO} group by space, log")
+        logs = weighed(f"space, log, {sums.format('data')}", "item", " group by space, log")
         items = {space << 16 | log: (count, size) for space, log, count, size in logs}
-        checkpoints = weighed(f"checkpoints, ({SIZE})::bigint", "thread t", "name = %b::bytea")
-        (kept,) = weighed(sums.format("body"), "kept", f"thread = {NO}")
-        return Weight(items, (checkpoints or [(0, 0)])[0], kept, self.ask(events.WEIGH, _name(thread))[0])
+        segments = [
+            *self.ask("select tail from {0}clew_thread where name = %b::bytea", _name(thread)),
+            *weighed("data", "segment"),
+        ]
+        sizes = [len(row.body) for (data,) in segments for _, row in records(data or b"")]
+        (kept,) = weighed(sums.format("body"), "kept")
+        return Weight(items, (len(sizes), sum(sizes)), kept, self.ask(events.WEIGH, _name(thread))[0])
 
     def occupies(self) -> int:
         sql = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%b::text[]) name"

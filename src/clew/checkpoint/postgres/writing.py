@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from clew.checkpoint.segments import HEADER, record, records
+from clew.checkpoint.segments import record, records
 from clew.checkpoint.storage import Row
 
-LONG: Final = 3000
-"""Bytes above which the tail of a thread is closed (`clew_commit` says so too)."""
+FULL: Final = 3700
+"""Bytes that the tail of a thread may have beside those of a single batch (`clew_commit` says so too)."""
 
 
 def joined(rows: Iterable[tuple[int, Row]]) -> bytes:
@@ -21,7 +21,7 @@ def records_of(number: int, rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
     parts, size = [[rows[0]]], 0
     for before, row in pairwise(rows):
         size += len(before.body)
-        if size > LONG:
+        if size > FULL:
             parts.append([])
             size = 0
         parts[-1].append(row)
@@ -37,11 +37,3 @@ def without(data: bytes, gone: set[int], changed: dict[int, Row]) -> tuple[bytes
     before = records(data)
     after = [(number, changed.get(row.seq, row)) for number, row in before if row.seq not in gone]
     return joined(after), len(before) - len(after)
-
-
-def newest(data: bytes) -> bytes:
-    """The id of the newest checkpoint of a segment, by its first bytes; nothing but zeros where it is damaged."""
-    if len(data) < HEADER.size:
-        return bytes(16)
-    _, seq, _, _, _, start = HEADER.unpack_from(data)
-    return start + seq.to_bytes(4, "big")

@@ -16,11 +16,11 @@ create table public.clew_segment (
 ) with (toast_tuple_target = 128);
 alter table public.clew_segment alter data set storage main;
 
--- `tail` is the newest segment, to which commits add, and null where all are closed; it comes last, so that the log of the
--- server holds little more of a commit than what it adds. `tail_first`: no checkpoint there has a lower seq. `tail_last`: none that
--- stood there before the newest commit has a higher one. `checkpoints`: how many there are, of all segments.
-alter table public.clew_thread add checkpoints integer not null default 0, add tail_first integer, add tail_last integer,
-    add tail bytea, alter tail set storage external, set (toast_tuple_target = 8160);
+-- `tail` is the newest segment, to which commits add, and null where all are closed; it is the last of the row, so that what the
+-- server logs of a commit is little more than what it adds. `tail_first`: no checkpoint there has a lower seq. `checkpoints`: how many
+-- there are, of all segments.
+alter table public.clew_thread add checkpoints integer not null default 0, add tail_first integer, add tail bytea,
+    alter tail set storage external, set (toast_tuple_target = 8160);
 
 -- `first`: no checkpoint of the namespace has a lower seq. Names are long, and are found by four bytes of what is made of them.
 create function public.clew_short(_name bytea) returns integer language sql immutable as $$
@@ -35,10 +35,10 @@ create index clew_head_short on public.clew_head (thread, public.clew_short(ns))
 
 insert into public.clew_segment (thread, first, last, data)
 select thread, min(seq), max(seq), string_agg(
-    int4send(space) || int4send(seq) || int4send(coalesce(parent, seq - 1)) || int4send(coalesce(base, 0))
+    '\x00'::bytea || int4send(space) || int4send(seq) || int4send(coalesce(parent, seq - 1)) || int4send(coalesce(base, 0))
     || int4send(octet_length(data) - 12) || data, '' order by seq desc)
 from (
-    select *, sum(octet_length(data) + 20) over (partition by thread order by seq) / 3000 as part from public.clew_checkpoint
+    select *, sum(octet_length(data) + 20) over (partition by thread order by seq) / 3700 as part from public.clew_checkpoint
 ) c group by thread, part;
 update public.clew_thread t set checkpoints = c.count
 from (select thread, count(*) from public.clew_checkpoint group by thread) c where c.thread = t.no;
@@ -46,10 +46,24 @@ drop table public.clew_checkpoint;
 
 drop function public.clew_find(bytea, bytea, bigint, bigint, integer, boolean);
 
--- The number that stands at a place of `data`, counted from 1.
-create function public.clew_number(_data bytea, _place integer) returns integer language sql immutable as $$
-    select ('x' || encode(substring(_data from _place for 4), 'hex'))::bit(32)::integer;
-$$;
+-- Of a checkpoint that stands in `_data` the parent and the row that it adds to, 0 for none; null where it does not seem to stand
+-- there. Who reads that makes sure: the same bytes may stand anywhere in a checkpoint.
+create function public.clew_named(_data bytea, _space integer, _seq integer) returns integer[] language plpgsql immutable as $$
+declare
+    _place integer := position(substring(int4send(_space) from 3) || int4send(_seq) in _data);
+    _numbers bytea := substring(_data from _place + 6 for 8);
+begin
+    if not coalesce(_place > 1, false) or length(_numbers) < 8 then
+        return null;
+    end if;
+    if get_byte(_data, _place - 2) = 1 then
+        return array[_seq - coalesce(nullif(get_byte(_numbers, 0), 0), _seq), _seq - coalesce(nullif(get_byte(_numbers, 1), 0), _seq)];
+    end if;
+    return array[
+        ('x' || encode(substring(_numbers for 4), 'hex'))::bit(32)::integer,
+        ('x' || encode(substring(_numbers from 5), 'hex'))::bit(32)::integer
+    ];
+end $$;
 
 -- How a namespace stands; the tail of its thread; the outcomes beside checkpoint `_seq`, or beside its head. Of the closed
 -- segments those in which this one, its parent and the row that it adds to may stand, and the one after where a `_seq` is given,
@@ -69,9 +83,8 @@ declare
     _head integer;
     _logs bytea;
     _at integer;
-    _place integer;
-    _parent integer := 0;
-    _base integer := 0;
+    _named integer[];
+    _near integer;
     _next integer;
     _top integer;
     _lasts integer[];
@@ -95,20 +108,13 @@ begin
     end if;
     _at := least(coalesce(_seq, _head), 2147483647);
     if _space is not null and _at is not null then
-        _place := position(int4send(_space) || int4send(_at) in t.tail);
-        if _place > 0 then
-            _parent := public.clew_number(t.tail, _place + 8);
-            _base := public.clew_number(t.tail, _place + 12);
-        else
+        _named := public.clew_named(t.tail, _space, _at);
+        if _named is null then
             for s in
                 select * from public.clew_segment s where s.thread = t.no and s.last >= _at and s.first <= _at order by s.last
             loop
-                _place := position(int4send(_space) || int4send(_at) in s.data);
-                if _place > 0 then
-                    _parent := public.clew_number(s.data, _place + 8);
-                    _base := public.clew_number(s.data, _place + 12);
-                end if;
-                exit when _place > 0;
+                _named := public.clew_named(s.data, _space, _at);
+                exit when _named is not null;
             end loop;
             _sought := array[_at];
             if _seq is not null then
@@ -116,12 +122,11 @@ begin
                 select _next into _top where exists (select from public.clew_segment n where n.thread = t.no and n.last > _next);
             end if;
         end if;
-        if _parent > 0 and _parent < t.tail_first then
-            _sought := _sought || _parent;
-        end if;
-        if _base > 0 and _base < t.tail_first then
-            _sought := _sought || _base;
-        end if;
+        foreach _near in array coalesce(_named, '{}') loop
+            if _near > 0 and _near < t.tail_first then
+                _sought := _sought || _near;
+            end if;
+        end loop;
         if _sought is not null then
             select array_agg(n.last order by n.last), array_agg(n.data order by n.last) into _lasts, _segments
             from public.clew_segment n where n.thread = t.no and n.last >= (select min(seq) from unnest(_sought) seq)
@@ -210,9 +215,9 @@ drop function public.clew_commit(
 -- Writes a batch whole or not at all; whatever it has none of is left out of the call. Returns whether the run is asked to stop.
 -- A thread or a head that is not what the batch expects is a unique_violation, as is a number or a name that another has taken.
 -- `_space` to `_logs` is the graph's own namespace: its head moves where there are `_logs`, to `_seq` where there is one; that of
--- a graph inside a task moves by `_inner_…`. `_records` are the rows of the batch, of which `_count` come along with the new head, the
--- lowest of them `_first`; they begin a new tail where the old one has grown long. Where the rows are many, they come as segments that are closed
--- at once, and their newest as `_records`.
+-- a graph inside a task moves by `_inner_…`. `_records` are the `_count` checkpoints that come along, the newest first, `_first` the
+-- lowest of them. Where the tail would grow too long by them, they are the new one: a row of twice that size would not find room
+-- beside what it takes the place of. Where they are many, they come in `_segments`, the oldest first, and `_records`.
 create function public.clew_commit(
     _thread bytea, _epoch bigint,
     _space integer default null, _head bigint default null, _seq bigint default null, _logs bytea default null,
@@ -230,62 +235,70 @@ declare
     _until timestamptz;
     _no integer;
     _stop boolean;
-    _length integer;
-    _before integer;
+    _closes boolean := _segments is not null;
 begin
     if _lease_run is not null then
         _until := clock_timestamp() + make_interval(secs => _lease_seconds);
     end if;
-    if _epoch = 0 then
-        insert into public.clew_thread
-            (name, epoch, seq, spaces, lease_run, lease_owner, lease_base, lease_until, space, head, logs,
-            checkpoints, tail_first, tail)
-        select _thread, _claim, coalesce(greatest(_seq, _inner_seq), 0), coalesce(greatest(_space, _inner_space) + 1, 0),
-            _lease_run, _lease_owner, _lease_base, _until, _space, _seq, _logs, _count, _first, _records
-        where _head is null returning no, stop into _no, _stop;
-    elsif _claim > 0 or _release or _lease_run is not null then
-        update public.clew_thread set
-            epoch = greatest(epoch, _claim), seq = greatest(seq, _seq, _inner_seq),
-            spaces = greatest(spaces, _space + 1, _inner_space + 1),
-            lease_run = _lease_run, lease_owner = _lease_owner, lease_base = _lease_base, lease_until = _until,
-            stop = stop and _claim = 0,
-            space = coalesce(_space, space), head = coalesce(_seq, head), logs = coalesce(_logs, logs),
-            checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
-            tail_last = case when _first is null then tail_last else seq end, tail = coalesce(_records || tail, _records, tail)
-        where name = _thread and epoch = _epoch
-        and (_logs is null or (head is not distinct from _head and coalesce(space = _space and _seq > head, true)))
-        returning no, stop, octet_length(tail), tail_last into _no, _stop, _length, _before;
-    elsif _logs is not null then
-        update public.clew_thread set
-            seq = greatest(seq, _seq, _inner_seq), spaces = greatest(spaces, _space + 1, _inner_space + 1),
-            space = _space, head = coalesce(_seq, head), logs = _logs,
-            checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
-            tail_last = case when _first is null then tail_last else seq end, tail = coalesce(_records || tail, _records, tail)
-        where name = _thread and epoch = _epoch and head is not distinct from _head
-        and coalesce(space = _space, true) and coalesce(_seq > head, true)
-        returning no, stop, octet_length(tail), tail_last into _no, _stop, _length, _before;
-    elsif _inner_ns is not null then
-        update public.clew_thread set
-            seq = greatest(seq, _inner_seq), spaces = greatest(spaces, _inner_space + 1),
-            checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
-            tail_last = case when _first is null then tail_last else seq end, tail = coalesce(_records || tail, _records, tail)
-        where name = _thread and epoch = _epoch
-        returning no, stop, octet_length(tail), tail_last into _no, _stop, _length, _before;
-    else
-        select no, stop from public.clew_thread where name = _thread and epoch = _epoch for no key update into _no, _stop;
-    end if;
+    loop
+        if _closes then
+            perform from public.clew_thread where name = _thread for no key update; -- and then what is seen is what stands there
+            insert into public.clew_segment (thread, first, last, data)
+            select no, tail_first, greatest(seq, (select max(last) + 1 from public.clew_segment s where s.thread = t.no)), tail
+            from public.clew_thread t where name = _thread and epoch = _epoch and tail is not null;
+            update public.clew_thread set tail_first = null, tail = null where name = _thread and epoch = _epoch;
+        end if;
+        if _epoch = 0 then
+            insert into public.clew_thread
+                (name, epoch, seq, spaces, lease_run, lease_owner, lease_base, lease_until, space, head, logs,
+                checkpoints, tail_first, tail)
+            select _thread, _claim, coalesce(greatest(_seq, _inner_seq), 0), coalesce(greatest(_space, _inner_space) + 1, 0),
+                _lease_run, _lease_owner, _lease_base, _until, _space, _seq, _logs, _count, _first, _records
+            where _head is null returning no, stop into _no, _stop;
+        elsif _claim > 0 or _release or _lease_run is not null then
+            update public.clew_thread set
+                epoch = greatest(epoch, _claim), seq = greatest(seq, _seq, _inner_seq),
+                spaces = greatest(spaces, _space + 1, _inner_space + 1),
+                lease_run = _lease_run, lease_owner = _lease_owner, lease_base = _lease_base, lease_until = _until,
+                stop = stop and _claim = 0,
+                space = coalesce(_space, space), head = coalesce(_seq, head), logs = coalesce(_logs, logs),
+                checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
+                tail = coalesce(_records || tail, _records, tail)
+            where name = _thread and epoch = _epoch
+            and (_logs is null or (head is not distinct from _head and coalesce(space = _space and _seq > head, true)))
+            and (octet_length(tail) + octet_length(_records) <= 3700) is not false
+            returning no, stop into _no, _stop;
+        elsif _logs is not null then
+            update public.clew_thread set
+                seq = greatest(seq, _seq, _inner_seq), spaces = greatest(spaces, _space + 1, _inner_space + 1),
+                space = _space, head = coalesce(_seq, head), logs = _logs,
+                checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
+                tail = coalesce(_records || tail, _records, tail)
+            where name = _thread and epoch = _epoch and head is not distinct from _head
+            and coalesce(space = _space, true) and coalesce(_seq > head, true)
+            and (octet_length(tail) + octet_length(_records) <= 3700) is not false
+            returning no, stop into _no, _stop;
+        elsif _inner_ns is not null then
+            update public.clew_thread set
+                seq = greatest(seq, _inner_seq), spaces = greatest(spaces, _inner_space + 1),
+                checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
+                tail = coalesce(_records || tail, _records, tail)
+            where name = _thread and epoch = _epoch
+            and (octet_length(tail) + octet_length(_records) <= 3700) is not false
+            returning no, stop into _no, _stop;
+        else
+            select no, stop from public.clew_thread where name = _thread and epoch = _epoch for no key update into _no, _stop;
+        end if;
+        exit when _no is not null or _closes or _records is null;
+        _closes := true;
+    end loop;
     if _no is null then
         raise unique_violation using message = 'another run has the thread, or has moved its head';
     end if;
-    if _segments is not null or _length - octet_length(_records) > 3000 then
-        select greatest(_before, max(last) + 1) into _before from public.clew_segment where thread = _no;
+    if _segments is not null then
         insert into public.clew_segment (thread, first, last, data)
-        select _no, tail_first, _before, substring(tail from octet_length(_records) + 1) from public.clew_thread
-        where name = _thread and octet_length(tail) > octet_length(_records);
-        insert into public.clew_segment (thread, first, last, data)
-        select _no, s.first, greatest(s.last, _before + s.n), s.data
+        select _no, s.first, greatest(s.last, (select max(last) from public.clew_segment where thread = _no) + s.n), s.data
         from unnest(_firsts, _lasts, _segments) with ordinality s (first, last, data, n);
-        update public.clew_thread set tail = _records, tail_first = _first where name = _thread;
     end if;
     if _items is not null then
         insert into public.clew_item (thread, space, log, n, data)
