@@ -68,18 +68,25 @@ class Read:
 
     def own(self, seq: int) -> Row | None:
         """A row of the namespace."""
+        if not self._is_known(seq):  # the server took something else for it
+            self._newer = [*self._own, *self._newer]
+            self._own, self._top = [], seq - 1
+            self.find(seq)
         number, row = self._rows.get(seq, (None, None))
         return row if number == self._number else None
 
     def find(self, seq: int | None) -> Row | None:
-        """A row of whatever namespace."""
+        """A row of whatever namespace. Where something that cannot be read may have it, one that says so when it is read."""
         if seq is None:
             return None
-        if seq not in self._rows and seq not in self.sought and not self.bottom <= seq < self.at:
+        if not self._is_known(seq):
             self.sought.append(seq)
             self._added(self._ask(seq, seq, MOST))
         found = self._rows.get(seq)
-        return found[1] if found else None
+        return found[1] if found else unreadable(seq) if self.damaged else None
+
+    def _is_known(self, seq: int) -> bool:
+        return seq in self._rows or seq in self.sought or self.bottom <= seq < self.at
 
     def followed(self, seqs: set[int]) -> dict[int, Row]:
         """By these seqs, the first row of the namespace that grew from each. Reads upward until each has one, or there is no
@@ -88,7 +95,7 @@ class Read:
 
         def look(rows: Iterable[Row]) -> None:
             for row in rows:
-                if row.parent in seqs:
+                if row.parent in seqs and row.parent < row.seq:
                     found.setdefault(row.parent, row)
 
         look(self._own)
