@@ -58,12 +58,14 @@ OLDER = """
 insert into {0}clew_thread (name, epoch, seq, spaces) values ('1', 7, 140, 2);
 insert into {0}clew_head (thread, ns, space, seq, logs)
 select no, ns::bytea, h.space, h.seq, h.logs::bytea
-from {0}clew_thread, (values ('', 0, 140, 'x'), ('in:1', 1, 2, 'y')) h (ns, space, seq, logs);
+from {0}clew_thread, (values ('', 0, 140, 'x'), ('in:{1}|a:{1}', 1, 2, 'y')) h (ns, space, seq, logs);
 insert into {0}clew_checkpoint (thread, space, seq, parent, base, data)
 select no, (c = 2)::integer, c, case when c > 3 then null else 0 end, case when c = 130 then 2 end,
 decode(lpad(to_hex(c), 24, '0'), 'hex') || decode(repeat('62', c), 'hex')
 from {0}clew_thread, generate_series(2, 140) c where c <> 50;
 """
+TASK = "01234567-89ab-cdef-0123-ff6789abcdef"
+INNER = f"in:{TASK}|a:{TASK}"
 """What format 4 had, which 5 and 6 put elsewhere: 3 to 140 of the graph itself but for one that was pruned, 2 of one inside."""
 
 
@@ -73,7 +75,7 @@ def test_ten_processes_set_up_at_once(postgres_server: PostgresServer, older: bo
     if older:
         with psycopg.connect(url) as db:
             db.execute(printed(MIGRATIONS[:4], "threads").encode())
-            db.execute(OLDER.format("threads.").encode())
+            db.execute(OLDER.format("threads.", TASK).encode())
     many = [
         subprocess.Popen([sys.executable, "-c", SETS_UP, url], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(10)
@@ -94,11 +96,11 @@ def reads_what_an_older_one_wrote(storage: Storage) -> None:
         parent = seq - 1 if seq > 3 else None
         return Row(seq, seq.to_bytes(12, "big") + seq.to_bytes(4, "big"), parent, 2 if seq == 130 else None, b"b" * seq)
 
-    assert storage.spaces("1") == [Space("", 0, 140, b"x"), Space("in:1", 1, 2, b"y")]
+    assert storage.spaces("1") == [Space("", 0, 140, b"x"), Space(INNER, 1, 2, b"y")]
     seqs = [seq for seq in range(140, 2, -1) if seq != 50]
     assert [found.row for found in storage.scan("1", "", None, 200)] == [row(seq) for seq in seqs]
-    assert [found.row for found in storage.scan("1", "in:1", None, 200)] == [row(2)]
-    for ns, seq in (("", 140), ("in:1", 2)):
+    assert [found.row for found in storage.scan("1", INNER, None, 200)] == [row(2)]
+    for ns, seq in (("", 140), (INNER, 2)):
         found = storage.load("1", ns, None)
         assert (found.head, found.row, found.parent_id) == (seq, row(seq), row(139).id if seq == 140 else None)
     for seq in seqs:

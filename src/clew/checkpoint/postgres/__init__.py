@@ -11,6 +11,7 @@ from clew.awaited import Done
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.postgres import events
+from clew.checkpoint.postgres.names import name_of, packed, text_of, unpacked
 from clew.checkpoint.postgres.reading import Read, completed, unreadable
 from clew.checkpoint.postgres.writing import records_of, without
 from clew.checkpoint.retention import Retention
@@ -100,7 +101,7 @@ class PostgresStorage:
 
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         seq = None if checkpoint_id is None else stamp_of(checkpoint_id)
-        lines = self._ask(thread, FIND, _name(ns), seq)
+        lines = self._ask(thread, FIND, packed(ns), seq)
         if not lines:
             return Found()
         found = _found(lines[0])
@@ -134,32 +135,32 @@ class PostgresStorage:
     def commit(self, batch: Batch) -> bool:
         given = _given(batch)
         sql = _commit(tuple(given), told=batch.events is not None)
-        values = (_name(batch.thread), batch.epoch, *chain.from_iterable(given.values()))
+        values = (name_of(batch.thread), batch.epoch, *chain.from_iterable(given.values()))
         if batch.events is not None:
-            told = events.values_of(_name(batch.thread), batch.claim or batch.epoch, _name(batch.events.run), batch.events)
+            told = events.values_of(name_of(batch.thread), batch.claim or batch.epoch, name_of(batch.events.run), batch.events)
             values = (*told, *values)
         return self._written(batch.thread, sql, *values)
 
     def _ask(self, thread: str, sql: str, *values: Any) -> list[Any]:
         """With what other runs ask, where this is one of several: what a run waits for while others do."""
-        name = _name(thread)
+        name = name_of(thread)
         return self.groups.ask(name, sql, name, *values)
 
     def _written(self, thread: str, sql: str, *values: Any) -> Any:
         try:
-            return self.groups.ask(_name(thread), sql, *values)[0][0]
+            return self.groups.ask(name_of(thread), sql, *values)[0][0]
         except Taken as error:
             raise conflict(thread) from error
 
     def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
-        return self.ask(WAIT, _name(thread), run, seconds, stop)[0][0]
+        return self.ask(WAIT, name_of(thread), run, seconds, stop)[0][0]
 
     def leave(self, thread: str, run: bytes) -> None:
-        self.ask(f"delete from {{0}}clew_waiting where thread = {NO} and run = %b::bytea", _name(thread), run)
+        self.ask(f"delete from {{0}}clew_waiting where thread = {NO} and run = %b::bytea", name_of(thread), run)
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         wanted = limit // FEW + 1
-        while lines := self._ask(thread, SCAN, _name(ns), before, wanted):
+        while lines := self._ask(thread, SCAN, packed(ns), before, wanted):
             head, number, logs, newest, tail, lasts, segments, bottom, more, top, *kept = lines[0]
             read = self._read(thread, number, newest, tail, lasts, segments, top)
             read.bottom, read.at = bottom, head + 1 if before is None else min(before, head + 1)
@@ -172,7 +173,7 @@ class PostgresStorage:
         return []
 
     def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
-        return events.found(self.ask(events.FIND, _name(thread), None if run is None else _name(run), after, limit))
+        return events.found(self.ask(events.FIND, name_of(thread), None if run is None else name_of(run), after, limit))
 
     def expire(self, limit: int) -> int:
         return self.ask(events.EXPIRE, limit)[0][0]
@@ -183,31 +184,31 @@ class PostgresStorage:
             " {0}clew_thread t left join (select thread, sum(octet_length(data)) size from {0}clew_item group by thread) i "
             "on i.thread = t.no where checkpoints > 0"
         )
-        found = [ThreadRow(_text(name), count, newest_id(data), size) for name, count, data, size in self.ask(sql)]
+        found = [ThreadRow(text_of(name), count, newest_id(data), size) for name, count, data, size in self.ask(sql)]
         return sorted(found, key=lambda row: row.newest, reverse=True)
 
     def drop(self, thread: str) -> None:
-        self.ask(events.DROP, _name(thread), _name(thread))
+        self.ask(events.DROP, name_of(thread), name_of(thread))
 
     # -- moving and mending -----------------------------------------------------------------------------------------
 
     def spaces(self, thread: str) -> list[Space]:
-        heads = self.ask(SPACES, _name(thread), _name(thread))
-        return [Space(_text(ns), *rest) for ns, *rest in heads]
+        heads = self.ask(SPACES, name_of(thread), name_of(thread))
+        return [Space(unpacked(ns), *rest) for ns, *rest in heads]
 
     def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
         sql = (
             f"select space, log, n, data from {{0}}clew_item where thread = {NO} "
             "and (space, log, n) > (%b::bigint, %b::bigint, %b::bigint) order by space, log, n limit %b::integer"
         )
-        lines = self.ask(sql, _name(thread), *_log(after[0]), after[1], limit)
+        lines = self.ask(sql, name_of(thread), *_log(after[0]), after[1], limit)
         return [(space << 16 | log, n, data) for space, log, n, data in lines]
 
     def prune(self, pruning: Pruning) -> None:
         ranges = [(*_log(log), *ends) for log, *ends in pruning.ranges]
         items = [(*_log(log), number, data) for log, number, data in pruning.items]
         values = (
-            *(_name(pruning.thread), pruning.epoch, pruning.rows or None, *self._pruned(pruning)),
+            *(name_of(pruning.thread), pruning.epoch, pruning.rows or None, *self._pruned(pruning)),
             *(pruning.spaces or None, *_columns(ranges, 4), *_columns(items, 4)),
         )
         self._written(pruning.thread, PRUNE, *values)
@@ -216,7 +217,7 @@ class PostgresStorage:
         """How many checkpoints go, and what is put in place of which closed segments, and of which tail."""
         changed, gone, count = {row.seq: row for row in pruning.changed}, set(pruning.rows), 0
         lasts, segments, was, tail = list[int](), list[bytes | None](), None, None
-        seqs, name = [*changed, *gone], _name(pruning.thread)
+        seqs, name = [*changed, *gone], name_of(pruning.thread)
         for last, data in self.ask(HOLDING, seqs, name, name) if seqs else ():
             left, went = without(data, gone, changed)
             count += went
@@ -231,18 +232,18 @@ class PostgresStorage:
 
     def weigh(self, thread: str) -> Weight:
         def weighed(what: str, table: str, of: str = "") -> list[Any]:
-            return self.ask(f"select {what} from {{0}}clew_{table} where thread = {NO}{of}", _name(thread))
+            return self.ask(f"select {what} from {{0}}clew_{table} where thread = {NO}{of}", name_of(thread))
 
         sums = "count(*), coalesce(sum(octet_length({})), 0)::bigint"
         logs = weighed(f"space, log, {sums.format('data')}", "item", " group by space, log")
         items = {space << 16 | log: (count, size) for space, log, count, size in logs}
         segments = [
-            *self.ask("select tail from {0}clew_thread where name = %b::bytea", _name(thread)),
+            *self.ask("select tail from {0}clew_thread where name = %b::bytea", name_of(thread)),
             *weighed("data", "segment"),
         ]
         sizes = [len(row.body) for (data,) in segments for _, row in records(data or b"")]
         (kept,) = weighed(sums.format("body"), "kept")
-        return Weight(items, (len(sizes), sum(sizes)), kept, self.ask(events.WEIGH, _name(thread))[0])
+        return Weight(items, (len(sizes), sum(sizes)), kept, self.ask(events.WEIGH, name_of(thread))[0])
 
     def occupies(self) -> int:
         sql = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%b::text[]) name"
@@ -283,24 +284,24 @@ def _given(batch: Batch) -> dict[str, Sequence[Any]]:
     if batch.logs is not None and not batch.ns:
         found["own"] = batch.number, batch.head, row and row.seq, batch.logs
     if batch.claim or batch.release or lease:
-        leased = (lease.run, _name(lease.owner), lease.base, lease.seconds) if lease else (None,) * 4
+        leased = (lease.run, name_of(lease.owner), lease.base, lease.seconds) if lease else (None,) * 4
         found["lease"] = batch.claim, batch.release, *leased
     if batch.items:
         found["items"] = _columns([(*_log(log), n, data) for log, n, data in batch.items], 4)
     if batch.kept:
         kept = {(outcome.seq, outcome.task): outcome for outcome in batch.kept}
-        found["kept"] = _columns([(seq, _name(task), body) for seq, task, body in kept.values()], 3)
+        found["kept"] = _columns([(seq, name_of(task), body) for seq, task, body in kept.values()], 3)
     if row is not None:
         found |= records_of(batch.number, [*batch.history, row])
     if batch.logs is not None and batch.ns:
-        found["inner"] = _name(batch.ns), batch.number, batch.head, row and row.seq, batch.logs
+        found["inner"] = packed(batch.ns), batch.number, batch.head, row and row.seq, batch.logs
     return found
 
 
 def _found(line: Sequence[Any]) -> Found:
     """How a namespace stands, by a line of `clew_find`."""
     epoch, last, spaces, head, number, logs, run, owner, base, seconds, *_ = line
-    lease = None if run is None else Lease(run, _text(owner), base, seconds)
+    lease = None if run is None else Lease(run, text_of(owner), base, seconds)
     return Found(epoch, last, spaces, head, number, logs or b"", lease)
 
 
@@ -308,16 +309,8 @@ def _kept(seqs: Sequence[int] | None, tasks: Sequence[bytes], outcomes: Sequence
     """Outcomes, by the checkpoints beside which they stand."""
     found: dict[int, list[Kept]] = {}
     for seq, task, outcome in zip(seqs or (), tasks or (), outcomes or (), strict=True):
-        found.setdefault(seq, []).append(Kept(seq, _text(task), outcome))
+        found.setdefault(seq, []).append(Kept(seq, text_of(task), outcome))
     return found
-
-
-def _name(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "surrogatepass")
 
 
 class PostgresSaver(Saver):

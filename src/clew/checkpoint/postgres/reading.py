@@ -54,8 +54,9 @@ class Read:
             try:
                 found = records(data)
             except DamagedData:
-                found = [(self._number, unreadable(last))]
+                own.append(unreadable(last))
                 self.damaged = True
+                continue
             for number, row in reversed(found):  # the newest stands first
                 self._rows[row.seq] = number, row
                 if number == self._number:

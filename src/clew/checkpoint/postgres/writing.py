@@ -7,7 +7,7 @@ from typing import Any, Final
 from clew.checkpoint.segments import record, records
 from clew.checkpoint.storage import Row
 
-FULL: Final = 3700
+FULL: Final = 3760
 """Bytes that the tail of a thread may have beside those of a single batch (`clew_commit` says so too)."""
 
 

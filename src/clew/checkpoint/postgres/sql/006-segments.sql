@@ -22,14 +22,31 @@ alter table public.clew_segment alter data set storage main;
 alter table public.clew_thread add checkpoints integer not null default 0, add tail_first integer, add tail bytea,
     alter tail set storage external, set (toast_tuple_target = 8160);
 
--- `first`: no checkpoint of the namespace has a lower seq. Names are long, and are found by four bytes of what is made of them.
+-- `first`: no checkpoint of the namespace has a lower seq. Names are long: the ids of tasks in them are sixteen bytes, after one that no
+-- text has, and they are found by four bytes of what is made of them.
+create function public.clew_packed(_ns bytea) returns bytea language plpgsql as $$
+declare
+    _packed bytea := '';
+    _rest text := encode(_ns, 'escape');
+    _parts text[];
+begin
+    loop
+        _parts := regexp_match(_rest, '^(.*?):([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})(.*)$');
+        exit when _parts is null;
+        _packed := _packed || decode(_parts[1], 'escape') || '\xff' || decode(array_to_string(_parts[2:6], ''), 'hex');
+        _rest := _parts[7];
+    end loop;
+    return _packed || decode(_rest, 'escape');
+end $$;
 create function public.clew_short(_name bytea) returns integer language sql immutable as $$
     select ('x' || encode(substring(sha256(_name) for 4), 'hex'))::bit(32)::integer;
 $$;
 alter table public.clew_head add first integer;
-update public.clew_head h set first = c.first
-from (select thread, space, min(seq) first from public.clew_checkpoint group by thread, space) c
-where c.thread = h.thread and c.space = h.space;
+update public.clew_head h set ns = public.clew_packed(h.ns), first = c.first
+from public.clew_head i left join (
+    select thread, space, min(seq) first from public.clew_checkpoint group by thread, space
+) c on c.thread = i.thread and c.space = i.space where i.thread = h.thread and i.ns = h.ns;
+drop function public.clew_packed(bytea);
 alter table public.clew_head drop constraint clew_head_pkey;
 create index clew_head_short on public.clew_head (thread, public.clew_short(ns));
 
@@ -38,7 +55,7 @@ select thread, min(seq), max(seq), string_agg(
     '\x00'::bytea || int4send(space) || int4send(seq) || int4send(coalesce(parent, seq - 1)) || int4send(coalesce(base, 0))
     || int4send(octet_length(data) - 12) || data, '' order by seq desc)
 from (
-    select *, sum(octet_length(data) + 20) over (partition by thread order by seq) / 3700 as part from public.clew_checkpoint
+    select *, sum(octet_length(data) + 20) over (partition by thread order by seq) / 3760 as part from public.clew_checkpoint
 ) c group by thread, part;
 update public.clew_thread t set checkpoints = c.count
 from (select thread, count(*) from public.clew_checkpoint group by thread) c where c.thread = t.no;
@@ -266,7 +283,7 @@ begin
                 tail = coalesce(_records || tail, _records, tail)
             where name = _thread and epoch = _epoch
             and (_logs is null or (head is not distinct from _head and coalesce(space = _space and _seq > head, true)))
-            and (octet_length(tail) + octet_length(_records) <= 3700) is not false
+            and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3760) is not false
             returning no, stop into _no, _stop;
         elsif _logs is not null then
             update public.clew_thread set
@@ -276,7 +293,7 @@ begin
                 tail = coalesce(_records || tail, _records, tail)
             where name = _thread and epoch = _epoch and head is not distinct from _head
             and coalesce(space = _space, true) and coalesce(_seq > head, true)
-            and (octet_length(tail) + octet_length(_records) <= 3700) is not false
+            and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3760) is not false
             returning no, stop into _no, _stop;
         elsif _inner_ns is not null then
             update public.clew_thread set
@@ -284,7 +301,7 @@ begin
                 checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
                 tail = coalesce(_records || tail, _records, tail)
             where name = _thread and epoch = _epoch
-            and (octet_length(tail) + octet_length(_records) <= 3700) is not false
+            and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3760) is not false
             returning no, stop into _no, _stop;
         else
             select no, stop from public.clew_thread where name = _thread and epoch = _epoch for no key update into _no, _stop;
