@@ -12,7 +12,7 @@ from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.postgres import events
 from clew.checkpoint.postgres.names import name_of, packed, text_of, unpacked
-from clew.checkpoint.postgres.reading import Read, completed, unreadable
+from clew.checkpoint.postgres.reading import Read, completed
 from clew.checkpoint.postgres.writing import records_of, without
 from clew.checkpoint.retention import Retention
 from clew.checkpoint.segments import BEGINNING, newest_id, records
@@ -111,9 +111,7 @@ class PostgresStorage:
         tail, lasts, segments, sought, top, *kept = lines[0][10:]
         read = self._read(thread, found.number, found.seq, tail, lasts, segments, top)
         read.sought += sought or ()
-        row = read.own(at)
-        if row is None and read.damaged:
-            row = unreadable(at, checkpoint_id)
+        row = read.own(at, checkpoint_id)
         if row is not None and checkpoint_id in (None, row.id):
             followed = read.followed({at}) if checkpoint_id is not None and at != found.head else {}
             completed(found, row, read, _kept(*kept).get(at, []), followed.get(at))

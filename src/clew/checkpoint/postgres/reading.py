@@ -1,6 +1,6 @@
 """Checkpoints of a namespace, found where those of its thread stand together: in its tail, and in closed segments."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from clew.checkpoint.segments import records
@@ -19,7 +19,7 @@ Ask: TypeAlias = Callable[[int, int, int], Segments]
 
 
 class Read:
-    """What has been read of a thread, and how more of it is.
+    """What has been read of a thread, and how more of it is. It is unpacked as it is needed.
 
     Args:
         number: of the namespace. ask: how more is read. closed: segments. tail: the thread's newest one.
@@ -27,84 +27,99 @@ class Read:
 
     Attributes:
         sought: seqs that are here or nowhere, as are those from `bottom` to below `at`.
-        damaged: something that cannot be read may have held what is not found.
     """
 
-    __slots__ = ("_ask", "_newer", "_number", "_own", "_rows", "_top", "at", "bottom", "damaged", "sought")
+    __slots__ = ("_ask", "_damaged", "_near", "_number", "_own", "_packed", "_rows", "_top", "at", "bottom", "sought")
 
     def __init__(self, number: int, ask: Ask, closed: Segments, tail: Segments, top: int | None) -> None:
         self._number = number
         self._ask = ask
+        self._packed = [*closed, *tail]
+        self._own: list[list[Row] | None] = [None] * len(self._packed)
         self._rows: dict[int, tuple[int, Row]] = {}
+        self._damaged = False
         self._top = top
+        self._near = len(self._packed) if top is None else sum(last <= top for last, _ in closed)
         self.sought: list[int] = []
         self.bottom, self.at = MOST, MOST
-        self.damaged = False
-        near = [segment for segment in closed if top is None or segment[0] <= top]
-        self._own = self._added(near)
-        self._newer = self._added([*closed[len(near) :], *tail])
 
-    def _added(self, segments: Segments) -> list[Row]:
-        """Takes segments in. Returns the rows of the namespace in the order in which they were committed.
-
-        A segment that cannot be read is a row that cannot be, so that the others can.
-        """
-        own: list[Row] = []
-        for last, data in segments:
-            try:
-                found = records(data)
-            except DamagedData:
-                own.append(unreadable(last))
-                self.damaged = True
-                continue
-            for number, row in reversed(found):  # the newest stands first
-                self._rows[row.seq] = number, row
-                if number == self._number:
-                    own.append(row)
+    def _unpacked(self, place: int) -> list[Row]:
+        """The rows of the namespace that a segment has, the newest first."""
+        own = self._own[place]
+        if own is None:
+            own = self._own[place] = self._taken(*self._packed[place])
         return own
+
+    def _taken(self, last: int, data: bytes) -> list[Row]:
+        """A segment that cannot be read is a row that cannot be, so that the others can."""
+        try:
+            found = records(data)
+        except DamagedData:
+            self._damaged = True
+            return [unreadable(last)]
+        for one in found:
+            self._rows[one[1].seq] = one
+        return [row for number, row in found if number == self._number]
 
     def page(self, limit: int) -> list[Row]:
         """The rows of the namespace below `at`, the newest first."""
-        return [row for row in reversed([*self._own, *self._newer]) if row.seq < self.at][:limit]
+        found: list[Row] = []
+        for place in reversed(range(len(self._packed))):
+            found += [row for row in self._unpacked(place) if row.seq < self.at]
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
-    def own(self, seq: int) -> Row | None:
-        """A row of the namespace."""
-        if not self._is_known(seq):  # the server took something else for it
-            self._newer = [*self._own, *self._newer]
-            self._own, self._top = [], seq - 1
-            self.find(seq)
-        number, row = self._rows.get(seq, (None, None))
-        return row if number == self._number else None
+    def own(self, seq: int, id_: bytes | None) -> Row | None:
+        """A row of the namespace. `id_`: what it is called, should it be one that cannot be read."""
+        if not self._is_here(seq):  # the server took something else for it, and looked no further
+            self._top, self._near = seq - 1, 0
+        row = self.find(seq)
+        if seq not in self._rows:
+            return row and unreadable(seq, id_)
+        return row if self._rows[seq][0] == self._number else None
 
     def find(self, seq: int | None) -> Row | None:
         """A row of whatever namespace. Where something that cannot be read may have it, one that says so when it is read."""
         if seq is None:
             return None
-        if not self._is_known(seq):
+        if not self._is_here(seq):
             self.sought.append(seq)
-            self._added(self._ask(seq, seq, MOST))
+            for segment in self._ask(seq, seq, MOST):
+                self._taken(*segment)
         found = self._rows.get(seq)
-        return found[1] if found else unreadable(seq) if self.damaged else None
+        return found[1] if found else unreadable(seq) if self._damaged else None
 
-    def _is_known(self, seq: int) -> bool:
+    def _is_here(self, seq: int) -> bool:
+        """Whether a row is here, or nowhere."""
+        for place, (last, _) in enumerate(self._packed):
+            if seq in self._rows:
+                return True
+            if last >= seq:
+                self._unpacked(place)
         return seq in self._rows or seq in self.sought or self.bottom <= seq < self.at
 
     def followed(self, seqs: set[int]) -> dict[int, Row]:
         """By these seqs, the first row of the namespace that grew from each. Reads upward until each has one, or there is no
         more."""
         found: dict[int, Row] = {}
+        if not seqs:
+            return found
 
-        def look(rows: Iterable[Row]) -> None:
-            for row in rows:
+        def look(rows: list[Row]) -> bool:
+            for row in reversed(rows):
                 if row.parent in seqs and row.parent < row.seq:
                     found.setdefault(row.parent, row)
+            return len(found) == len(seqs)
 
-        look(self._own)
-        while self._top is not None and len(found) < len(seqs):
+        near = [place for place in range(self._near) if self._packed[place][0] > min(seqs)]
+        is_done = any(look(self._unpacked(place)) for place in near)
+        while not is_done and self._top is not None:
             above = self._ask(self._top + 1, MOST, UP)
-            look(self._added(above))
+            is_done = any(look(self._taken(*segment)) for segment in above)
             self._top = above[-1][0] if len(above) == UP else None
-        look(self._newer)
+        if not is_done:
+            any(look(self._unpacked(place)) for place in range(self._near, len(self._packed)))
         return found
 
 
