@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from support.postgres_server import PostgresServer
 
 from clew.checkpoint import postgres

@@ -14,8 +14,8 @@ from clew.errors import DamagedData
 from clew.nouns import maker
 
 SHORT: Final = Struct(">BHIBBB")
-"""How most records begin: 1, the namespace, the seq, how far before that parent and base stand (0 for none: seqs begin with 1), and
-the body's length; after it comes the beginning of the id, which ends in the seq, and then the body."""
+"""How most records begin: 1, the namespace, the seq, how far before it parent and base stand (0 for none: seqs begin with 1),
+the length of the body. Then comes the beginning of the id, which ends in the seq, and the body."""
 LONG: Final = Struct(">B5I")
 """How those do whose numbers are larger: 0, the namespace, the seq, parent and base themselves (0 for none), and the length."""
 ID: Final = 12

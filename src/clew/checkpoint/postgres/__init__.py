@@ -15,7 +15,7 @@ from clew.checkpoint.postgres.names import name_of, packed, text_of, unpacked
 from clew.checkpoint.postgres.reading import Read, completed
 from clew.checkpoint.postgres.writing import records_of, without
 from clew.checkpoint.retention import Retention
-from clew.checkpoint.segments import BEGINNING, newest_id, records
+from clew.checkpoint.segments import SIZE, heads, newest_id
 from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.clients.postgres import Connection, Connections, Lost, Taken, User
@@ -69,7 +69,7 @@ SPACES: Final = (
     f"union all select ns, space, seq, logs from {{0}}clew_head where thread = {NO} order by space"
 )
 NEWEST: Final = "(select data from {0}clew_segment s where s.thread = t.no order by s.last desc limit 1)"
-SIZE: Final = (
+BYTES: Final = (
     "coalesce(octet_length(tail), 0) + coalesce(i.size, 0) "
     "+ (select coalesce(sum(octet_length(data)), 0) from {0}clew_segment s where s.thread = t.no)"
 )
@@ -178,7 +178,7 @@ class PostgresStorage:
 
     def threads(self) -> list[ThreadRow]:
         sql = (
-            f"select name, checkpoints, substring(coalesce(tail, {NEWEST}) for {BEGINNING}), ({SIZE})::bigint from "
+            f"select name, checkpoints, substring(coalesce(tail, {NEWEST}) for {SIZE}), ({BYTES})::bigint from "
             " {0}clew_thread t left join (select thread, sum(octet_length(data)) size from {0}clew_item group by thread) i "
             "on i.thread = t.no where checkpoints > 0"
         )
@@ -235,11 +235,8 @@ class PostgresStorage:
         sums = "count(*), coalesce(sum(octet_length({})), 0)::bigint"
         logs = weighed(f"space, log, {sums.format('data')}", "item", " group by space, log")
         items = {space << 16 | log: (count, size) for space, log, count, size in logs}
-        segments = [
-            *self.ask("select tail from {0}clew_thread where name = %b::bytea", name_of(thread)),
-            *weighed("data", "segment"),
-        ]
-        sizes = [len(row.body) for (data,) in segments for _, row in records(data or b"")]
+        tail = self.ask("select tail from {0}clew_thread where name = %b::bytea and tail is not null", name_of(thread))
+        sizes = [head.length for (data,) in (*tail, *weighed("data", "segment")) for head in heads(data)]
         (kept,) = weighed(sums.format("body"), "kept")
         return Weight(items, (len(sizes), sum(sizes)), kept, self.ask(events.WEIGH, name_of(thread))[0])
 

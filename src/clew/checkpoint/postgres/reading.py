@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from clew.checkpoint.segments import records
+from clew.checkpoint.segments import Head, heads, record, row_of
 from clew.checkpoint.storage import Found, Kept, Row
 from clew.errors import DamagedData
 
@@ -14,6 +14,8 @@ UP: Final = 16
 
 Segments: TypeAlias = Sequence[tuple[int, bytes]]
 """The oldest first, each with a seq that none in it exceeds."""
+Part: TypeAlias = tuple[bytes, list[Head]]
+"""A segment, and the heads of some of its records."""
 Ask: TypeAlias = Callable[[int, int, int], Segments]
 """Closed ones that end at one seq or above and begin at another or below, so many."""
 
@@ -29,43 +31,44 @@ class Read:
         sought: seqs that are here or nowhere, as are those from `bottom` to below `at`.
     """
 
-    __slots__ = ("_ask", "_damaged", "_near", "_number", "_own", "_packed", "_rows", "_top", "at", "bottom", "sought")
+    __slots__ = ("_ask", "_damaged", "_heads", "_near", "_number", "_packed", "_top", "_unpacked", "at", "bottom", "sought")
 
     def __init__(self, number: int, ask: Ask, closed: Segments, tail: Segments, top: int | None) -> None:
         self._number = number
         self._ask = ask
         self._packed = [*closed, *tail]
-        self._own: list[list[Row] | None] = [None] * len(self._packed)
-        self._rows: dict[int, tuple[int, Row]] = {}
+        self._unpacked: list[Part | None] = [None] * len(self._packed)
+        self._heads: dict[int, tuple[bytes, Head]] = {}
         self._damaged = False
         self._top = top
         self._near = len(self._packed) if top is None else sum(last <= top for last, _ in closed)
         self.sought: list[int] = []
         self.bottom, self.at = MOST, MOST
 
-    def _unpacked(self, place: int) -> list[Row]:
-        """The rows of the namespace that a segment has, the newest first."""
-        own = self._own[place]
-        if own is None:
-            own = self._own[place] = self._taken(*self._packed[place])
-        return own
+    def _part(self, place: int) -> Part:
+        """What a segment has of the namespace, the newest first."""
+        part = self._unpacked[place]
+        if part is None:
+            part = self._unpacked[place] = self._taken(*self._packed[place])
+        return part
 
-    def _taken(self, last: int, data: bytes) -> list[Row]:
+    def _taken(self, last: int, data: bytes) -> Part:
         """A segment that cannot be read is a row that cannot be, so that the others can."""
         try:
-            found = records(data)
+            found = heads(data)
         except DamagedData:
             self._damaged = True
-            return [unreadable(last)]
-        for one in found:
-            self._rows[one[1].seq] = one
-        return [row for number, row in found if number == self._number]
+            data = record(self._number, unreadable(last))
+            return data, heads(data)
+        self._heads.update({head[1]: (data, head) for head in found})
+        return data, [head for head in found if head[0] == self._number]
 
     def page(self, limit: int) -> list[Row]:
         """The rows of the namespace below `at`, the newest first."""
         found: list[Row] = []
         for place in reversed(range(len(self._packed))):
-            found += [row for row in self._unpacked(place) if row.seq < self.at]
+            data, own = self._part(place)
+            found += [row_of(data, head) for head in own if head[1] < self.at]
             if len(found) >= limit:
                 break
         return found[:limit]
@@ -75,9 +78,9 @@ class Read:
         if not self._is_here(seq):  # the server took something else for it, and looked no further
             self._top, self._near = seq - 1, 0
         row = self.find(seq)
-        if seq not in self._rows:
+        if seq not in self._heads:
             return row and unreadable(seq, id_)
-        return row if self._rows[seq][0] == self._number else None
+        return row if self._heads[seq][1][0] == self._number else None
 
     def find(self, seq: int | None) -> Row | None:
         """A row of whatever namespace. Where something that cannot be read may have it, one that says so when it is read."""
@@ -87,17 +90,17 @@ class Read:
             self.sought.append(seq)
             for segment in self._ask(seq, seq, MOST):
                 self._taken(*segment)
-        found = self._rows.get(seq)
-        return found[1] if found else unreadable(seq) if self._damaged else None
+        found = self._heads.get(seq)
+        return row_of(*found) if found else unreadable(seq) if self._damaged else None
 
     def _is_here(self, seq: int) -> bool:
         """Whether a row is here, or nowhere."""
         for place, (last, _) in enumerate(self._packed):
-            if seq in self._rows:
+            if seq in self._heads:
                 return True
             if last >= seq:
-                self._unpacked(place)
-        return seq in self._rows or seq in self.sought or self.bottom <= seq < self.at
+                self._part(place)
+        return seq in self._heads or seq in self.sought or self.bottom <= seq < self.at
 
     def followed(self, seqs: set[int]) -> dict[int, Row]:
         """By these seqs, the first row of the namespace that grew from each. Reads upward until each has one, or there is no
@@ -106,20 +109,22 @@ class Read:
         if not seqs:
             return found
 
-        def look(rows: list[Row]) -> bool:
-            for row in reversed(rows):
-                if row.parent in seqs and row.parent < row.seq:
-                    found.setdefault(row.parent, row)
+        def look(part: Part) -> bool:
+            data, own = part
+            for head in reversed(own):
+                _, seq, parent, *_ = head
+                if parent in seqs and parent < seq and parent not in found:
+                    found[parent] = row_of(data, head)
             return len(found) == len(seqs)
 
         near = [place for place in range(self._near) if self._packed[place][0] > min(seqs)]
-        is_done = any(look(self._unpacked(place)) for place in near)
+        is_done = any(look(self._part(place)) for place in near)
         while not is_done and self._top is not None:
             above = self._ask(self._top + 1, MOST, UP)
             is_done = any(look(self._taken(*segment)) for segment in above)
             self._top = above[-1][0] if len(above) == UP else None
         if not is_done:
-            any(look(self._unpacked(place)) for place in range(self._near, len(self._packed)))
+            any(look(self._part(place)) for place in range(self._near, len(self._packed)))
         return found
 
 
