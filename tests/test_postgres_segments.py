@@ -1,5 +1,6 @@
 """Checkpoints that stand together in PostgreSQL: damaged ones, many that come at once, writers side by side, room."""
 
+import random
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -67,6 +68,8 @@ def test_a_damaged_segment_leaves_the_others_readable(
             graph.get_state(config)
     for number in (0, stop, -1):
         assert graph.get_state(before[number].config).values == before[number].values
+    page = list(graph.get_state_history(THREAD, before=before[start + 5].config, limit=2))
+    assert [(state.metadata or {})["source"] for state in page] == ["damaged", (before[stop].metadata or {})["source"]]
     graph.invoke({"log": ["more"]}, THREAD)
     db.execute("update clew_thread set tail = substring(tail for 50)")
     assert (next(graph.get_state_history(THREAD)).metadata or {})["source"] == "damaged"
@@ -84,6 +87,17 @@ def test_many_that_come_at_once_are_several_segments(saver: PostgresSaver, db: p
     assert [one.row for one in saver.storage.scan("1", "", None, 1000)] == rows[::-1]
     assert saver.storage.load("1", "", rows[150].id).next == rows[151]
     assert saver.storage.threads()[0].checkpoints == 300
+
+
+def test_large_checkpoints_come_back(saver: PostgresSaver) -> None:
+    bodies = [random.Random(size).randbytes(size) for size in (9, 900_000, 5000, 9, 70_000, 9)]
+    rows = [row(seq, seq - 1 or None, body) for seq, body in enumerate(bodies, 1)]
+    for one in rows:
+        epoch, claim = (1, 0) if one.parent else (0, 1)
+        saver.storage.commit(Batch("1", "", 0, one.parent, epoch, claim, logs=b"", row=one))
+        assert saver.storage.load("1", "", None).row == one
+    assert [one.row for one in saver.storage.scan("1", "", None, 9)] == rows[::-1]
+    assert [saver.storage.load("1", "", one.id).row for one in rows] == rows
 
 
 def test_graphs_side_by_side_lose_nothing(saver: PostgresSaver, db: psycopg.Connection[Any]) -> None:

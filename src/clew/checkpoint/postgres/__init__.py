@@ -159,8 +159,9 @@ class PostgresStorage:
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
         wanted = limit // FEW + 1
         while lines := self._ask(thread, SCAN, packed(ns), before, wanted):
-            head, number, logs, newest, tail, lasts, segments, bottom, more, top, *kept = lines[0]
+            head, number, logs, newest, tail_first, tail, firsts, lasts, segments, bottom, more, top, *kept = lines[0]
             read = self._read(thread, number, newest, tail, lasts, segments, top)
+            read.firsts = [*(firsts or ()), tail_first]
             read.bottom, read.at = bottom, head + 1 if before is None else min(before, head + 1)
             rows = read.page(limit)
             if len(rows) == limit or not more:

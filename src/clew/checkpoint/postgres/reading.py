@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from clew.checkpoint.segments import Head, heads, record, row_of
+from clew.checkpoint.segments import Head, heads, row_of
 from clew.checkpoint.storage import Found, Kept, Row
 from clew.errors import DamagedData
 
@@ -16,6 +16,7 @@ Segments: TypeAlias = Sequence[tuple[int, bytes]]
 """The oldest first, each with a seq that none in it exceeds."""
 Part: TypeAlias = tuple[bytes, list[Head]]
 """A segment, and the heads of some of its records."""
+UNREADABLE: Final[Part] = (b"", [])
 Ask: TypeAlias = Callable[[int, int, int], Segments]
 """Closed ones that end at one seq or above and begin at another or below, so many."""
 
@@ -28,10 +29,13 @@ class Read:
         top: the last of those closed before which all others stand that are older; None where the tail comes right after.
 
     Attributes:
-        sought: seqs that are here or nowhere, as are those from `bottom` to below `at`.
+        firsts: the lowest seqs of segments. sought: seqs that are here or nowhere; so are those from `bottom` to below `at`.
     """
 
-    __slots__ = ("_ask", "_damaged", "_heads", "_near", "_number", "_packed", "_top", "_unpacked", "at", "bottom", "sought")
+    __slots__ = (
+        *("_ask", "_damaged", "_heads", "_near", "_number", "_packed", "_rows", "_top", "_unpacked"),
+        *("at", "bottom", "firsts", "sought"),
+    )
 
     def __init__(self, number: int, ask: Ask, closed: Segments, tail: Segments, top: int | None) -> None:
         self._number = number
@@ -39,9 +43,11 @@ class Read:
         self._packed = [*closed, *tail]
         self._unpacked: list[Part | None] = [None] * len(self._packed)
         self._heads: dict[int, tuple[bytes, Head]] = {}
+        self._rows: dict[int, Row] = {}
         self._damaged = False
         self._top = top
         self._near = len(self._packed) if top is None else sum(last <= top for last, _ in closed)
+        self.firsts: Sequence[int] = ()
         self.sought: list[int] = []
         self.bottom, self.at = MOST, MOST
 
@@ -49,26 +55,31 @@ class Read:
         """What a segment has of the namespace, the newest first."""
         part = self._unpacked[place]
         if part is None:
-            part = self._unpacked[place] = self._taken(*self._packed[place])
+            part = self._unpacked[place] = self._taken(self._packed[place][1])
         return part
 
-    def _taken(self, last: int, data: bytes) -> Part:
-        """A segment that cannot be read is a row that cannot be, so that the others can."""
+    def _taken(self, data: bytes) -> Part:
         try:
             found = heads(data)
         except DamagedData:
             self._damaged = True
-            data = record(self._number, unreadable(last))
-            return data, heads(data)
+            return UNREADABLE
         self._heads.update({head[1]: (data, head) for head in found})
         return data, [head for head in found if head[0] == self._number]
 
+    def _row(self, data: bytes, head: Head) -> Row:
+        if (row := self._rows.get(head[1])) is None:
+            row = self._rows[head[1]] = row_of(data, head)
+        return row
+
     def page(self, limit: int) -> list[Row]:
-        """The rows of the namespace below `at`, the newest first."""
+        """The rows of the namespace below `at`, the newest first. A segment that cannot be read is one that cannot be."""
         found: list[Row] = []
         for place in reversed(range(len(self._packed))):
-            data, own = self._part(place)
-            found += [row_of(data, head) for head in own if head[1] < self.at]
+            data, own = part = self._part(place)
+            found += [self._row(data, head) for head in own if head[1] < self.at]
+            if part is UNREADABLE and self.firsts[place] < self.at:
+                found.append(unreadable(min(self._packed[place][0], self.at - 1)))
             if len(found) >= limit:
                 break
         return found[:limit]
@@ -88,10 +99,10 @@ class Read:
             return None
         if not self._is_here(seq):
             self.sought.append(seq)
-            for segment in self._ask(seq, seq, MOST):
-                self._taken(*segment)
+            for _, data in self._ask(seq, seq, MOST):
+                self._taken(data)
         found = self._heads.get(seq)
-        return row_of(*found) if found else unreadable(seq) if self._damaged else None
+        return self._row(*found) if found else unreadable(seq) if self._damaged else None
 
     def _is_here(self, seq: int) -> bool:
         """Whether a row is here, or nowhere."""
@@ -114,14 +125,14 @@ class Read:
             for head in reversed(own):
                 _, seq, parent, *_ = head
                 if parent in seqs and parent < seq and parent not in found:
-                    found[parent] = row_of(data, head)
+                    found[parent] = self._row(data, head)
             return len(found) == len(seqs)
 
         near = [place for place in range(self._near) if self._packed[place][0] > min(seqs)]
         is_done = any(look(self._part(place)) for place in near)
         while not is_done and self._top is not None:
             above = self._ask(self._top + 1, MOST, UP)
-            is_done = any(look(self._taken(*segment)) for segment in above)
+            is_done = any(look(self._taken(data)) for _, data in above)
             self._top = above[-1][0] if len(above) == UP else None
         if not is_done:
             any(look(self._part(place)) for place in range(self._near, len(self._packed)))

@@ -163,8 +163,8 @@ end $$;
 -- here; `more`: others are below that. Beside them the outcomes of checkpoints that may be among these.
 create function public.clew_scan(_thread bytea, _ns bytea, _before bigint, _limit integer) returns table (
     head integer, number integer, logs bytea, last integer,
-    tail bytea, lasts integer[], segments bytea[], bottom integer, more boolean, top integer,
-    kept integer[], tasks bytea[], outcomes bytea[]
+    tail_first integer, tail bytea, firsts integer[], lasts integer[], segments bytea[],
+    bottom integer, more boolean, top integer, kept integer[], tasks bytea[], outcomes bytea[]
 ) language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
@@ -178,7 +178,7 @@ declare
     _top integer;
     _bottom integer;
     _more boolean;
-    _lowest integer;
+    _firsts integer[];
     _lasts integer[];
     _segments bytea[];
 begin
@@ -197,8 +197,8 @@ begin
     _at := least(_before, _head + 1);
     select min(n.last) into _next from public.clew_segment n where n.thread = t.no and n.last >= _at;
     select _next into _top where exists (select from public.clew_segment n where n.thread = t.no and n.last > _next);
-    select array_agg(f.last order by f.last), array_agg(f.data order by f.last), min(f.first), min(f.last)
-    into _lasts, _segments, _lowest, _bottom from (
+    select array_agg(f.first order by f.last), array_agg(f.last order by f.last), array_agg(f.data order by f.last), min(f.last)
+    into _firsts, _lasts, _segments, _bottom from (
         (select * from public.clew_segment n where n.thread = t.no and n.last < _at and n.last >= _first
         order by n.last desc limit _limit)
         union all
@@ -209,9 +209,10 @@ begin
         _bottom := _first;
     end if;
     return query select
-        _head, _space, _logs, t.seq, t.tail, _lasts, _segments, _bottom, _more, _top,
+        _head, _space, _logs, t.seq, t.tail_first, t.tail, _firsts, _lasts, _segments, _bottom, _more, _top,
         array_agg(k.seq), array_agg(k.task), array_agg(k.body)
-    from public.clew_kept k where k.thread = t.no and k.seq >= coalesce(least(_lowest, t.tail_first), 0) and k.seq < _at;
+    from public.clew_kept k where k.thread = t.no and k.seq < _at
+    and k.seq >= coalesce(least((select min(first) from unnest(_firsts) first), t.tail_first), 0);
 end $$;
 
 -- Closed segments of a thread, the oldest first, that end at `_last` or above and begin at `_first` or below.
