@@ -73,6 +73,7 @@ BYTES: Final = (
     "coalesce(octet_length(tail), 0) + coalesce(i.size, 0) "
     "+ (select coalesce(sum(octet_length(data)), 0) from {0}clew_segment s where s.thread = t.no)"
 )
+"""About what a thread `t` holds, of which `i` has the items."""
 HOLDING: Final = (
     "with sought as (select unnest(%b::bigint[]) seq) select s.last, s.data from {0}clew_segment s "
     f"where s.thread = {NO} and s.last >= (select min(seq) from sought) and s.first <= (select max(seq) from sought) "
@@ -179,8 +180,8 @@ class PostgresStorage:
 
     def threads(self) -> list[ThreadRow]:
         sql = (
-            f"select name, checkpoints, substring(coalesce(tail, {NEWEST}) for {SIZE}), ({BYTES})::bigint from "
-            " {0}clew_thread t left join (select thread, sum(octet_length(data)) size from {0}clew_item group by thread) i "
+            f"select name, checkpoints, substring(coalesce(tail, {NEWEST}) for {SIZE}), ({BYTES})::bigint "
+            "from {0}clew_thread t left join (select thread, sum(octet_length(data)) size from {0}clew_item group by thread) i "
             "on i.thread = t.no where checkpoints > 0"
         )
         found = [ThreadRow(text_of(name), count, newest_id(data), size) for name, count, data, size in self.ask(sql)]

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from clew.checkpoint.segments import record, records
+from clew.checkpoint.segments import SIZE, record, records
 from clew.checkpoint.storage import Row
 
 FULL: Final = 3760
-"""Bytes that the tail of a thread may have beside those of a single batch (`clew_commit` says so too)."""
+"""Bytes above which the tail of a thread is closed, as `clew_commit` has it: a page has room for two such rows."""
 
 
 def joined(rows: Iterable[tuple[int, Row]]) -> bytes:
@@ -20,7 +20,7 @@ def records_of(number: int, rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
     """Rows of a namespace, the oldest first, as `clew_commit` takes them."""
     parts, size = [[rows[0]]], 0
     for before, row in pairwise(rows):
-        size += len(before.body)
+        size += SIZE + len(before.body)
         if size > FULL:
             parts.append([])
             size = 0

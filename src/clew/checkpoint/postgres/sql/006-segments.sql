@@ -12,18 +12,18 @@ create table public.clew_segment (
     first integer not null,
     last integer not null,
     data bytea not null,
-    primary key (thread, last) include (first) with (fillfactor = 100)
+    primary key (thread, last) with (fillfactor = 100)
 ) with (toast_tuple_target = 128);
 alter table public.clew_segment alter data set storage main;
 
--- `tail` is the newest segment, to which commits add, and null where all are closed; it is the last of the row, so that what the
--- server logs of a commit is little more than what it adds. `tail_first`: no checkpoint there has a lower seq. `checkpoints`: how many
--- there are, of all segments.
+-- `tail` is the newest segment, to which commits add, and null where all are closed. It ends the row, and what is new begins it:
+-- so what the server logs of a commit is little more than what that adds. `tail_first`: no checkpoint there has a lower seq.
+-- `checkpoints`: how many there are, of all segments.
 alter table public.clew_thread add checkpoints integer not null default 0, add tail_first integer, add tail bytea,
     alter tail set storage external, set (toast_tuple_target = 8160);
 
--- `first`: no checkpoint of the namespace has a lower seq. Names are long: the ids of tasks in them are sixteen bytes, after one that no
--- text has, and they are found by four bytes of what is made of them.
+-- `first`: no checkpoint of the namespace has a lower seq. Names are long: so the ids of tasks in them are sixteen bytes, after one
+-- that no text has, and a name is found by four bytes that are made of it.
 create function public.clew_packed(_ns bytea) returns bytea language plpgsql as $$
 declare
     _packed bytea := '';
@@ -74,7 +74,9 @@ begin
         return null;
     end if;
     if get_byte(_data, _place - 2) = 1 then
-        return array[_seq - coalesce(nullif(get_byte(_numbers, 0), 0), _seq), _seq - coalesce(nullif(get_byte(_numbers, 1), 0), _seq)];
+        return array[
+            _seq - coalesce(nullif(get_byte(_numbers, 0), 0), _seq), _seq - coalesce(nullif(get_byte(_numbers, 1), 0), _seq)
+        ];
     end if;
     return array[
         ('x' || encode(substring(_numbers for 4), 'hex'))::bit(32)::integer,
@@ -147,7 +149,10 @@ begin
         if _sought is not null then
             select array_agg(n.last order by n.last), array_agg(n.data order by n.last) into _lasts, _segments
             from public.clew_segment n where n.thread = t.no and n.last >= (select min(seq) from unnest(_sought) seq)
-            and (n.last = _next or exists (select from unnest(_sought) seq where seq >= n.first and seq <= n.last));
+            and (n.last = _next or (
+                n.first <= (select max(seq) from unnest(_sought) seq)
+                and exists (select from unnest(_sought) seq where seq >= n.first and seq <= n.last)
+            ));
         end if;
         select array_agg(k.seq), array_agg(k.task), array_agg(k.body) into _kept, _tasks, _outcomes
         from public.clew_kept k where k.thread = t.no and k.seq = _at;
@@ -158,8 +163,8 @@ begin
         t.tail, _lasts, _segments, _sought, _top, _kept, _tasks, _outcomes;
 end $$;
 
--- How a namespace stands; what may hold its checkpoints below `_before`: the tail of its thread, `_limit` closed segments, and those
--- above them that begin lower; and the next one up, whose `last` is `top` where there are newer ones. From seq `bottom` on all are
+-- How a namespace stands; what may hold its checkpoints below `_before`: the tail of its thread, `_limit` closed segments, those
+-- above them that begin lower, and the next one up, whose `last` is `top` where there are newer ones. From seq `bottom` on all are
 -- here; `more`: others are below that. Beside them the outcomes of checkpoints that may be among these.
 create function public.clew_scan(_thread bytea, _ns bytea, _before bigint, _limit integer) returns table (
     head integer, number integer, logs bytea, last integer,
@@ -233,9 +238,9 @@ drop function public.clew_commit(
 -- Writes a batch whole or not at all; whatever it has none of is left out of the call. Returns whether the run is asked to stop.
 -- A thread or a head that is not what the batch expects is a unique_violation, as is a number or a name that another has taken.
 -- `_space` to `_logs` is the graph's own namespace: its head moves where there are `_logs`, to `_seq` where there is one; that of
--- a graph inside a task moves by `_inner_…`. `_records` are the `_count` checkpoints that come along, the newest first, `_first` the
--- lowest of them. Where the tail would grow too long by them, they are the new one: a row of twice that size would not find room
--- beside what it takes the place of. Where they are many, they come in `_segments`, the oldest first, and `_records`.
+-- a graph inside a task moves by `_inner_…`. `_records` are the `_count` checkpoints that come along, the newest first, `_first` is
+-- their lowest seq; where they are many, the older ones come in `_segments`, the oldest first. Where the tail would grow too long by
+-- them it is closed, and they are the new one: what a commit writes anew has to find room in its page beside what was there before.
 create function public.clew_commit(
     _thread bytea, _epoch bigint,
     _space integer default null, _head bigint default null, _seq bigint default null, _logs bytea default null,
@@ -296,7 +301,7 @@ begin
             and coalesce(space = _space, true) and coalesce(_seq > head, true)
             and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3760) is not false
             returning no, stop into _no, _stop;
-        elsif _inner_ns is not null then
+        elsif _inner_ns is not null or _records is not null then
             update public.clew_thread set
                 seq = greatest(seq, _inner_seq), spaces = greatest(spaces, _inner_space + 1),
                 checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
