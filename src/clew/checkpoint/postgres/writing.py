@@ -7,7 +7,7 @@ from typing import Any, Final
 from clew.checkpoint.segments import SIZE, record, records
 from clew.checkpoint.storage import Row
 
-FULL: Final = 3760
+FULL: Final = 3775
 """Bytes above which the tail of a thread is closed, as `clew_commit` has it: a page has room for two such rows."""
 
 

@@ -22,8 +22,8 @@ alter table public.clew_segment alter data set storage main;
 alter table public.clew_thread add checkpoints integer not null default 0, add tail_first integer, add tail bytea,
     alter tail set storage external, set (toast_tuple_target = 8160);
 
--- `first`: no checkpoint of the namespace has a lower seq. Names are long: so the ids of tasks in them are sixteen bytes, after one
--- that no text has, and a name is found by four bytes that are made of it.
+-- `span`: how far before its head the lowest seq of a namespace is, -1 for further than a byte can say. Names are long: so the ids of
+-- tasks in them are sixteen bytes, after one that no text has, and a name is found by four bytes that are made of it.
 create function public.clew_packed(_ns bytea) returns bytea language plpgsql as $$
 declare
     _packed bytea := '';
@@ -41,8 +41,11 @@ end $$;
 create function public.clew_short(_name bytea) returns integer language sql immutable as $$
     select ('x' || encode(substring(sha256(_name) for 4), 'hex'))::bit(32)::integer;
 $$;
-alter table public.clew_head add first integer;
-update public.clew_head h set ns = public.clew_packed(h.ns), first = c.first
+create function public.clew_span(_seqs integer) returns "char" language sql immutable as $$
+    select (case when _seqs between 0 and 127 then _seqs else -1 end)::"char";
+$$;
+alter table public.clew_head add span "char" not null default (-1)::"char";
+update public.clew_head h set ns = public.clew_packed(h.ns), span = public.clew_span(h.seq - c.first)
 from public.clew_head i left join (
     select thread, space, min(seq) first from public.clew_checkpoint group by thread, space
 ) c on c.thread = i.thread and c.space = i.space where i.thread = h.thread and i.ns = h.ns;
@@ -55,7 +58,7 @@ select thread, min(seq), max(seq), string_agg(
     '\x00'::bytea || int4send(space) || int4send(seq) || int4send(coalesce(parent, seq - 1)) || int4send(coalesce(base, 0))
     || int4send(octet_length(data) - 12) || data, '' order by seq desc)
 from (
-    select *, sum(octet_length(data) + 20) over (partition by thread order by seq) / 3760 as part from public.clew_checkpoint
+    select *, sum(octet_length(data) + 20) over (partition by thread order by seq) / 3775 as part from public.clew_checkpoint
 ) c group by thread, part;
 update public.clew_thread t set checkpoints = c.count
 from (select thread, count(*) from public.clew_checkpoint group by thread) c where c.thread = t.no;
@@ -193,7 +196,8 @@ begin
         _head := t.head;
         _logs := t.logs;
     else
-        select i.space, i.seq, i.logs, coalesce(i.first, 0) into _space, _head, _logs, _first from public.clew_head i
+        select i.space, i.seq, i.logs, case when i.span::integer >= 0 then i.seq - i.span::integer else 0 end
+        into _space, _head, _logs, _first from public.clew_head i
         where i.thread = t.no and public.clew_short(i.ns) = public.clew_short(_ns) and i.ns = _ns;
     end if;
     if _head is null then
@@ -289,7 +293,7 @@ begin
                 tail = coalesce(_records || tail, _records, tail)
             where name = _thread and epoch = _epoch
             and (_logs is null or (head is not distinct from _head and coalesce(space = _space and _seq > head, true)))
-            and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3760) is not false
+            and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3775) is not false
             returning no, stop into _no, _stop;
         elsif _logs is not null then
             update public.clew_thread set
@@ -299,7 +303,7 @@ begin
                 tail = coalesce(_records || tail, _records, tail)
             where name = _thread and epoch = _epoch and head is not distinct from _head
             and coalesce(space = _space, true) and coalesce(_seq > head, true)
-            and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3760) is not false
+            and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3775) is not false
             returning no, stop into _no, _stop;
         elsif _inner_ns is not null or _records is not null then
             update public.clew_thread set
@@ -307,7 +311,7 @@ begin
                 checkpoints = checkpoints + _count, tail_first = least(tail_first, _first),
                 tail = coalesce(_records || tail, _records, tail)
             where name = _thread and epoch = _epoch
-            and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3760) is not false
+            and (octet_length(tail) + octet_length(_records) + coalesce(octet_length(logs), 0) <= 3775) is not false
             returning no, stop into _no, _stop;
         else
             select no, stop from public.clew_thread where name = _thread and epoch = _epoch for no key update into _no, _stop;
@@ -335,7 +339,10 @@ begin
         on conflict (thread, seq, task) do update set body = excluded.body;
     end if;
     if _inner_ns is not null then
-        update public.clew_head set seq = coalesce(_inner_seq, seq), logs = _inner_logs, first = coalesce(first, _firsts[1], _first)
+        update public.clew_head set seq = coalesce(_inner_seq, seq), logs = _inner_logs,
+            span = case when _inner_seq > seq then public.clew_span(
+                case when span::integer >= 0 then span::integer + _inner_seq::integer - seq end
+            ) else span end
         where thread = _no and public.clew_short(ns) = public.clew_short(_inner_ns) and ns = _inner_ns
         and space = _inner_space and seq is not distinct from _inner_head and coalesce(_inner_seq > seq, true);
         if not found then
@@ -345,8 +352,10 @@ begin
             ) then
                 raise unique_violation using message = 'another run has moved the head';
             end if;
-            insert into public.clew_head (thread, ns, space, seq, logs, first)
-            values (_no, _inner_ns, _inner_space, _inner_seq, _inner_logs, coalesce(_firsts[1], _first));
+            insert into public.clew_head (thread, ns, space, seq, logs, span) values (
+                _no, _inner_ns, _inner_space, _inner_seq, _inner_logs,
+                public.clew_span(_inner_seq::integer - coalesce(_firsts[1], _first::integer))
+            );
         end if;
     end if;
     return _stop;
