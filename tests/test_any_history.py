@@ -1,16 +1,21 @@
 """Whatever is committed and pruned, in whatever order: storages that keep many checkpoints in one row read as memory does."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.postgres_server import PostgresServer
 
+from clew.checkpoint import postgres
 from clew.checkpoint.memory import MemoryStorage
+from clew.checkpoint.postgres import PostgresStorage
+from clew.checkpoint.postgres.writing import FULL
 from clew.checkpoint.sqlite import SqliteStorage, history
 from clew.checkpoint.storage import Batch, Found, Kept, Pruning, Row, Storage
+from clew.clients.postgres import Connections
 
 SPACES = ("", "child", "other")
 LOGS = b"\x80"
@@ -84,11 +89,40 @@ def told(found: Found) -> Any:
 @given(data=st.data())
 def test_sqlite_reads_as_memory_does(data: st.DataObject, full: int) -> None:
     sqlite = SqliteStorage(":memory:", synchronous="off", timeout=1)
-    memory = MemoryStorage()
-    thread = Thread(memory, sqlite)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("clew.checkpoint.sqlite.FULL", full)
-        for _ in range(data.draw(st.integers(1, 12))):
-            thread.prune(data.draw) if thread.epoch and data.draw(st.integers(0, 5)) == 0 else thread.commit(data.draw)
-    assert list(everything(sqlite, thread.rows)) == list(everything(memory, thread.rows))
+        reads_as_memory_does(sqlite, data.draw)
     sqlite.close()
+
+
+@pytest.fixture(scope="module", params=[1, 150, FULL])
+def postgres_full(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Generator[PostgresStorage]:
+    """One that closes a tail above so many bytes."""
+    full: int = request.param
+    with pytest.MonkeyPatch.context() as patched:
+        migrations = tuple(sql.replace(f" {FULL}", f" {full}") for sql in postgres.MIGRATIONS)
+        assert migrations != postgres.MIGRATIONS or full == FULL
+        patched.setattr(postgres, "MIGRATIONS", migrations)
+        patched.setattr("clew.checkpoint.postgres.writing.FULL", full)
+        patched.setattr("clew.checkpoint.postgres.reading.UP", 2)
+        patched.setattr("clew.checkpoint.postgres.FEW", 100)
+        storage = PostgresStorage(Connections(postgres_server.database(), postgres.USER, size=1, timeout=30), "public")
+        yield storage
+        storage.close()
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_postgres_reads_as_memory_does(data: st.DataObject, postgres_full: PostgresStorage) -> None:
+    postgres_full.drop("thread")
+    reads_as_memory_does(postgres_full, data.draw)
+
+
+def reads_as_memory_does(storage: Storage, draw: Any) -> None:
+    memory = MemoryStorage()
+    thread = Thread(memory, storage)
+    for _ in range(draw(st.integers(1, 12))):
+        thread.prune(draw) if thread.epoch and draw(st.integers(0, 5)) == 0 else thread.commit(draw)
+    assert list(everything(storage, thread.rows)) == list(everything(memory, thread.rows))

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -18,11 +20,13 @@ from support.proxy import proxy_to
 
 from clew.checkpoint.postgres import MIGRATIONS, AsyncPostgresSaver, PostgresSaver
 from clew.checkpoint.postgres.aio import AsyncPostgresSaver as FromAio
-from clew.checkpoint.storage import Batch, Space
+from clew.checkpoint.storage import Batch, Row, Space, Storage
 from clew.clients.postgres_tables import printed
+from clew.clients.postgres_wire import OFTEN
 from clew.errors import DatabaseError, ThreadConflict
 from clew.graph import START, StateGraph
 from clew.graph.compiled import CompiledStateGraph
+from clew.ids import stamp_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "1"}}
@@ -51,13 +55,18 @@ with PostgresSaver(sys.argv[1], schema="threads") as saver:
 
 
 OLDER = """
-insert into {0}clew_thread (name, epoch, seq, spaces) values ('1', 7, 3, 2);
+insert into {0}clew_thread (name, epoch, seq, spaces) values ('1', 7, 140, 2);
 insert into {0}clew_head (thread, ns, space, seq, logs)
 select no, ns::bytea, h.space, h.seq, h.logs::bytea
-from {0}clew_thread, (values ('', 0, 3, 'x'), ('in:1', 1, 2, 'y')) h (ns, space, seq, logs);
-insert into {0}clew_checkpoint (thread, space, seq, data)
-select no, c.space, c.seq, 'twelve bytes body' from {0}clew_thread, (values (1, 2), (0, 3)) c (space, seq);
+from {0}clew_thread, (values ('', 0, 140, 'x'), ('in:{1}|a:{1}', 1, 2, 'y')) h (ns, space, seq, logs);
+insert into {0}clew_checkpoint (thread, space, seq, parent, base, data)
+select no, (c = 2)::integer, c, case when c > 3 then null else 0 end, case when c = 130 then 2 end,
+decode(lpad(to_hex(c), 24, '0'), 'hex') || decode(repeat('62', c), 'hex')
+from {0}clew_thread, generate_series(2, 140) c where c <> 50;
 """
+TASK = "01234567-89ab-cdef-0123-ff6789abcdef"
+INNER = f"in:{TASK}|a:{TASK}"
+"""What format 4 had, which 5 and 6 put elsewhere: 3 to 140 of the graph itself but for one that was pruned, 2 of one inside."""
 
 
 @pytest.mark.parametrize("older", [False, True])
@@ -66,7 +75,7 @@ def test_ten_processes_set_up_at_once(postgres_server: PostgresServer, older: bo
     if older:
         with psycopg.connect(url) as db:
             db.execute(printed(MIGRATIONS[:4], "threads").encode())
-            db.execute(OLDER.format("threads.").encode())
+            db.execute(OLDER.format("threads.", TASK).encode())
     many = [
         subprocess.Popen([sys.executable, "-c", SETS_UP, url], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(10)
@@ -79,14 +88,32 @@ def test_ten_processes_set_up_at_once(postgres_server: PostgresServer, older: bo
     assert len(tables(url)) == 9
     if older:
         with PostgresSaver(url, schema="threads") as saver:
-            assert saver.storage.spaces("1") == [Space("", 0, 3, b"x"), Space("in:1", 1, 2, b"y")]
-            for ns, head in (("", 3), ("in:1", 2)):
-                found = saver.storage.load("1", ns, None)
-                assert (found.head, found.row and found.row.body) == (head, b" body")
-            with pytest.raises(ThreadConflict):
-                saver.storage.commit(Batch("1", "", 0, 2, 7, logs=b"z"))
-            saver.storage.commit(Batch("1", "", 0, 3, 7, logs=b"z"))
-            assert saver.storage.load("1", "", None).logs == b"z"
+            reads_what_an_older_one_wrote(saver.storage)
+
+
+def reads_what_an_older_one_wrote(storage: Storage) -> None:
+    def row(seq: int) -> Row:
+        parent = seq - 1 if seq > 3 else None
+        return Row(seq, seq.to_bytes(12, "big") + seq.to_bytes(4, "big"), parent, 2 if seq == 130 else None, b"b" * seq)
+
+    assert storage.spaces("1") == [Space("", 0, 140, b"x"), Space(INNER, 1, 2, b"y")]
+    seqs = [seq for seq in range(140, 2, -1) if seq != 50]
+    assert [found.row for found in storage.scan("1", "", None, 200)] == [row(seq) for seq in seqs]
+    assert [found.row for found in storage.scan("1", INNER, None, 200)] == [row(2)]
+    for ns, seq in (("", 140), (INNER, 2)):
+        found = storage.load("1", ns, None)
+        assert (found.head, found.row, found.parent_id) == (seq, row(seq), row(139).id if seq == 140 else None)
+    for seq in seqs:
+        found = storage.load("1", "", row(seq).id)
+        assert (found.row, found.base) == (row(seq), row(2) if seq == 130 else None)
+        assert found.next == (row(seq + 1) if seq not in (49, 140) else None)
+    assert [(line.thread, line.checkpoints, line.newest) for line in storage.threads()] == [("1", 138, row(140).id)]
+    with pytest.raises(ThreadConflict):
+        storage.commit(Batch("1", "", 0, 2, 7, logs=b"z"))
+    storage.commit(Batch("1", "", 0, 140, 7, logs=b"z", row=row(141)))
+    found = storage.load("1", "", None)
+    assert (found.logs, found.row, found.parent_id) == (b"z", row(141), row(140).id)
+    assert [line.newest for line in storage.threads()] == [row(141).id]
 
 
 def test_the_printed_sql_makes_the_same(postgres_server: PostgresServer) -> None:
@@ -111,14 +138,15 @@ def test_schemas_are_apart(face: Face, postgres_server: PostgresServer) -> None:
 def test_a_listing_looks_at_few_rows_where_there_are_no_statistics(postgres_server: PostgresServer) -> None:
     url = postgres_server.database()
     with PostgresSaver(url) as saver:
-        for _ in range(100):
+        for _ in range(200):
             talking(saver).invoke({"log": ["in"]}, THREAD)
-    looked_at = b"select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'clew_checkpoint'"
+    looked_at = b"select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'clew_segment'"
     with psycopg.connect(url) as db:  # in one transaction, of which alone this is told
         before = (db.execute(looked_at).fetchone() or (0,))[0]
-        found = db.execute("select seq from clew_find('1'::bytea, ''::bytea, 0::bigint, 150::bigint, 50, true)").fetchall()
-        assert [seq for (seq,) in found] == [*range(150, 100, -1)]
-        assert (db.execute(looked_at).fetchone() or (0,))[0] - before <= 6 * 50, "and not the newer ones of each"
+        found = db.execute("select lasts from clew_scan('1'::bytea, ''::bytea, 150::bigint, 2)").fetchone()
+        assert found is not None
+        assert len(found[0]) == 3
+        assert (db.execute(looked_at).fetchone() or (0,))[0] - before <= 4 * len(found[0]), "and not the newer ones"
 
 
 def test_a_commit_and_a_load_are_one_round_trip(postgres_url: str, postgres_server: PostgresServer) -> None:
@@ -136,10 +164,26 @@ def test_a_commit_and_a_load_are_one_round_trip(postgres_url: str, postgres_serv
             return inner(batch)
 
         saver.storage.commit = counted
-        proxy.trips = 0
-        saver.storage.load("1", "", None)
-        assert proxy.trips == 1
-        assert len(list(graph.get_state_history(THREAD))) == 3
+        for _ in range(60):  # so that most of it is in closed segments
+            graph.invoke({"log": ["in"]}, THREAD)
+        history = list(graph.get_state_history(THREAD))
+        assert len(history) == 183
+        for _ in range(OFTEN):  # after which it is prepared
+            saver.storage.load("1", "", None)
+            saver.storage.scan("1", "", None, 1)
+
+        def trips(read: Callable[[], object]) -> int:
+            proxy.trips = 0
+            read()
+            return proxy.trips
+
+        for state in history:
+            one = bytes.fromhex(state.config["configurable"]["checkpoint_id"].replace("-", ""))
+            assert trips(partial(saver.storage.load, "1", "", one)) == 1
+            assert trips(partial(saver.storage.scan, "1", "", stamp_of(one), 20)) == 1
+        assert trips(partial(saver.storage.load, "1", "", None)) == 1
+        assert trips(partial(saver.storage.scan, "1", "", None, 50)) == 1
+        commits.clear()
         proxy.trips = 0
         graph.invoke({"log": ["in"]}, THREAD)
         assert proxy.trips == len(commits) == 2  # the first of which finds out whether somebody else has moved it
@@ -151,14 +195,14 @@ def test_commits_overlap(postgres_url: str, postgres_server: PostgresServer) -> 
         for n in range(4):
             graph.invoke({"log": []}, {"configurable": {"thread_id": str(n)}})
         with psycopg.connect(postgres_url) as db:
-            db.execute("lock table clew_checkpoint in share mode")  # whoever inserts waits
+            db.execute("lock table clew_thread in share mode")  # whoever writes waits
             runs = [
                 threading.Thread(target=graph.invoke, args=({"log": []}, {"configurable": {"thread_id": str(n)}}))
                 for n in range(4)
             ]
             for run in runs:
                 run.start()
-            waits = "select count(*) from pg_locks where not granted and relation = 'clew_checkpoint'::regclass"
+            waits = "select count(*) from pg_locks where not granted and relation = 'clew_thread'::regclass"
             with postgres_server.connect(postgres_url.rpartition("/")[2]) as other:
                 while other.execute(waits).fetchone() != (4,):
                     assert all(run.is_alive() for run in runs)
@@ -247,7 +291,7 @@ def test_what_is_missing_is_said_at_once(postgres_server: PostgresServer) -> Non
             talking(lesser).invoke({"log": ["in"]}, THREAD)
         db.execute("insert into clew_migration (no) values (99)")
         assert "of a newer Clew (format 99" in told(url)
-        db.execute("drop table clew_checkpoint")
+        db.execute("drop table clew_segment")
         with pytest.raises(DatabaseError, match=r"call `saver.setup\(\)` once"):
             saver.threads()
 

@@ -13,11 +13,14 @@ from clew.checkpoint.storage import Row
 from clew.errors import DamagedData
 from clew.nouns import maker
 
-NUMBERS: Final = Struct(">5I")
-"""Namespace, seq, parent, base (0 for none: seqs begin with 1) and the body's length; the beginning of the id comes after them,
-which ends in the seq, and then the body."""
+SHORT: Final = Struct(">BHIBBB")
+"""How most records begin: 1, the namespace, the seq, how far before it parent and base stand (0 for none: seqs begin with 1),
+the length of the body. Then comes the beginning of the id, which ends in the seq, and the body."""
+LONG: Final = Struct(">B5I")
+"""How those do whose numbers are larger: 0, the namespace, the seq, parent and base themselves (0 for none), and the length."""
 ID: Final = 12
-SIZE: Final = NUMBERS.size + ID
+SIZE: Final = LONG.size + ID
+"""Bytes that are enough for all but the body."""
 WHOLE: Final = 1 << 20
 """Bytes above which a segment is not compressed, and so the most that a compressed one can hold."""
 
@@ -38,7 +41,12 @@ _head, _row = maker(Head), maker(Row)
 
 def record(number: int, row: Row) -> bytes:
     """A row of a namespace, as bytes."""
-    return NUMBERS.pack(number, row.seq, row.parent or 0, row.base or 0, len(row.body)) + row.id[:ID] + row.body
+    seq, id_, parent, base, body = row
+    since, on = (seq - parent or -1) if parent else 0, (seq - base or -1) if base else 0
+    try:
+        return SHORT.pack(1, number, seq, since, on, len(body)) + id_[:ID] + body
+    except error:
+        return LONG.pack(0, number, seq, parent or 0, base or 0, len(body)) + id_[:ID] + body
 
 
 def heads(segment: bytes) -> list[Head]:
@@ -47,10 +55,17 @@ def heads(segment: bytes) -> list[Head]:
     at = 0
     try:
         while at < len(segment):
-            numbers = NUMBERS.unpack_from(segment, at)
-            at += SIZE
-            found.append(_head((*numbers, at)))
-            at += numbers[4]
+            if segment[at] == 1:
+                _, number, seq, since, on, length = SHORT.unpack_from(segment, at)
+                at += SHORT.size + ID
+                found.append(_head((number, seq, since and seq - since, on and seq - on, length, at)))
+            else:
+                kind, *numbers, length = LONG.unpack_from(segment, at)
+                if kind:
+                    raise _damaged(f"a record that begins with {kind}")
+                at += LONG.size + ID
+                found.append(_head((*numbers, length, at)))
+            at += length
     except (error, TypeError) as cut:
         raise _damaged(str(cut)) from cut
     if at > len(segment):
@@ -71,10 +86,11 @@ def records(segment: bytes) -> list[tuple[int, Row]]:
 
 
 def newest_id(segment: bytes) -> bytes:
-    """The id of the first record, of which the header will do. Raises DamagedData."""
-    if len(segment) < SIZE:
+    """The id of the first record, of which `SIZE` bytes will do. Raises DamagedData."""
+    numbers = SHORT if segment[:1] == b"\1" else LONG
+    if len(segment) < numbers.size + ID:
         raise _damaged(f"{len(segment)} bytes")
-    return segment[SIZE - ID : SIZE] + segment[4:8]
+    return segment[numbers.size : numbers.size + ID] + numbers.unpack_from(segment)[2].to_bytes(4, "big")
 
 
 def compressed(segment: bytes) -> bytes:

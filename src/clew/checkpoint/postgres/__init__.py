@@ -11,8 +11,12 @@ from clew.awaited import Done
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.postgres import events
+from clew.checkpoint.postgres.names import name_of, packed, text_of, unpacked
+from clew.checkpoint.postgres.reading import Read, completed
+from clew.checkpoint.postgres.writing import records_of, without
 from clew.checkpoint.retention import Retention
-from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Row, Space, ThreadRow, Weight, conflict
+from clew.checkpoint.segments import SIZE, heads, newest_id
+from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.clients.postgres import Connection, Connections, Lost, Taken, User
 from clew.clients.postgres_groups import Groups
@@ -27,9 +31,10 @@ if TYPE_CHECKING:
 
 MIGRATIONS: Final = migrations_of("clew.checkpoint.postgres")
 USER: Final = User("PostgresSaver", "saver", "clew_")
-TABLES: Final = ("thread", "waiting", "head", "checkpoint", "item", "kept", "told", "events")
+TABLES: Final = ("thread", "waiting", "head", "segment", "item", "kept", "told", "events")
 
-GROUPED: Final = " group by space, log"
+FEW: Final = 8
+"""Rows of a namespace that a segment has at least, mostly."""
 
 
 def _call(function: str, kinds: str) -> str:
@@ -37,21 +42,23 @@ def _call(function: str, kinds: str) -> str:
     return f"{{}}clew_{function}(" + ", ".join(f"%b::{kind}" for kind in kinds.split()) + ")"
 
 
-FIND: Final = "select * from " + _call("find", "bytea bytea bigint bigint integer boolean")
+FIND: Final = "select * from " + _call("find", "bytea bytea bigint")
+SCAN: Final = "select * from " + _call("scan", "bytea bytea bigint integer")
+SEGMENTS: Final = "select * from " + _call("segments", "bytea bigint bigint integer")
 ITEMS: Final = "select * from " + _call("items", "bytea integer[] integer[] bigint[] bigint[]")
 WAIT: Final = "select " + _call("wait", "bytea bytea float8 boolean")
 PRUNE: Final = "select " + _call(
     "prune",
-    "bytea bigint bigint[] bigint[] bigint[] bigint[] bytea[] bigint[] bigint[] bigint[] bigint[] bigint[] "
-    "bigint[] bigint[] bigint[] bytea[]",
+    "bytea bigint bigint[] integer integer[] bytea[] bytea bytea "
+    "bigint[] bigint[] bigint[] bigint[] bigint[] bigint[] bigint[] bigint[] bytea[]",
 )
 GIVEN: Final = {
     "own": "_space integer _head bigint _seq bigint _logs bytea",
-    "row": "_parent bigint _base bigint _row bytea",
     "lease": "_claim bigint _release boolean _lease_run bytea _lease_owner bytea _lease_base bytea _lease_seconds float8",
     "items": "_item_spaces bigint[] _item_logs bigint[] _item_ns bigint[] _items bytea[]",
     "kept": "_kept_seqs bigint[] _tasks bytea[] _outcomes bytea[]",
-    "rows": "_row_spaces integer[] _seqs bigint[] _parents bigint[] _bases bigint[] _rows bytea[]",
+    "records": "_records bytea _first bigint _count integer",
+    "segments": "_firsts integer[] _lasts integer[] _segments bytea[]",
     "inner": "_inner_ns bytea _inner_space integer _inner_head bigint _inner_seq bigint _inner_logs bytea",
 }
 """What a batch may have, as parameters of `clew_commit`."""
@@ -61,6 +68,19 @@ SPACES: Final = (
     "select ''::bytea, space, head, logs from {0}clew_thread where name = %b::bytea and space is not null "
     f"union all select ns, space, seq, logs from {{0}}clew_head where thread = {NO} order by space"
 )
+NEWEST: Final = "(select data from {0}clew_segment s where s.thread = t.no order by s.last desc limit 1)"
+BYTES: Final = (
+    "coalesce(octet_length(tail), 0) + coalesce(i.size, 0) "
+    "+ (select coalesce(sum(octet_length(data)), 0) from {0}clew_segment s where s.thread = t.no)"
+)
+"""About what a thread `t` holds, of which `i` has the items."""
+HOLDING: Final = (
+    "with sought as (select unnest(%b::bigint[]) seq) select s.last, s.data from {0}clew_segment s "
+    f"where s.thread = {NO} and s.last >= (select min(seq) from sought) and s.first <= (select max(seq) from sought) "
+    "and exists (select from sought where seq >= s.first and seq <= s.last) "
+    "union all select null, tail from {0}clew_thread where name = %b::bytea and tail is not null"
+)
+"""What may hold checkpoints of these seqs: closed segments, and the tail."""
 
 
 class PostgresStorage:
@@ -82,12 +102,28 @@ class PostgresStorage:
 
     def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
         seq = None if checkpoint_id is None else stamp_of(checkpoint_id)
-        lines = self._ask(thread, FIND, _name(ns), seq, seq, 1, checkpoint_id is not None)
-        found = _found(lines[0]) if lines else Found()
-        if checkpoint_id is not None and found.row is not None and found.row.id != checkpoint_id:
-            found.row = found.base = found.parent_id = found.next = None
-            found.kept = ()
+        lines = self._ask(thread, FIND, packed(ns), seq)
+        if not lines:
+            return Found()
+        found = _found(lines[0])
+        at = found.head if seq is None else seq
+        if found.number is None or at is None:
+            return found
+        tail, lasts, segments, sought, top, *kept = lines[0][10:]
+        read = self._read(thread, found.number, found.seq, tail, lasts, segments, top)
+        read.sought += sought or ()
+        row = read.own(at, checkpoint_id)
+        if row is not None and checkpoint_id in (None, row.id):
+            followed = read.followed({at}) if checkpoint_id is not None and at != found.head else {}
+            completed(found, row, read, _kept(*kept).get(at, []), followed.get(at))
         return found
+
+    def _read(self, thread: str, number: int, newest: int, tail: bytes | None, lasts: Any, segments: Any, top: Any) -> Read:
+        def ask(last: int, first: int, limit: int) -> list[tuple[int, bytes]]:
+            return self._ask(thread, SEGMENTS, last, first, limit)
+
+        closed = [*zip(lasts or (), segments or (), strict=True)]
+        return Read(number, ask, closed, [] if tail is None else [(newest, tail)], top)
 
     def items(self, thread: str, ranges: Sequence[tuple[int, int, int]]) -> list[bytes]:
         if not ranges:
@@ -98,85 +134,113 @@ class PostgresStorage:
     def commit(self, batch: Batch) -> bool:
         given = _given(batch)
         sql = _commit(tuple(given), told=batch.events is not None)
-        values = (_name(batch.thread), batch.epoch, *chain.from_iterable(given.values()))
+        values = (name_of(batch.thread), batch.epoch, *chain.from_iterable(given.values()))
         if batch.events is not None:
-            told = events.values_of(_name(batch.thread), batch.claim or batch.epoch, _name(batch.events.run), batch.events)
+            told = events.values_of(name_of(batch.thread), batch.claim or batch.epoch, name_of(batch.events.run), batch.events)
             values = (*told, *values)
         return self._written(batch.thread, sql, *values)
 
     def _ask(self, thread: str, sql: str, *values: Any) -> list[Any]:
         """With what other runs ask, where this is one of several: what a run waits for while others do."""
-        name = _name(thread)
+        name = name_of(thread)
         return self.groups.ask(name, sql, name, *values)
 
     def _written(self, thread: str, sql: str, *values: Any) -> Any:
         try:
-            return self.groups.ask(_name(thread), sql, *values)[0][0]
+            return self.groups.ask(name_of(thread), sql, *values)[0][0]
         except Taken as error:
             raise conflict(thread) from error
 
     def wait(self, thread: str, run: bytes, seconds: float, stop: bool) -> bool:
-        return self.ask(WAIT, _name(thread), run, seconds, stop)[0][0]
+        return self.ask(WAIT, name_of(thread), run, seconds, stop)[0][0]
 
     def leave(self, thread: str, run: bytes) -> None:
-        self.ask(f"delete from {{0}}clew_waiting where thread = {NO} and run = %b::bytea", _name(thread), run)
+        self.ask(f"delete from {{0}}clew_waiting where thread = {NO} and run = %b::bytea", name_of(thread), run)
 
     def scan(self, thread: str, ns: str, before: int | None, limit: int) -> list[Found]:
-        last = (before if before is not None else 1 << 31) - 1
-        lines = self._ask(thread, FIND, _name(ns), 0, last, limit, True)
-        return [found for found in map(_found, lines) if found.row is not None]
+        wanted = limit // FEW + 1
+        while lines := self._ask(thread, SCAN, packed(ns), before, wanted):
+            head, number, logs, newest, tail_first, tail, firsts, lasts, segments, bottom, more, top, *kept = lines[0]
+            read = self._read(thread, number, newest, tail, lasts, segments, top)
+            read.firsts = [*(firsts or ()), tail_first]
+            read.bottom, read.at = bottom, head + 1 if before is None else min(before, head + 1)
+            rows = read.page(limit)
+            if len(rows) == limit or not more:
+                beside, followed = _kept(*kept), read.followed({row.seq for row in rows} - {head})
+                found = [(row, Found(head=head, number=number, logs=logs)) for row in rows]
+                return [completed(one, row, read, beside.get(row.seq, []), followed.get(row.seq)) for row, one in found]
+            wanted *= 4
+        return []
 
     def events(self, thread: str, run: str | None, after: int, limit: int) -> EventsFound | None:
-        return events.found(self.ask(events.FIND, _name(thread), None if run is None else _name(run), after, limit))
+        return events.found(self.ask(events.FIND, name_of(thread), None if run is None else name_of(run), after, limit))
 
     def expire(self, limit: int) -> int:
         return self.ask(events.EXPIRE, limit)[0][0]
 
     def threads(self) -> list[ThreadRow]:
         sql = (
-            "select t.name, c.count, c.newest, c.id, (c.size + coalesce(i.size, 0))::bigint from {0}clew_thread t join ("
-            "select thread, count(*), max(seq) newest, (array_agg(substring(data for 12) order by seq desc))[1] id, "
-            "sum(octet_length(data) - 12) size from {0}clew_checkpoint group by thread) c on c.thread = t.no left join ("
-            "select thread, sum(octet_length(data)) size from {0}clew_item group by thread) i on i.thread = t.no"
+            f"select name, checkpoints, substring(coalesce(tail, {NEWEST}) for {SIZE}), ({BYTES})::bigint "
+            "from {0}clew_thread t left join (select thread, sum(octet_length(data)) size from {0}clew_item group by thread) i "
+            "on i.thread = t.no where checkpoints > 0"
         )
-        found = [ThreadRow(_text(name), count, _id(id_, seq), size) for name, count, seq, id_, size in self.ask(sql)]
+        found = [ThreadRow(text_of(name), count, newest_id(data), size) for name, count, data, size in self.ask(sql)]
         return sorted(found, key=lambda row: row.newest, reverse=True)
 
     def drop(self, thread: str) -> None:
-        self.ask(events.DROP, _name(thread), _name(thread))
+        self.ask(events.DROP, name_of(thread), name_of(thread))
 
     # -- moving and mending -----------------------------------------------------------------------------------------
 
     def spaces(self, thread: str) -> list[Space]:
-        heads = self.ask(SPACES, _name(thread), _name(thread))
-        return [Space(_text(ns), *rest) for ns, *rest in heads]
+        heads = self.ask(SPACES, name_of(thread), name_of(thread))
+        return [Space(unpacked(ns), *rest) for ns, *rest in heads]
 
     def walk(self, thread: str, after: tuple[int, int], limit: int) -> list[tuple[int, int, bytes]]:
         sql = (
             f"select space, log, n, data from {{0}}clew_item where thread = {NO} "
             "and (space, log, n) > (%b::bigint, %b::bigint, %b::bigint) order by space, log, n limit %b::integer"
         )
-        lines = self.ask(sql, _name(thread), *_log(after[0]), after[1], limit)
+        lines = self.ask(sql, name_of(thread), *_log(after[0]), after[1], limit)
         return [(space << 16 | log, n, data) for space, log, n, data in lines]
 
     def prune(self, pruning: Pruning) -> None:
         ranges = [(*_log(log), *ends) for log, *ends in pruning.ranges]
         items = [(*_log(log), number, data) for log, number, data in pruning.items]
         values = (
-            *(_name(pruning.thread), pruning.epoch, pruning.rows or None),
-            *(*_columns([_packed(row) for row in pruning.changed], 4), pruning.spaces or None, *_columns(ranges, 4)),
-            *_columns(items, 4),
+            *(name_of(pruning.thread), pruning.epoch, pruning.rows or None, *self._pruned(pruning)),
+            *(pruning.spaces or None, *_columns(ranges, 4), *_columns(items, 4)),
         )
         self._written(pruning.thread, PRUNE, *values)
 
-    def weigh(self, thread: str) -> Weight:
-        def sizes(table: str, what: str, by: str = "") -> Any:
-            sum_ = f"count(*), coalesce(sum(octet_length({what})), 0)::bigint"
-            return self.ask(f"select {by}{sum_} from {{0}}clew_{table} where thread = {NO}{GROUPED * bool(by)}", _name(thread))
+    def _pruned(self, pruning: Pruning) -> tuple[Any, ...]:
+        """How many checkpoints go, and what is put in place of which closed segments, and of which tail."""
+        changed, gone, count = {row.seq: row for row in pruning.changed}, set(pruning.rows), 0
+        lasts, segments, was, tail = list[int](), list[bytes | None](), None, None
+        seqs, name = [*changed, *gone], name_of(pruning.thread)
+        for last, data in self.ask(HOLDING, seqs, name, name) if seqs else ():
+            left, went = without(data, gone, changed)
+            count += went
+            if left == data:
+                continue
+            if last is None:
+                was, tail = data, left or None
+            else:
+                lasts.append(last)
+                segments.append(left or None)
+        return count, lasts or None, segments or None, was, tail
 
-        items = {space << 16 | log: (count, size) for space, log, count, size in sizes("item", "data", "space, log, ")}
-        ((rows, size),), ((outcomes, kept),) = sizes("checkpoint", "data"), sizes("kept", "body")
-        return Weight(items, (rows, size - 12 * rows), (outcomes, kept), self.ask(events.WEIGH, _name(thread))[0])
+    def weigh(self, thread: str) -> Weight:
+        def weighed(what: str, table: str, of: str = "") -> list[Any]:
+            return self.ask(f"select {what} from {{0}}clew_{table} where thread = {NO}{of}", name_of(thread))
+
+        sums = "count(*), coalesce(sum(octet_length({})), 0)::bigint"
+        logs = weighed(f"space, log, {sums.format('data')}", "item", " group by space, log")
+        items = {space << 16 | log: (count, size) for space, log, count, size in logs}
+        tail = self.ask("select tail from {0}clew_thread where name = %b::bytea and tail is not null", name_of(thread))
+        sizes = [head.length for (data,) in (*tail, *weighed("data", "segment")) for head in heads(data)]
+        (kept,) = weighed(sums.format("body"), "kept")
+        return Weight(items, (len(sizes), sum(sizes)), kept, self.ask(events.WEIGH, name_of(thread))[0])
 
     def occupies(self) -> int:
         sql = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%b::text[]) name"
@@ -213,64 +277,37 @@ def _commit(given: tuple[str, ...], *, told: bool) -> str:
 def _given(batch: Batch) -> dict[str, Sequence[Any]]:
     """What a batch has of `GIVEN`: most have little."""
     found: dict[str, Sequence[Any]] = {}
-    row, lease, rows = batch.row, batch.lease, [*batch.history]
+    row, lease = batch.row, batch.lease
     if batch.logs is not None and not batch.ns:
         found["own"] = batch.number, batch.head, row and row.seq, batch.logs
-        if row is not None:
-            found["row"] = _packed(row)[1:]
-    elif row is not None:
-        rows.append(row)
     if batch.claim or batch.release or lease:
-        leased = (lease.run, _name(lease.owner), lease.base, lease.seconds) if lease else (None,) * 4
+        leased = (lease.run, name_of(lease.owner), lease.base, lease.seconds) if lease else (None,) * 4
         found["lease"] = batch.claim, batch.release, *leased
     if batch.items:
         found["items"] = _columns([(*_log(log), n, data) for log, n, data in batch.items], 4)
     if batch.kept:
         kept = {(outcome.seq, outcome.task): outcome for outcome in batch.kept}
-        found["kept"] = _columns([(seq, _name(task), body) for seq, task, body in kept.values()], 3)
-    if rows:
-        found["rows"] = _columns([(batch.number, *_packed(one)) for one in rows], 5)
+        found["kept"] = _columns([(seq, name_of(task), body) for seq, task, body in kept.values()], 3)
+    if row is not None:
+        found |= records_of(batch.number, [*batch.history, row])
     if batch.logs is not None and batch.ns:
-        found["inner"] = _name(batch.ns), batch.number, batch.head, row and row.seq, batch.logs
+        found["inner"] = packed(batch.ns), batch.number, batch.head, row and row.seq, batch.logs
     return found
-
-
-def _packed(row: Row) -> tuple[int, int | None, int | None, bytes]:
-    """A checkpoint as it is stored: seq, parent, base, data."""
-    parent = None if row.parent == row.seq - 1 else row.parent or 0
-    return row.seq, parent, row.base, row.id[:12] + row.body
-
-
-def _unpacked(seq: int, parent: int | None, base: int | None, data: bytes) -> Row:
-    return Row(seq, _id(data[:12], seq), (seq - 1 if parent is None else parent) or None, base, data[12:])
-
-
-def _id(start: bytes, seq: int) -> bytes:
-    return start + seq.to_bytes(4, "big")
 
 
 def _found(line: Sequence[Any]) -> Found:
-    """A line of `clew_find`."""
-    epoch, last, spaces, head, number, logs, run, owner, base, seconds, *line = line
-    seq, parent, on, data, *under, parent_seq, parent_id, n_seq, n_parent, n_base, n_data, tasks, outcomes = line
-    found = Found(epoch, last, spaces, head, number, logs or b"")
-    if run is not None:
-        found.lease = Lease(run, _text(owner), base, seconds)
-    if seq is not None:
-        found.row = _unpacked(seq, parent, on, data)
-        found.base = _unpacked(on, *under) if on is not None else None
-        found.parent_id = _id(parent_id, parent_seq) if parent_seq is not None else None
-        found.next = _unpacked(n_seq, n_parent, n_base, n_data) if n_seq is not None else None
-        found.kept = [Kept(seq, _text(task), outcome) for task, outcome in zip(tasks or (), outcomes or (), strict=True)]
+    """How a namespace stands, by a line of `clew_find`."""
+    epoch, last, spaces, head, number, logs, run, owner, base, seconds, *_ = line
+    lease = None if run is None else Lease(run, text_of(owner), base, seconds)
+    return Found(epoch, last, spaces, head, number, logs or b"", lease)
+
+
+def _kept(seqs: Sequence[int] | None, tasks: Sequence[bytes], outcomes: Sequence[bytes]) -> dict[int, list[Kept]]:
+    """Outcomes, by the checkpoints beside which they stand."""
+    found: dict[int, list[Kept]] = {}
+    for seq, task, outcome in zip(seqs or (), tasks or (), outcomes or (), strict=True):
+        found.setdefault(seq, []).append(Kept(seq, text_of(task), outcome))
     return found
-
-
-def _name(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "surrogatepass")
 
 
 class PostgresSaver(Saver):
