@@ -69,6 +69,17 @@ def test_no_history_is_too_long(mongodb_saver: Callable[[], MongoDBSaver]) -> No
             other.rows.prune(Pruning("t", batch.claim, rows=[1]))
 
 
+def test_a_large_outcome_that_comes_alone_is_found(mongodb_saver: Callable[[], MongoDBSaver]) -> None:
+    """As a note of a task does, which moves no namespace."""
+    note = Kept(2, "task", bytes(1 << 20))
+    with mongodb_saver() as saver, mongodb_saver() as other:
+        epoch = begun(saver.rows)
+        saver.rows.commit(Batch("t", "", 0, None, epoch, kept=[note]))
+        assert other.rows.load("t", "", None).kept == [note]
+        other.rows.prune(Pruning("t", epoch))
+        assert saver.rows.load("t", "", None).kept == [note]
+
+
 def test_bundles_that_no_commit_names_are_never_read(mongodb_saver: Callable[[], MongoDBSaver]) -> None:
     with mongodb_saver() as saver, mongodb_saver() as other:
         epoch = begun(saver.rows, large=True)

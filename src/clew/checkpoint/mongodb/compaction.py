@@ -135,7 +135,7 @@ class Compacting(Reads):
         """
         no = commit.key[:4]
         document = {"_id": commit.key, "d": packed(commit), **keys_of(no, commit.contents, parents, commit.n), **fields}
-        if commit.bundles and "m" in fields:
+        if commit.bundles and commit.n != commit.state.floor:
             document["g"] = [bundle.id for bundle in commit.bundles]
         try:
             self._commits.insert_one(document)
