@@ -35,5 +35,10 @@ def begun(storage: Storage, large: bool = False) -> int:
 
 
 def documents(storage: MongoStorage, which: dict[str, Any]) -> int:
-    """How many documents of commits and pages there are, of all threads, void ones too."""
+    """How many documents of commits and bundles there are, of all threads, void ones too."""
     return storage.connected.collection("clew_commits").count_documents(which)
+
+
+def bundles(storage: MongoStorage) -> int:
+    """How many of them are bundles."""
+    return sum(len(one["_id"]) > 8 for one in storage.connected.collection("clew_commits").find({}, {"_id": 1}))
