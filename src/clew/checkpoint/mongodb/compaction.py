@@ -180,12 +180,15 @@ class Compacting(Reads):
         self._commits.insert_one({"_id": bundle.id, "d": packed(Commit(bundle.id, moves=moves, contents=contents)), **keys})
         return bundle
 
-    def _drop_bundles(self, bundles: Iterable[Bundle]) -> None:
-        if ids := [bundle.id for bundle in bundles]:
-            self._commits.delete_many({"_id": {"$in": ids}})
+    def _drop_bundles(self, bundles: Sequence[Bundle]) -> None:
+        if bundles:
+            self._commits.delete_many({"_id": {"$in": [bundle.id for bundle in bundles]}})
 
-    def _put(self, thread: str, commit: Commit, parents: Iterable[int | None], fields: Document) -> Document | None:
-        """Inserts a commit, unless its number is taken. Returns what stands beside the thread's name.
+    def _put(
+        self, thread: str, commit: Commit, fresh: Sequence[Bundle], parents: Iterable[int | None], fields: Document
+    ) -> Document | None:
+        """Inserts a commit, for which `fresh` bundles were written. Returns what stands beside the thread's name; None where
+        its number is taken, and then they are deleted.
 
         Raises:
             ThreadConflict: there was room for it only because whoever writes has slept: a floor has gone beyond it, or the
@@ -199,17 +202,25 @@ class Compacting(Reads):
             self._commits.insert_one(document)
         except DuplicateKeyError:
             if self._commits.find_one({"_id": commit.key}) != document:  # otherwise ours, of which nobody had heard
+                self._drop_bundles(fresh)
                 return None
         known: Document | None = self._threads.find_one({"_id": thread, "no": no})
         if known is None or (known.get("n", 0) > commit.n and not self._counts(thread, commit)):
             self._commits.delete_one({"_id": commit.key})
+            if known is None:  # otherwise a floor may name them that has come since
+                self._drop_bundles(fresh)
             raise conflict(thread)
         self._remember(thread, no, commit.n)
         return known
 
     def _counts(self, thread: str, commit: Commit) -> bool:
+        """Whether a commit stands above the floor, or has been compacted since it was written."""
         view = self._view(thread)
-        return view is not None and view.no == commit.key[:4] and view.floor <= commit.n
+        if view is None or view.no != commit.key[:4]:
+            return False
+        rows = [row for _, row in commit.contents.rows]
+        found = view.rows([row.seq for row in rows])
+        return view.floor <= commit.n or any(found.get(row.seq, (0, None))[1] == row for row in rows)
 
     # -- compacting ---------------------------------------------------------------------------------------------------
 
@@ -249,10 +260,8 @@ class Compacting(Reads):
             checkpoints=state.checkpoints - left.rows, size=state.size - left.size, floor=compacted.n, tail=0
         )
         key = commit_key(view.no, compacted.n)
-        if self._put(pruning.thread, Commit(key, state, bundles=compacted.bundles, lease=compacted.lease), [], {}):
-            return compacted
-        self._drop_bundles(compacted.fresh)
-        return None
+        floor = Commit(key, state, bundles=compacted.bundles, lease=compacted.lease)
+        return compacted if self._put(pruning.thread, floor, compacted.fresh, [], {}) else None
 
     def _forget(self, thread: str, compacted: Compacted) -> None:
         """Deletes what a floor has made void, and what was left of earlier ones, but for the event logs in it."""

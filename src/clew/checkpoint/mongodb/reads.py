@@ -268,7 +268,8 @@ class Reads:
             for commit in view.all():
                 rows += [len(row.body) for _, row in commit.contents.rows]
                 for n, one in commit.contents.kept:
-                    kept[one.seq, one.task] = max(kept.get((one.seq, one.task), (0, 0)), (n, len(one.body)))
+                    if n >= kept.get((one.seq, one.task), (0,))[0]:
+                        kept[one.seq, one.task] = n, len(one.body)
                 for log, _, data in commit.contents.items:
                     count, size = items.get(log, (0, 0))
                     items[log] = count + 1, size + len(data)

@@ -119,9 +119,8 @@ class MongoStorage(Compacting):
             if batch.events:
                 now = self.connected.now()
                 fields["ev"] = events.of_commit(self._commits, no, n, batch.claim or batch.epoch, batch.events, now)
-            if known := self._put(batch.thread, commit, _parents(batch, commit), fields):
+            if known := self._put(batch.thread, commit, fresh, _parents(batch, commit), fields):
                 return known, n, compacted
-            self._drop_bundles(fresh)
             at = n
 
     def _fill(self, commit: Commit, batch: Batch, before: State, compacted: Compacted | None) -> list[Bundle]:
@@ -149,9 +148,11 @@ class MongoStorage(Compacting):
         )
         if compacted is None:
             return fresh
+        compacted.bundles.extend(fresh)
+        compacted.fresh.extend(fresh)
         commit.state = commit.state._replace(floor=commit.n, tail=0)
-        commit.bundles, commit.lease = [*compacted.bundles, *fresh], commit.lease or compacted.lease
-        return [*compacted.fresh, *fresh]
+        commit.bundles, commit.lease = compacted.bundles, commit.lease or compacted.lease
+        return compacted.fresh
 
     def _writes(self, batch: Batch, no: bytes, at: int) -> View | None:
         """The thread as it stands, None for a new one. Raises ThreadConflict where it is not the batch's to write."""
