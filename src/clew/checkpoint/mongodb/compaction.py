@@ -5,9 +5,9 @@ what is to go. Bundles of which nothing goes are named again as they are, but fo
 others: so it costs what it touches and what has been committed since the last time, not what the thread holds.
 
 The floor takes the next number under the epoch of whoever has the thread, as every commit does: so all of this is whole or not
-at all, and none where another has the thread by now. Only then void documents are deleted, the oldest commits first, so that
-where one is left the one after it is; and nobody minds when, or whether. A bundle's id has the number of the commit that it was
-written for. A number is taken once; so a bundle for one at or below the floor, which the floor does not name, is void as well.
+at all, and none where another has the thread by now. Only then, and after the floor's number stands beside the thread's name,
+void documents are deleted; and nobody minds when, or whether. A bundle's id has the number of the commit that it was written
+for. A number is taken once; so a bundle for one at or below the floor, which the floor does not name, is void as well.
 """
 
 import os
@@ -15,9 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Final, NamedTuple
-
-from pymongo import DeleteOne
+from typing import Final, NamedTuple
 
 from clew.checkpoint.mongodb.documents import (
     FULL,
@@ -44,7 +42,7 @@ from clew.checkpoint.mongodb.documents import (
     seq_key,
 )
 from clew.checkpoint.mongodb.reads import Reads
-from clew.checkpoint.mongodb.view import MANY, View
+from clew.checkpoint.mongodb.view import View
 from clew.checkpoint.storage import Kept, Pruning, Row, conflict
 from clew.clients.mongodb import DuplicateKeyError
 
@@ -265,15 +263,11 @@ class Compacting(Reads):
 
     def _forget(self, thread: str, compacted: Compacted) -> None:
         """Deletes what a floor has made void, and what was left of earlier ones, but for the event logs in it."""
-        view, floor = compacted.view, compacted.n
-        no = view.no
+        no, floor = compacted.view.no, compacted.n
         self._threads.update_one({"_id": thread, "no": no}, {"$max": {"n": floor}})
         logs: Document = {"ev": {"$exists": True}}
         self._commits.update_many({"_id": commits_of(no, floor - 1), **logs}, {"$unset": dict.fromkeys("dmqoipg", 1)})
         none: Document = {"ev": {"$exists": False}}
-        void: list[Any] = [DeleteOne({"_id": commit_key(no, n), **none}) for n in range(max(view.floor, 1), floor)]
-        for i in range(0, len(void), MANY):
-            self._commits.bulk_write(void[i : i + MANY], ordered=True)
         self._commits.delete_many({"_id": commits_of(no, floor - 1), "at": {"$exists": False}, **none})
         named = {bundle.id for bundle in compacted.bundles}
         late = {one["_id"] for one in self._commits.find({"_id": bundles_of(no, floor)}, {"_id": 1})} - named

@@ -2,7 +2,7 @@
 
 A commit is found by its number, for commits stand one after the other above the floor; by equality with a key; or, the newest
 of a namespace, as the last of a range of keys. So each query is answered by an index, and none by looking through a collection.
-What is read in several queries is read again where a pruning has moved the floor meanwhile.
+What is read in several queries is read again where the floor has moved meanwhile.
 """
 
 from bisect import bisect_right
@@ -14,6 +14,7 @@ from clew.checkpoint.mongodb.documents import (
     LAST,
     SPACES,
     Commit,
+    Document,
     Item,
     blocks_of,
     commit_key,
@@ -90,13 +91,24 @@ class Reads:
         self._seen[thread] = no, n
 
     def _read(self, thread: str, read: Callable[[View], T], nothing: T) -> T:
-        """What is read of a thread, all of it from between two prunings."""
+        """What is read of a thread, all of it from between two floors."""
         with self.connected.asked():
             while (view := self._view(thread)) is not None:
                 found = read(view)
-                if view.stands() or ((later := self._view(thread)) and (later.no, later.floor) == (view.no, view.floor)):
+                if self._stands(thread, view):
                     return found
             return nothing
+
+    def _stands(self, thread: str, view: View) -> bool:
+        """Whether nothing that counts for a view can be gone: before that, the number of a floor above it is written beside
+        the thread's name."""
+        later: View | None = view
+        while later is not None and (later.no, later.floor) == (view.no, view.floor):
+            known: Document | None = self._threads.find_one({"_id": thread, "no": view.no}, {"n": 1})
+            if known is None or known.get("n", 0) <= later.newest.n:
+                return known is not None
+            later = self._view(thread)
+        return False
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

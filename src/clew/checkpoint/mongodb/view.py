@@ -63,11 +63,6 @@ class View:
         self._holds: dict[int, Commit] = {}  # checkpoints that were found, and what holds them
         self._spaces: dict[str, Move | None] = {}
 
-    def stands(self) -> bool:
-        """Whether this still is the newest commit, so that no pruning has come meanwhile."""
-        both = [self.newest.key, commit_key(self.no, self.newest.n + 1)]
-        return [one["_id"] for one in self.commits.find({"_id": {"$in": both}}, {"_id": 1})] == both[:1]
-
     @cached_property
     def base(self) -> Commit | None:
         """The commit at the floor, which names what was there before it; None where there is none."""
@@ -86,7 +81,9 @@ class View:
     def forth(self) -> Iterator[Commit]:
         """All commits, the oldest first."""
         for n in range(max(self.floor, 1), self.newest.n + 1, MANY):
-            yield from self.at(range(n, min(n + MANY, self.newest.n + 1)))
+            span = {"$gte": commit_key(self.no, n), "$lte": commit_key(self.no, min(n + MANY - 1, self.newest.n))}
+            found = {one["_id"]: one for one in self.commits.find({"_id": span, "d": {"$exists": True}}, WHOLE)}
+            yield from (unpacked(found[key]) for key in sorted(found) if not is_bundle(key))
 
     def back(self) -> Iterator[Commit]:
         """All commits, the newest first, ever more at a time: what is looked for is rarely far."""
