@@ -2,6 +2,7 @@
 which the last waits for an answer."""
 
 import gzip
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict
 
@@ -42,9 +43,8 @@ def graph_of(saver: Saver) -> CompiledStateGraph:
 def put(saver: MongoDBSaver) -> None:
     """Puts its documents into an empty database."""
     saver.setup()
-    with gzip.open(FILE) as file:
-        for one in decode_file_iter(file):
-            saver.rows.connected.collection(one["in"]).insert_one(one["is"])
+    for one in decode_file_iter(BytesIO(gzip.decompress(FILE.read_bytes()))):
+        saver.rows.connected.collection(one["in"]).insert_one(one["is"])
 
 
 TOLD: Final = 26, "3ee79c594a0786775e56bd846f3200a7c70bb9ae807f983ade16a42de56f52d4"  # as the Clew that wrote it told it
