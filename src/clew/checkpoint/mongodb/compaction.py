@@ -57,7 +57,7 @@ Put = Callable[[int, Contents, Sequence[Move], int], Bundle]
 def is_due(state: State) -> bool:
     """Whether so much has come since the last time that a thread is to be compacted: half of what it has in bundles, within
     bounds. So each byte is written some three times, and a third of a thread at most lies about in single commits."""
-    return state.tail >= min(MOST, max(LEAST, (state.size - state.tail) // 2))
+    return state.above >= min(MOST, max(LEAST, (state.size - state.above) // 2))
 
 
 def weight_of(contents: Contents) -> int:
@@ -255,7 +255,7 @@ class Compacting(Reads):
         compacted = self._compacted(view, left, touched)
         state = view.newest.state
         state = state._replace(
-            checkpoints=state.checkpoints - left.rows, size=state.size - left.size, floor=compacted.n, tail=0
+            checkpoints=state.checkpoints - left.rows, size=state.size - left.size, floor=compacted.n, above=0
         )
         key = commit_key(view.no, compacted.n)
         floor = Commit(key, state, bundles=compacted.bundles, lease=compacted.lease)

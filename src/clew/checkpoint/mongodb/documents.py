@@ -125,7 +125,7 @@ class State(NamedTuple):
     checkpoints: int = 0
     size: int = 0
     floor: int = 0
-    tail: int = 0
+    above: int = 0
     newest: bytes = b""
 
 
@@ -242,7 +242,7 @@ def unpacked(document: Document) -> Commit:
         raise DamagedData(f"A document of MongoDB has format {format_!r}: expected {FORMAT}; a newer Clew has written it.")
     state, moves, rows, kept, runs, bundles, lease = (fields + [None] * 7)[:7]
     if state is not None and format_ == 1:
-        state.insert(State._fields.index("tail"), state[State._fields.index("size")])
+        state.insert(State._fields.index("above"), state[State._fields.index("size")])
     seq = state[1] if state else 0
     before = 0 if is_bundle(key) else number_of(key)
     contents = Contents(

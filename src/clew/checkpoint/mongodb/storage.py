@@ -143,14 +143,14 @@ class MongoStorage(Compacting):
             checkpoints=before.checkpoints + rows,
             size=before.size + size,
             floor=before.floor,
-            tail=before.tail + weight_of(contents),
+            above=before.above + weight_of(contents),
             newest=batch.row.id if batch.row and batch.row.seq >= before.seq else before.newest,
         )
         if compacted is None:
             return fresh
         compacted.bundles.extend(fresh)
         compacted.fresh.extend(fresh)
-        commit.state = commit.state._replace(floor=commit.n, tail=0)
+        commit.state = commit.state._replace(floor=commit.n, above=0)
         commit.bundles, commit.lease = compacted.bundles, commit.lease or compacted.lease
         return compacted.fresh
 
