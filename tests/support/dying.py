@@ -29,6 +29,20 @@ class Dying:
         return found
 
 
+class Pausing(Dying):
+    """Sleeps before one of the operations, by their number."""
+
+    def __init__(self, at: int, meanwhile: Callable[[], None]) -> None:
+        super().__init__(None, done=False)
+        self.at, self.meanwhile = at, meanwhile
+
+    def call(self, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        if self.calls == self.at:
+            self.meanwhile()
+        return operation(*args, **options)
+
+
 class _Watched:
     def __init__(self, collection: Any, dying: Dying) -> None:
         self._collection, self._dying = collection, dying

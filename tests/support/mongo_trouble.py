@@ -1,11 +1,18 @@
 """A thread that MongoDB keeps, for tests that let whoever keeps it die."""
 
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, TypeAlias
 
+import pytest
+
+from clew.checkpoint.mongodb import MongoDBSaver
 from clew.checkpoint.mongodb.storage import MongoStorage
 from clew.checkpoint.storage import Batch, Kept, Lease, Row, Storage
 from clew.ids import new_checkpoint_id, new_epoch, stamped
+from clew.testing.crash import Crash
+from support.dying import dying
 
+Make: TypeAlias = Callable[[], MongoDBSaver]
 LEASE = Lease(b"run", "owner", None, 30.0)
 NEXT = Lease(b"next", "owner", None, 30.0)
 ITEMS = [*((0, n, b"%d" % n) for n in range(4)), (0, 9, b"nine")]
@@ -16,6 +23,7 @@ def row_of(seq: int, body: bytes = b"body", parent: int | None = None) -> Row:
 
 
 FIRST = row_of(1)
+SECOND = row_of(2, parent=1)
 
 
 def everything(storage: Storage) -> Any:
@@ -30,10 +38,37 @@ def begun(storage: Storage, large: bool = False) -> int:
     epoch = new_epoch(0)
     items = [(0, n, b"%d" % n * (3 << 20 if large else 1)) for n in range(4)]
     storage.commit(Batch("t", "", 0, None, 0, epoch, b"l1", items, row=FIRST, lease=LEASE))
-    storage.commit(Batch("t", "", 0, 1, epoch, 0, b"l2", [(0, 9, b"nine")], [Kept(1, "task", b"done")], row_of(2, parent=1)))
+    storage.commit(Batch("t", "", 0, 1, epoch, 0, b"l2", [(0, 9, b"nine")], [Kept(1, "task", b"done")], SECOND))
     return epoch
 
 
 def documents(storage: MongoStorage, which: dict[str, Any]) -> int:
-    """How many documents of commits and pages there are, of all threads, void ones too."""
+    """How many documents of commits and bundles there are, of all threads, void ones too."""
     return storage.connected.collection("clew_commits").count_documents(which)
+
+
+def bundles(storage: MongoStorage) -> int:
+    """How many of them are bundles."""
+    return sum(len(one["_id"]) > 8 for one in storage.connected.collection("clew_commits").find({}, {"_id": 1}))
+
+
+def crashes(make: Make, act: Callable[[Storage, int], None]) -> Generator[tuple[Any, MongoStorage, int]]:
+    """What there was, what another saver finds, and under which epoch, for a crash at every operation of `act`."""
+    with make() as saver, dying(saver.rows.connected, None) as counted:
+        epoch = begun(saver.rows)
+        first = counted.calls
+        act(saver.rows, epoch)
+        total = counted.calls - first
+        saver.rows.drop("t")
+    assert total >= 2
+    for crash_at in range(total):
+        for done in (False, True):
+            with make() as saver, make() as other:
+                epoch = begun(saver.rows)
+                before = everything(other.rows)
+                with dying(saver.rows.connected, None) as died:
+                    died.crash_at, died.done = crash_at, done
+                    with pytest.raises(Crash):
+                        act(saver.rows, epoch)
+                yield before, other.rows, epoch
+                other.rows.drop("t")

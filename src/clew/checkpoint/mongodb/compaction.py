@@ -1,49 +1,73 @@
-"""Pruning as one commit: what is left of a thread goes into bundles, and a commit that names them is the floor from then on.
+"""Many commits in few documents: they go into bundles, and a commit that names them is the floor from then on.
 
-Bundles of which nothing goes are named again as they are, so a pruning costs what it touches and what has been committed since
-the last one, not what the thread holds. The commit takes the next number under the pruner's epoch, as every other does: so a
-pruning is whole or not at all, and none where another has the thread by now. Only then void documents are deleted, the oldest
-commits first, so that where one is left the one after it is; and nobody minds when, or whether.
+So it is done where a run gives its thread back and has left enough behind (`is_due`), and by every pruning, which leaves out
+what is to go. Bundles of which nothing goes are named again as they are, but for small ones, which are written anew with
+others: so it costs what it touches and what has been committed since the last time, not what the thread holds.
+
+The floor takes the next number under the epoch of whoever has the thread, as every commit does: so all of this is whole or not
+at all, and none where another has the thread by now. Only then, and after the floor's number stands beside the thread's name,
+void documents are deleted; and nobody minds when, or whether. A bundle's id has the number of the commit that it was written
+for. A number is taken once; so a bundle for one at or below the floor, which the floor does not name, is void as well.
 """
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
-
-from pymongo import DeleteOne
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Final, NamedTuple
 
 from clew.checkpoint.mongodb.documents import (
-    TOKEN,
+    FULL,
+    ITEMS,
+    ROWS,
+    SPACES,
     Bundle,
     Commit,
     Contents,
     Document,
     Item,
     Move,
+    State,
     blocks_of,
+    bundle_key,
     bundles_of,
     commit_key,
     commits_of,
     keys_of,
+    keys_of_bundle,
+    old_bundles_of,
     packed,
     row_keys,
     seq_key,
 )
 from clew.checkpoint.mongodb.reads import Reads
-from clew.checkpoint.mongodb.view import MANY, View
+from clew.checkpoint.mongodb.view import View
 from clew.checkpoint.storage import Kept, Pruning, Row, conflict
 from clew.clients.mongodb import DuplicateKeyError
 
-FULL: Final = (
-    256 << 10
-)  # bytes in a bundle, but for what is one and larger; of half as many, a bundle is written anew with others
-OVERHEAD: Final = 50  # bytes of a row, an outcome or an item beside its body
-DAY: Final = 86_400.0  # seconds after which no commit can still be on its way that names a bundle
+LEAST: Final = 32 << 10  # bytes above the floor for which it is not worth the while
+MOST: Final = 128 << 10  # and those for which it always is
+OVERHEAD: Final = 50  # bytes of a commit, a row, an outcome or an item beside its body
+DAY: Final = 86_400.0  # seconds after which no commit to a deleted thread can still be on its way
+
+Put = Callable[[int, Contents, Sequence[Move], int], Bundle]
+
+
+def is_due(state: State) -> bool:
+    """Whether so much has come since the last time that a thread is to be compacted: half of what it has in bundles, within
+    bounds. So each byte is written some three times, and a third of a thread at most lies about in single commits."""
+    return state.above >= min(MOST, max(LEAST, (state.size - state.above) // 2))
+
+
+def weight_of(contents: Contents) -> int:
+    """About how many bytes a document takes that holds this."""
+    size = contents.size + sum(len(one.body) for _, one in contents.kept)
+    return size + OVERHEAD * (1 + len(contents.rows) + len(contents.kept) + len(contents.items))
 
 
 class Left:
-    """What a pruning leaves of what is added, a later one in place of an earlier one."""
+    """What a pruning leaves of what is there, and how much it does not."""
 
     def __init__(self, pruning: Pruning) -> None:
         self.dead = set(pruning.rows)
@@ -52,106 +76,203 @@ class Left:
         self.ranges: dict[int, list[tuple[int, int]]] = {}
         for log, lo, hi in sorted(pruning.ranges):
             self.ranges.setdefault(log, []).append((lo, hi))
-        self.rows: dict[int, dict[int, Row]] = {}
-        self.kept: dict[tuple[int, str], Kept] = {}
-        self.items: dict[tuple[int, int], bytes] = {}
-        self.before = [0, 0]  # checkpoints, and bytes of these and of items
+        self.spaces = set(pruning.spaces)
+        self.rows = self.size = 0  # checkpoints that go, and bytes of these and of items
 
-    def add(self, contents: Contents) -> None:
-        self.before[0] += len(contents.rows)
-        self.before[1] += contents.size
-        for number, row in contents.rows:
-            if row.seq not in self.dead:
-                self.rows.setdefault(number, {})[row.seq] = self.changed.get(row.seq, row)
-        self.kept |= {(one.seq, one.task): one for one in contents.kept if one.seq not in self.dead}
-        for log, n, data in contents.items:
-            if not self._goes(log, n):
-                self.items[log, n] = self.replaced.get((log, n), data)
+    def of(self, contents: Contents) -> Contents:
+        left = Contents(
+            [(number, self.changed.get(row.seq, row)) for number, row in contents.rows if row.seq not in self.dead],
+            [(n, one) for n, one in contents.kept if one.seq not in self.dead],
+            [(log, n, self.replaced.get((log, n), data)) for log, n, data in contents.items if not self._goes(log, n)],
+        )
+        self.rows += len(contents.rows) - len(left.rows)
+        self.size += contents.size - left.size
+        return left
 
     def _goes(self, log: int, n: int) -> bool:
         ranges = self.ranges.get(log, ())
         at = bisect_right(ranges, (n, 1 << 62)) - 1
         return at >= 0 and n < ranges[at][1]
 
-    @property
-    def gone(self) -> tuple[int, int]:
-        """How many checkpoints go, and bytes."""
-        rows = [row for some in self.rows.values() for row in some.values()]
-        size = sum(len(row.body) for row in rows) + sum(map(len, self.items.values()))
-        return self.before[0] - len(rows), self.before[1] - size
 
-    def contents(self) -> Contents:
-        rows = [(number, self.rows[number][seq]) for number in sorted(self.rows) for seq in sorted(self.rows[number])]
-        items = [(log, n, self.items[log, n]) for log, n in sorted(self.items)]
-        return Contents(rows, list(self.kept.values()), items)
+class Filling:
+    """Puts what it is given into bundles, each of which is written as soon as it is full."""
+
+    def __init__(self, put: Put) -> None:
+        self.bundles: list[Bundle] = []
+        self._put = put
+        self._rows: list[tuple[int, Row]] = []
+        self._kept: dict[tuple[int, str], tuple[int, Kept]] = {}
+        self._items: list[Item] = []
+        self._size = {ITEMS: 0, ROWS: 0}
+
+    def add(self, contents: Contents) -> None:
+        for both in contents.rows:
+            self._make_room(ROWS, len(both[1].body))
+            self._rows.append(both)
+        for n, one in contents.kept:
+            if n >= self._kept.get((one.seq, one.task), (0,))[0]:
+                self._make_room(ROWS, len(one.body))
+                self._kept[one.seq, one.task] = n, one
+        for item in contents.items:
+            self._make_room(ITEMS, len(item[2]))
+            self._items.append(item)
+
+    def _make_room(self, kind: int, more: int) -> None:
+        if self._size[kind] and self._size[kind] + more > FULL[kind]:
+            self._close(kind)
+        self._size[kind] += more + OVERHEAD
+
+    def _close(self, kind: int) -> None:
+        if kind == ITEMS:
+            contents, self._items = Contents(items=sorted(self._items, key=lambda item: item[:2])), []
+        else:
+            contents = Contents(sorted(self._rows, key=lambda both: both[1].seq), list(self._kept.values()))
+            self._rows, self._kept = [], {}
+        self.bundles.append(self._put(kind, contents, (), self._size[kind]))
+        self._size[kind] = 0
+
+    def end(self, moves: Sequence[Move] = ()) -> list[Bundle]:
+        """What is left as well, and how namespaces stand."""
+        for kind, size in self._size.items():
+            if size:
+                self._close(kind)
+        some, size = list[Move](), 0
+        for move in moves:
+            more = len(move.logs) + len(move.ns or "") + OVERHEAD
+            if some and size + more > FULL[SPACES]:
+                self.bundles.append(self._put(SPACES, Contents(), some, size))
+                some, size = [], 0
+            some.append(move)
+            size += more
+        if some:
+            self.bundles.append(self._put(SPACES, Contents(), some, size))
+        return self.bundles
 
 
-def bundled(contents: Contents) -> Iterator[Contents]:
-    """What fits into a bundle each: rows of one namespace, or outcomes and items."""
-    number, bundle, size = -1, Contents(), 0
-    for its, row in contents.rows:
-        if bundle.rows and (its != number or size + len(row.body) > FULL):
-            yield bundle
-            bundle, size = Contents(), 0
-        number, size = its, size + len(row.body) + OVERHEAD
-        bundle.rows.append((its, row))
-    if bundle.rows:
-        yield bundle
-    bundle, items, size = Contents(), list[Item](), 0
-    for one in (*contents.kept, *contents.items):
-        more = len(one[2])
-        if size and size + more > FULL:
-            yield Contents([], bundle.kept, items)
-            bundle, items, size = Contents(), [], 0
-        size += more + OVERHEAD
-        bundle.kept.append(one) if isinstance(one, Kept) else items.append(one)
-    if size:
-        yield Contents([], bundle.kept, items)
+class Compacted(NamedTuple):
+    """What commit `n` is to name as the floor, where there was `view` before: all bundles, those that are new among them, the
+    lease that was taken last. `gone`: bundles that are not named any more."""
+
+    view: View
+    n: int
+    bundles: list[Bundle]
+    fresh: list[Bundle]
+    gone: set[bytes]
+    lease: Document | None
 
 
 class Compacting(Reads):
-    """Writes bundles and commits, and prunes."""
+    """Writes bundles and commits, compacts, and prunes."""
 
     # -- documents ----------------------------------------------------------------------------------------------------
 
-    def _put_apart(self, no: bytes, contents: Contents) -> list[Bundle]:
-        """Writes bundles; nobody reads them before a commit names them."""
-        bundles: list[Bundle] = []
-        now = self.connected.now()
-        for one in bundled(contents):
-            size = one.size + sum(len(kept.body) for kept in one.kept)
-            span = (one.rows[0][0], one.rows[0][1].seq, one.rows[-1][1].seq) if one.rows else ()
-            bundles.append(bundle := Bundle(no + os.urandom(TOKEN), size, *span))
-            keys = keys_of(no, one, [row.parent for _, row in one.rows])
-            self._commits.insert_one({"_id": bundle.id, "at": now, "d": packed(Commit(bundle.id, contents=one)), **keys})
-        return bundles
+    def _filling(self, commit: bytes) -> Filling:
+        """Bundles for this commit; nobody reads them before it names them."""
+        return Filling(partial(self._put_bundle, commit))
 
-    def _put(self, thread: str, commit: Commit, parents: Iterable[int | None], fields: Document) -> Document | None:
-        """Inserts a commit, unless its number is taken. Returns what stands beside the thread's name.
+    def _put_bundle(self, commit: bytes, kind: int, contents: Contents, moves: Sequence[Move], size: int) -> Bundle:
+        seqs = [row.seq for _, row in contents.rows]
+        bundle = Bundle(bundle_key(commit, os.urandom(4)), kind, size, *((seqs[0], seqs[-1]) if seqs else ()))
+        keys = keys_of_bundle(commit[:4], contents, moves)
+        self._commits.insert_one({"_id": bundle.id, "d": packed(Commit(bundle.id, moves=moves, contents=contents)), **keys})
+        return bundle
+
+    def _drop_bundles(self, bundles: Sequence[Bundle]) -> None:
+        if bundles:
+            self._commits.delete_many({"_id": {"$in": [bundle.id for bundle in bundles]}})
+
+    def _put(
+        self, thread: str, commit: Commit, fresh: Sequence[Bundle], parents: Iterable[int | None], fields: Document
+    ) -> Document | None:
+        """Inserts a commit, for which `fresh` bundles were written. Returns what stands beside the thread's name; None where
+        its number is taken, and then they are deleted.
 
         Raises:
-            ThreadConflict: there was room for it only because whoever writes has slept: a pruning has gone beyond it, or the
+            ThreadConflict: there was room for it only because whoever writes has slept: a floor has gone beyond it, or the
                 thread is deleted.
         """
         no = commit.key[:4]
         document = {"_id": commit.key, "d": packed(commit), **keys_of(no, commit.contents, parents, commit.n), **fields}
-        if commit.bundles and "m" in fields:
+        if commit.bundles and commit.n != commit.state.floor:
             document["g"] = [bundle.id for bundle in commit.bundles]
         try:
             self._commits.insert_one(document)
         except DuplicateKeyError:
             if self._commits.find_one({"_id": commit.key}) != document:  # otherwise ours, of which nobody had heard
+                self._drop_bundles(fresh)
                 return None
         known: Document | None = self._threads.find_one({"_id": thread, "no": no})
         if known is None or (known.get("n", 0) > commit.n and not self._counts(thread, commit)):
             self._commits.delete_one({"_id": commit.key})
+            if known is None:  # otherwise a floor may name them that has come since
+                self._drop_bundles(fresh)
             raise conflict(thread)
         self._remember(thread, no, commit.n)
         return known
 
     def _counts(self, thread: str, commit: Commit) -> bool:
+        """Whether a commit stands above the floor, or has been compacted since it was written."""
         view = self._view(thread)
-        return view is not None and view.no == commit.key[:4] and view.floor <= commit.n
+        if view is None or view.no != commit.key[:4]:
+            return False
+        rows = [row for _, row in commit.contents.rows]
+        found = view.rows([row.seq for row in rows])
+        return view.floor <= commit.n or any(found.get(row.seq, (0, None))[1] == row for row in rows)
+
+    # -- compacting ---------------------------------------------------------------------------------------------------
+
+    def _compacted(self, view: View, left: Left, touched: set[bytes]) -> Compacted:
+        """Writes bundles for a floor that comes next, of all single commits, of what is `touched`, and of what is small."""
+        n = view.newest.n + 1
+        filling = self._filling(commit_key(view.no, n))
+        stay, gone = list[Bundle](), set[bytes]()
+        moves, keys, lease = dict[int, Move](), dict[int, bytes | None](), None
+        for commit in view.forth():
+            anew = _anew(commit.bundles, touched, all_spaces=bool(left.spaces))
+            gone.update(bundle.id for bundle in anew)
+            stay += [bundle for bundle in commit.bundles if bundle.id not in gone]
+            for one in chain(view.bundles(anew), [commit]):
+                filling.add(left.of(one.contents))
+                for move in one.moves:
+                    before = moves.get(move.number)
+                    moves[move.number] = move._replace(ns=before.ns) if before and move.ns is None else move
+                    keys[move.number] = one.moved
+            lease = commit.lease or lease
+        moves = {number: self._named(view, move, keys[number]) for number, move in moves.items() if number not in left.spaces}
+        fresh = filling.end([move for _, move in sorted(moves.items())])
+        return Compacted(view, n, [*stay, *fresh], fresh, gone, lease)
+
+    def _named(self, view: View, move: Move, key: bytes | None) -> Move:
+        """With its name, where only what stays as it is has that."""
+        if move.ns is not None or key is None or key == view.no:
+            return move
+        return move._replace(ns=next((one.ns for one in view.listed(key) if one.number == move.number), None))
+
+    def _floor(self, view: View, pruning: Pruning, touched: set[bytes]) -> Compacted | None:
+        """Writes a floor that is nothing else; None where its number is taken. What is void is for `_forget`."""
+        left = Left(pruning)
+        compacted = self._compacted(view, left, touched)
+        state = view.newest.state
+        state = state._replace(
+            checkpoints=state.checkpoints - left.rows, size=state.size - left.size, floor=compacted.n, above=0
+        )
+        key = commit_key(view.no, compacted.n)
+        floor = Commit(key, state, bundles=compacted.bundles, lease=compacted.lease)
+        return compacted if self._put(pruning.thread, floor, compacted.fresh, [], {}) else None
+
+    def _forget(self, thread: str, compacted: Compacted) -> None:
+        """Deletes what a floor has made void, and what was left of earlier ones, but for the event logs in it."""
+        no, floor = compacted.view.no, compacted.n
+        self._threads.update_one({"_id": thread, "no": no}, {"$max": {"n": floor}})
+        logs: Document = {"ev": {"$exists": True}}
+        self._commits.update_many({"_id": commits_of(no, floor - 1), **logs}, {"$unset": dict.fromkeys("dmqoipg", 1)})
+        none: Document = {"ev": {"$exists": False}}
+        self._commits.delete_many({"_id": commits_of(no, floor - 1), "at": {"$exists": False}, **none})
+        named = {bundle.id for bundle in compacted.bundles}
+        late = {one["_id"] for one in self._commits.find({"_id": bundles_of(no, floor)}, {"_id": 1})} - named
+        if gone := compacted.gone | late:
+            self._commits.delete_many({"_id": {"$in": list(gone)}})
 
     # -- pruning ------------------------------------------------------------------------------------------------------
 
@@ -161,60 +282,18 @@ class Compacting(Reads):
                 view = self._view(pruning.thread)
                 if view is None or view.newest.state.epoch != pruning.epoch:
                     raise conflict(pruning.thread)
-                commits = list(view.forth())
-                bundles = [bundle for commit in commits for bundle in commit.bundles]
-                old = self._old(view, pruning, bundles)
-                if self._compact(view, pruning, commits, bundles, old):
+                if compacted := self._floor(view, pruning, self._touched(view, pruning)):
                     break
-            self._forget(pruning.thread, view, bundles, old)
+            self._forget(pruning.thread, compacted)
             self._sweep()
 
-    def _old(self, view: View, pruning: Pruning, bundles: list[Bundle]) -> set[bytes]:
-        """Bundles that are written anew: something in them goes or is replaced, or they are small."""
+    def _touched(self, view: View, pruning: Pruning) -> set[bytes]:
+        """Bundles of which something goes or is replaced."""
         rows = [*pruning.rows, *(row.seq for row in pruning.changed)]
         ranges = [*pruning.ranges, *((log, n, n + 1) for log, n, _ in pruning.items)]
         found = view.bundles_having("q", row_keys(view.no, rows))
         found |= view.bundles_having("o", [seq_key(view.no, seq) for seq in pruning.rows])
-        found |= view.bundles_having("i", dict.fromkeys(key for one in ranges for key in blocks_of(view.no, *one)))
-        return {bundle.id for bundle in bundles if bundle.id in found or bundle.size < FULL // 2}
-
-    def _compact(self, view: View, pruning: Pruning, commits: list[Commit], bundles: list[Bundle], old: set[bytes]) -> bool:
-        left, moves = Left(pruning), dict[int, Move]()
-        for one in (*view.bundles([bundle for bundle in bundles if bundle.id in old]), *commits):
-            left.add(one.contents)
-            for move in one.moves:
-                moves[move.number] = move._replace(ns=moves[move.number].ns if move.ns is None else move.ns)
-        state, (rows, size) = view.newest.state, left.gone
-        n = view.newest.n + 1
-        state = state._replace(checkpoints=state.checkpoints - rows, size=state.size - size, floor=n)
-        fresh = self._put_apart(view.no, left.contents())
-        floor = Commit(
-            commit_key(view.no, n),
-            state,
-            [move for number, move in sorted(moves.items()) if number not in pruning.spaces],
-            bundles=[*(bundle for bundle in bundles if bundle.id not in old), *fresh],
-            lease=next((commit.lease for commit in reversed(commits) if commit.lease), None),
-        )
-        if self._put(pruning.thread, floor, [], {}):
-            return True
-        self._commits.delete_many({"_id": {"$in": [bundle.id for bundle in fresh]}})
-        return False
-
-    def _forget(self, thread: str, view: View, bundles: list[Bundle], old: set[bytes]) -> None:
-        """Deletes what is void by now, and what was left of earlier ones, but for the event logs in it."""
-        no, floor = view.no, view.newest.n + 1
-        self._threads.update_one({"_id": thread, "no": no}, {"$max": {"n": floor}})
-        logs: Document = {"ev": {"$exists": True}}
-        self._commits.update_many({"_id": commits_of(no, floor - 1), **logs}, {"$unset": dict.fromkeys("dmqoipg", 1)})
-        none: Document = {"ev": {"$exists": False}}
-        void: list[Any] = [DeleteOne({"_id": commit_key(no, n), **none}) for n in range(max(view.floor, 1), floor)]
-        for i in range(0, len(void), MANY):
-            self._commits.bulk_write(void[i : i + MANY], ordered=True)
-        self._commits.delete_many({"_id": commits_of(no, floor - 1), "at": {"$exists": False}, **none})
-        named = {bundle.id for bundle in bundles} - old
-        before = {"_id": bundles_of(no), "at": {"$lt": self.connected.now() - DAY}}
-        late = {one["_id"] for one in self._commits.find(before, {"_id": 1})} - named
-        self._commits.delete_many({"_id": {"$in": list(old | late)}})
+        return found | view.bundles_having("i", dict.fromkeys(key for one in ranges for key in blocks_of(view.no, *one)))
 
     # -- deleting ---------------------------------------------------------------------------------------------------
 
@@ -243,3 +322,15 @@ class Compacting(Reads):
     def _erase(self, no: bytes) -> None:
         self._commits.delete_many({"_id": commits_of(no)})
         self._commits.delete_many({"_id": bundles_of(no)})
+        self._commits.delete_many({"_id": old_bundles_of(no)})
+
+
+def _anew(bundles: Sequence[Bundle], touched: set[bytes], *, all_spaces: bool) -> list[Bundle]:
+    """Those of a commit's bundles that are written anew. Of those that say how namespaces stand the last counts, so that none
+    may come to stand after a later one: where one is written anew, those after it are."""
+    anew: list[Bundle] = []
+    for bundle in bundles:
+        later = bundle.kind == SPACES and (all_spaces or any(one.kind == SPACES for one in anew))
+        if later or bundle.is_small or bundle.id in touched:
+            anew.append(bundle)
+    return anew

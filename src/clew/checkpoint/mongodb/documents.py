@@ -1,7 +1,8 @@
 """What documents are made of: keys that indexes are built on, and bytes that hold all else. Nothing here asks a server.
 
 A key begins with the thread's number (4 bytes). BSON repeats the name of each field in each document, so what no index needs is
-packed into one: `d`, in which `FORMAT` comes first.
+packed into one: `d`, in which `FORMAT` comes first. Format 1, which Clew wrote before threads were compacted as they grow, is
+read as well.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,17 +12,21 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import ormsgpack
 
+from clew.checkpoint.segments import compressed, record, records, whole
 from clew.checkpoint.storage import Kept, Row
 from clew.errors import DamagedData
 
 Document: TypeAlias = dict[str, Any]
 Item: TypeAlias = tuple[int, int, bytes]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 BLOCK: Final = 8  # items of a log that share a key, so that a range of them is asked for by equality alone
 GROUP: Final = 4  # checkpoints that share one
 LAST: Final = (1 << 32) - 1
-TOKEN: Final = 8  # random bytes in the id of a bundle
+APART: Final = b"\xff"  # in the id of a bundle before the number of its commit; then come four random bytes
+ITEMS, ROWS, SPACES = range(3)  # what a bundle holds: items; rows and outcomes; how namespaces stand
+FULL: Final = {ITEMS: 256 << 10, ROWS: 128 << 10, SPACES: 32 << 10}
+"""Bytes in a bundle, but for what is one and larger. Of rows less: one of them is asked for more often than one item."""
 LEASE: Final = ("run", "owner", "base", "until")
 
 
@@ -36,22 +41,38 @@ def number_of(key: bytes) -> int:
     return int.from_bytes(key[4:], "big")
 
 
+def bundle_key(commit: bytes, chance: bytes) -> bytes:
+    return commit[:4] + APART + commit[4:] + chance
+
+
 def is_bundle(key: bytes) -> bool:
-    return len(key) == 4 + TOKEN
+    return len(key) > 8
 
 
 def commits_of(no: bytes, below: int = LAST) -> Document:
-    """Commits of a thread up to a number. Bundles are none of them: of two Binaries of BSON the longer one is the greater."""
+    """Commits of a thread up to a number. Bundles are none: of two Binaries of BSON the longer one is the greater; and where
+    a server thinks otherwise, those of format 2 are greater all the same, and those of format 1 have `at`."""
     return {"$gte": commit_key(no, 0), "$lte": commit_key(no, below)}
 
 
-def bundles_of(no: bytes) -> Document:
-    return {"$gte": no + bytes(TOKEN), "$lte": no + b"\xff" * TOKEN}
+def bundles_of(no: bytes, until: int = LAST) -> Document:
+    """Bundles of format 2 that were written for commits up to a number."""
+    return {"$gte": no + APART + bytes(8), "$lte": bundle_key(commit_key(no, until), b"\xff" * 4)}
+
+
+def old_bundles_of(no: bytes) -> Document:
+    """Bundles of format 1, in whose ids all is random."""
+    return {"$gte": no + bytes(8), "$lte": no + b"\xff" * 8}
 
 
 def seq_key(no: bytes, seq: int) -> bytes:
     """Of what stands beside a checkpoint, or grew from it."""
     return no + _varint(seq)
+
+
+def number_key(no: bytes, number: int) -> bytes:
+    """Of the bundles with rows of a namespace; never one of `space_key`, which are shorter or longer."""
+    return no + _varint(number)
 
 
 def row_keys(no: bytes, seqs: Iterable[int]) -> list[bytes]:
@@ -95,7 +116,8 @@ def _varint(number: int) -> bytes:
 
 class State(NamedTuple):
     """How a commit left its thread: epoch, highest seq, count of namespaces, how many checkpoints there are, bytes of them and
-    of items, the number below which all commits are void, and the newest checkpoint's id."""
+    of items, the number below which all commits are void, about how many bytes the commits above it hold, and the newest
+    checkpoint's id."""
 
     epoch: int = 0
     seq: int = 0
@@ -103,6 +125,7 @@ class State(NamedTuple):
     checkpoints: int = 0
     size: int = 0
     floor: int = 0
+    above: int = 0
     newest: bytes = b""
 
 
@@ -116,22 +139,29 @@ class Move(NamedTuple):
 
 
 class Bundle(NamedTuple):
-    """A document that a commit names: of rows of one namespace, from one seq to another, or of items and outcomes (number
-    None); `size` is that of what it holds."""
+    """A document that a commit names: what it holds (`ITEMS`, `ROWS`, `SPACES`), how much, and the seqs of the first and the
+    last of its rows. `number`: of the one namespace that these are of, None where they may be of several."""
 
     id: bytes
+    kind: int
     size: int
-    number: int | None = None
     lo: int = 0
     hi: int = 0
+    number: int | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is written anew with others."""
+        return self.size < FULL[self.kind] // 2
 
 
 @dataclass(slots=True)
 class Contents:
-    """What a commit or a bundle brings: rows with the numbers of their namespaces, outcomes, items."""
+    """What a commit or a bundle brings: rows with the numbers of their namespaces; outcomes with those of the commits that
+    brought them, the highest of which counts; items."""
 
     rows: list[tuple[int, Row]] = field(default_factory=list[tuple[int, Row]])
-    kept: list[Kept] = field(default_factory=list[Kept])
+    kept: list[tuple[int, Kept]] = field(default_factory=list[tuple[int, Kept]])
     items: Sequence[Item] = ()
 
     @property
@@ -142,7 +172,8 @@ class Contents:
 
 @dataclass(slots=True)
 class Commit:
-    """A document, unpacked; of a bundle there are contents alone. `moved`: the key of the one namespace that it moved."""
+    """A document, unpacked; of a bundle there are contents alone, or moves. `moved`: the key of the one namespace that a commit
+    moved."""
 
     key: bytes
     state: State = field(default_factory=State)
@@ -159,29 +190,43 @@ class Commit:
 
 def keys_of(no: bytes, contents: Contents, parents: Iterable[int | None], n: int | None = None) -> Document:
     """The fields that indexes are built on; `parents` by which rows are found, `n` the number of the commit."""
-    fields = {
-        "q": row_keys(no, (row.seq for _, row in contents.rows if row.seq != n)),
-        "o": list(dict.fromkeys(seq_key(no, one.seq) for one in contents.kept)),
-        "i": list(dict.fromkeys(block_key(no, log, n // BLOCK) for log, n, _ in contents.items)),
-        "p": list(dict.fromkeys(seq_key(no, seq) for seq in parents if seq is not None)),
-    }
+    return _keys(
+        q=row_keys(no, (row.seq for _, row in contents.rows if row.seq != n)),
+        o=(seq_key(no, one.seq) for _, one in contents.kept),
+        i=(block_key(no, log, n // BLOCK) for log, n, _ in contents.items),
+        p=(seq_key(no, seq) for seq in parents if seq is not None),
+    )
+
+
+def keys_of_bundle(no: bytes, contents: Contents, moves: Sequence[Move]) -> Document:
+    """Likewise of a bundle. What grew from one of its own rows is found with that."""
+    own = {row.seq for _, row in contents.rows}
+    spaces = [number_key(no, number) for number, _ in contents.rows] + [space_key(no, move.ns or "") for move in moves]
+    return keys_of(no, contents, [row.parent for _, row in contents.rows if row.parent not in own]) | _keys(s=spaces)
+
+
+def _keys(**found: Iterable[bytes]) -> Document:
+    fields = {name: list(dict.fromkeys(keys)) for name, keys in found.items()}
     return {name: keys if len(keys) > 1 else keys[0] for name, keys in fields.items() if keys}
 
 
+# -- packed -----------------------------------------------------------------------------------------------------------
+
+
 def packed(commit: Commit) -> bytes:
-    contents, seqs = commit.contents, [row.seq for _, row in commit.contents.rows]
-    own = seqs[-1] if seqs else None
+    contents, apart = commit.contents, is_bundle(commit.key)
+    own = contents.rows[-1][1] if contents.rows else None
     state: list[Any] = list(commit.state)
-    if own is not None and own == commit.state.seq and commit.state.newest == contents.rows[-1][1].id:
+    if own is not None and own.seq == commit.state.seq and own.id == commit.state.newest:
         state.pop()
     fields: list[Any] = [
         FORMAT,
         state if commit.state.epoch else None,
-        [_packed_move(move, own) for move in commit.moves],
-        [_packed_row(commit.state.seq, number, row) for number, row in contents.rows],
-        [[one.seq, _encoded(one.task), one.body] for one in contents.kept],
+        _packed_list(commit.moves) if apart else [_packed_move(move, own.seq if own else None) for move in commit.moves],
+        _packed_rows(contents.rows) if apart else [_packed_row(commit.state.seq, number, row) for number, row in contents.rows],
+        [[one.seq, _encoded(one.task), one.body, *([n] if apart else [])] for n, one in contents.kept],
         _runs(contents.items),
-        [[bundle.id[4:], *bundle[1 : 2 if bundle.number is None else None]] for bundle in commit.bundles],
+        [_packed_bundle(bundle) for bundle in commit.bundles],
         commit.lease and [commit.lease.get(name) for name in LEASE],
     ]
     while not fields[-1]:
@@ -192,14 +237,17 @@ def packed(commit: Commit) -> bytes:
 def unpacked(document: Document) -> Commit:
     """Raises DamagedData where it is of a format that this version does not know."""
     key: bytes = document["_id"]
-    fields: list[Any] = ormsgpack.unpackb(document["d"])
-    if fields[0] != FORMAT:
-        raise DamagedData(f"A document of MongoDB has format {fields[0]!r}: expected {FORMAT}; a newer Clew has written it.")
-    state, moves, rows, kept, runs, bundles, lease = (fields[1:] + [None] * 7)[:7]
+    format_, *fields = cast("list[Any]", ormsgpack.unpackb(document["d"]))
+    if format_ not in (1, FORMAT):
+        raise DamagedData(f"A document of MongoDB has format {format_!r}: expected {FORMAT}; a newer Clew has written it.")
+    state, moves, rows, kept, runs, bundles, lease = (fields + [None] * 7)[:7]
+    if state is not None and format_ == 1:
+        state.insert(State._fields.index("above"), state[State._fields.index("size")])
     seq = state[1] if state else 0
+    before = 0 if is_bundle(key) else number_of(key)
     contents = Contents(
-        [_row(seq, one) for one in rows or ()],
-        [Kept(seq, _decoded(task), body) for seq, task, body in kept or ()],
+        records(whole(rows)) if isinstance(rows, bytes) else [_row(seq, one) for one in rows or ()],
+        [_kept(before, *one) for one in kept or ()],
         [(log, first + n, data) for log, first, *some in runs or () for n, data in enumerate(some)],
     )
     last = contents.rows[-1][1] if contents.rows else None
@@ -208,12 +256,38 @@ def unpacked(document: Document) -> Commit:
     return Commit(
         key,
         State(*state) if state else State(),
-        [_move(one, last.seq if last else None) for one in moves or ()],
+        _list(moves) if isinstance(moves, bytes) else [_move(one, last.seq if last else None) for one in moves or ()],
         contents,
-        [Bundle(key[:4] + token, *more) for token, *more in bundles or ()],
+        [_bundle(key[:4], one, format_) for one in bundles or ()],
         lease and dict(zip(LEASE, lease, strict=True)),
         document.get("m"),
     )
+
+
+def _packed_rows(rows: Sequence[tuple[int, Row]]) -> bytes | None:
+    return compressed(b"".join(record(number, row) for number, row in rows)) if rows else None
+
+
+def _packed_list(moves: Sequence[Move]) -> bytes | None:
+    return (
+        compressed(ormsgpack.packb([_packed_move(move._replace(ns=move.ns or ""), None) for move in moves])) if moves else None
+    )
+
+
+def _list(data: bytes) -> list[Move]:
+    return [_move(one, None) for one in ormsgpack.unpackb(whole(data))]
+
+
+def _packed_bundle(bundle: Bundle) -> list[Any]:
+    return [bundle.id[4:], *bundle[1 : None if bundle.number is not None else 5 if bundle.hi else 3]]
+
+
+def _bundle(no: bytes, fields: list[Any], format_: int) -> Bundle:
+    token, *more = fields
+    if format_ > 1:
+        return Bundle(no + token, *more)
+    size, *rows = more
+    return Bundle(no + token, ROWS, size, rows[1], rows[2], rows[0]) if rows else Bundle(no + token, ITEMS, size)
 
 
 def _packed_move(move: Move, own: int | None) -> list[Any]:
@@ -225,6 +299,11 @@ def _packed_move(move: Move, own: int | None) -> list[Any]:
 def _move(fields: list[Any], own: int | None) -> Move:
     number, logs, *more = fields
     return Move(number, more[0] if more else own, logs, _decoded(more[1]) if len(more) > 1 else None)
+
+
+def _kept(n: int, seq: int, task: bytes, body: bytes, own: int | None = None) -> tuple[int, Kept]:
+    """An outcome that commit `n` brought, or the one that it says itself."""
+    return n if own is None else own, Kept(seq, _decoded(task), body)
 
 
 def _packed_row(highest: int, number: int, row: Row) -> list[Any]:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from clew.clients.mongodb import Connected
 
-INDEXES: Final = {"clew_threads": ("no", "gone", "erased"), "clew_commits": ("q", "o", "i", "p", "g", "ev.u")}
+INDEXES: Final = {"clew_threads": ("no", "gone", "erased"), "clew_commits": ("q", "o", "i", "p", "g", "s", "ev.u")}
 LOGS: Final[dict[str, Any]] = {"ev.h": {"$exists": True}}
 
 

@@ -2,7 +2,7 @@
 
 A commit is found by its number, for commits stand one after the other above the floor; by equality with a key; or, the newest
 of a namespace, as the last of a range of keys. So each query is answered by an index, and none by looking through a collection.
-What is read in several queries is read again where a pruning has moved the floor meanwhile.
+What is read in several queries is read again where the floor has moved meanwhile.
 """
 
 from bisect import bisect_right
@@ -12,14 +12,16 @@ from typing import Any, Final, TypeVar
 from clew.checkpoint.mongodb import events
 from clew.checkpoint.mongodb.documents import (
     LAST,
+    SPACES,
     Commit,
+    Document,
     Item,
     blocks_of,
     commit_key,
     seq_key,
     unpacked,
 )
-from clew.checkpoint.mongodb.view import MANY, View, several
+from clew.checkpoint.mongodb.view import MANY, Floors, View, several
 from clew.checkpoint.storage import EventsFound, Found, Kept, Lease, Row, Space, ThreadRow, Weight
 from clew.clients.mongodb import Connected
 from clew.ids import stamp_of
@@ -34,6 +36,7 @@ class Reads:
     def __init__(self, connected: Connected) -> None:
         self.connected = connected
         self._seen: dict[str, tuple[bytes, int]] = {}  # where the newest commit of a thread is looked for first
+        self._floors = Floors()
         self._places: tuple[bytes, int, list[tuple[int, int]]] | None = None
 
     @property
@@ -57,7 +60,7 @@ class Reads:
                 return None
             no, n = self._seen.get(thread, (b"", 0))
             if newest := self._newest(thread, known["no"], max(known.get("n", 0), n if no == known["no"] else 0)):
-                return View(self._commits, known["no"], newest, known)
+                return View(self._commits, known["no"], newest, self._floors, known)
             if self._seen.pop(thread, None) is None and "n" not in known:
                 return None
 
@@ -88,13 +91,24 @@ class Reads:
         self._seen[thread] = no, n
 
     def _read(self, thread: str, read: Callable[[View], T], nothing: T) -> T:
-        """What is read of a thread, all of it from between two prunings."""
+        """What is read of a thread, all of it from between two floors."""
         with self.connected.asked():
             while (view := self._view(thread)) is not None:
                 found = read(view)
-                if view.stands() or ((later := self._view(thread)) and (later.no, later.floor) == (view.no, view.floor)):
+                if self._stands(thread, view):
                     return found
             return nothing
+
+    def _stands(self, thread: str, view: View) -> bool:
+        """Whether nothing that counts for a view can be gone: before that, the number of a floor above it is written beside
+        the thread's name."""
+        later: View | None = view
+        while later is not None and (later.no, later.floor) == (view.no, view.floor):
+            known: Document | None = self._threads.find_one({"_id": thread, "no": view.no}, {"n": 1})
+            if known is None or known.get("n", 0) <= later.newest.n:
+                return known is not None
+            later = self._view(thread)
+        return False
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -133,10 +147,10 @@ class Reads:
     def _kept(self, view: View, seqs: Iterable[int]) -> dict[int, dict[str, Kept]]:
         """The outcomes beside checkpoints; of each task the last one."""
         found: dict[int, dict[str, Kept]] = {seq: {} for seq in seqs}
-        for commit in view.having("o", [seq_key(view.no, seq) for seq in found]):
-            for one in commit.contents.kept:
-                if one.seq in found:
-                    found[one.seq][one.task] = one
+        kept = [both for one in view.having("o", [seq_key(view.no, seq) for seq in found]) for both in one.contents.kept]
+        for _, one in sorted(kept, key=lambda both: both[0]):
+            if one.seq in found:
+                found[one.seq][one.task] = one
         return found
 
     def _after(self, view: View, ns: str, row: Row) -> Row | None:
@@ -147,10 +161,10 @@ class Reads:
             return min(grown.get(row.seq, following), following, key=lambda one: one.seq)
         return grown.get(row.seq)
 
-    def _grown_from(self, view: View, ns: str, seqs: Iterable[int]) -> dict[int, Row]:
+    def _grown_from(self, view: View, ns: str, seqs: Sequence[int]) -> dict[int, Row]:
         """Of each checkpoint the first that grew from it and was not the next of its namespace then, or is in a bundle."""
         space, found = view.space(ns), dict[int, Row]()
-        for commit in view.having("p", [seq_key(view.no, seq) for seq in seqs]):
+        for commit in (*view.held_with(seqs), *view.having("p", [seq_key(view.no, seq) for seq in seqs])):
             for number, row in commit.contents.rows:
                 if space and number == space.number and row.parent is not None:
                     first = found.setdefault(row.parent, row)
@@ -229,7 +243,8 @@ class Reads:
         def read(view: View) -> list[Space]:
             names: dict[int, str] = {}
             found: dict[int, Space] = {}
-            for commit in view.forth():
+            bundles = view.base.bundles if view.base else ()
+            for commit in (*view.bundles([bundle for bundle in bundles if bundle.kind == SPACES]), *view.forth()):
                 for move in commit.moves:
                     names.setdefault(move.number, move.ns or "")
                     found[move.number] = Space(names[move.number], move.number, move.head, move.logs)
@@ -261,15 +276,19 @@ class Reads:
         def read(view: View) -> Weight:
             items: dict[int, tuple[int, int]] = {}
             rows: list[int] = []
-            kept: dict[tuple[int, str], int] = {}
+            kept: dict[tuple[int, str], tuple[int, int]] = {}
             for commit in view.all():
                 rows += [len(row.body) for _, row in commit.contents.rows]
-                kept.update(((one.seq, one.task), len(one.body)) for one in commit.contents.kept)
+                for n, one in commit.contents.kept:
+                    if n >= kept.get((one.seq, one.task), (0,))[0]:
+                        kept[one.seq, one.task] = n, len(one.body)
                 for log, _, data in commit.contents.items:
                     count, size = items.get(log, (0, 0))
                     items[log] = count + 1, size + len(data)
             told = events.sizes(self._commits, view.no)
-            return Weight(items, (len(rows), sum(rows)), (len(kept), sum(kept.values())), (len(told), sum(told)))
+            return Weight(
+                items, (len(rows), sum(rows)), (len(kept), sum(size for _, size in kept.values())), (len(told), sum(told))
+            )
 
         return self._read(thread, read, Weight({}, (0, 0), (0, 0)))
 

@@ -7,19 +7,19 @@ another by now. So a commit is whole or not at all, whatever the server knows of
 claim, which takes a number as well, can write nothing. What is large goes before it, into bundles that it names; one that no
 commit names is a leftover, and is not read.
 
-**Pruning is a commit as well** (`compaction`): it names bundles with all that is left, and is the floor from then on. What was
-before it is void, which readers see by its number, and may be deleted at any time, by whoever slept however long.
+**Commits do not stay single** (`compaction`): where enough have come, the one that gives the thread back names bundles that
+hold all of them, and is the floor from then on. What was before it is void, which readers see by its number, and may be deleted
+at any time, by whoever slept however long. A pruning is such a commit as well; what is to go is in none of its bundles.
 
 The lease is written beside the commit that claims, and in it: where the first was cut short, the second counts. Beside it
 stands the number of a late commit, which is where the newest is looked for.
 """
 
 import os
-from itertools import pairwise
 from typing import Final
 
 from clew.checkpoint.mongodb import events
-from clew.checkpoint.mongodb.compaction import Compacting
+from clew.checkpoint.mongodb.compaction import Compacted, Compacting, Left, is_due, weight_of
 from clew.checkpoint.mongodb.documents import (
     Bundle,
     Commit,
@@ -32,7 +32,7 @@ from clew.checkpoint.mongodb.documents import (
     space_key,
 )
 from clew.checkpoint.mongodb.view import View
-from clew.checkpoint.storage import Batch, Lease, conflict
+from clew.checkpoint.storage import Batch, Lease, Pruning, conflict
 from clew.clients.mongodb import DuplicateKeyError
 
 INLINE: Final = 256 << 10  # bytes that a commit holds itself
@@ -46,7 +46,8 @@ class MongoStorage(Compacting):
     `clew_commits` has commits, their `_id` being the thread's number and their own, and bundles, whose `_id` is longer. Most is
     packed in `d`: see `documents`. What indexes are built on: keys of the namespace that a commit moved `m`, of rows `q` that
     do not have their commit's number, of their parents `p` where these are not the rows before, of outcomes `o`, of items `i`,
-    of bundles that a commit names `g`. Event logs stand in `ev`: see `events`.
+    of bundles that a commit names `g`, of namespaces that a bundle has rows of, or says the heads of, `s`. Event logs stand in
+    `ev`: see `events`.
     """
 
     def open(self) -> None:
@@ -61,17 +62,26 @@ class MongoStorage(Compacting):
         with self.connected.asked():
             leased = self._leased(batch.lease)
             if batch.claim or batch.kept or batch.items or batch.logs is not None or batch.events:
-                known, n = self._insert(batch, leased)
+                known, n, compacted = self._insert(batch, leased)
                 if batch.events:
                     events.drop_below(self._commits, known["no"], n, batch.events)
             else:
-                view = self._view(batch.thread)
-                if view is None or view.known is None or view.newest.state.epoch != batch.epoch:
-                    raise conflict(batch.thread)
-                known, n = view.known, view.newest.n
+                known, n, compacted = self._untouched(batch)
             if batch.claim or batch.release or batch.lease:
                 self._hand(batch, known["no"], leased, n)
+            if compacted:
+                self._forget(batch.thread, compacted)
             return bool(known.get("stop")) and not batch.claim
+
+    def _untouched(self, batch: Batch) -> tuple[Document, int, Compacted | None]:
+        """As `_insert`, where nothing is to be written but who has the thread."""
+        view = self._view(batch.thread)
+        if view is None or view.known is None or view.newest.state.epoch != batch.epoch:
+            raise conflict(batch.thread)
+        compacted = None
+        if batch.release and is_due(view.newest.state):
+            compacted = self._floor(view, Pruning(batch.thread, batch.epoch), set())
+        return view.known, compacted.n if compacted else view.newest.n, compacted
 
     def _numbered(self, batch: Batch) -> tuple[bytes, int]:
         """The number that stands for the thread, and that of a late commit; a new thread is made for whoever claims it."""
@@ -90,35 +100,59 @@ class MongoStorage(Compacting):
             raise conflict(batch.thread)
         return known["no"], known.get("n", 0)
 
-    def _insert(self, batch: Batch, leased: Document) -> tuple[Document, int]:
-        """Inserts a commit. Returns what stands beside the thread's name, and the commit's number."""
+    def _insert(self, batch: Batch, leased: Document) -> tuple[Document, int, Compacted | None]:
+        """Inserts a commit. Returns what stands beside the thread's name, the commit's number, and where it has become the
+        floor, what it has compacted."""
         no, at = (self._seen.get(batch.thread) if batch.epoch else None) or self._numbered(batch)
-        view = self._writes(batch, no, at)
-        contents = Contents([(batch.number, row) for row in batch.history], list(batch.kept), batch.items)
-        size, rows = contents.size, len(contents.rows)
-        bundles: list[Bundle] = []
-        if sum(len(one.body) for one in contents.kept) + size > INLINE:
-            bundles, contents = self._put_apart(no, contents), Contents()
-        if batch.row:
-            contents.rows.append((batch.number, batch.row))
-            size, rows = size + len(batch.row.body), rows + 1
-        chain = pairwise([batch.head, *(row.seq for _, row in contents.rows)])
-        parents = [row.parent for (_, row), (before, _) in zip(contents.rows, chain, strict=True) if row.parent != before]
         while True:
-            state = view.newest.state if view else State()
+            view = self._writes(batch, no, at)
             n = view.newest.n + 1 if view else 1
-            commit = Commit(commit_key(no, n), self._after_batch(state, batch, rows, size), [], contents, bundles)
-            commit.lease = leased if batch.claim else None
+            commit = Commit(commit_key(no, n), lease=leased if batch.claim else None)
             fields: Document = {}
             if batch.logs is not None:
                 commit.moves = [self._move(view, batch, batch.logs)]
                 fields["m"] = space_key(no, batch.ns)
+            compacted = None
+            if view and is_due(view.newest.state) and (batch.release or (batch.claim and batch.lease is None)):
+                compacted = self._compacted(view, Left(Pruning(batch.thread, batch.epoch)), set())
+            fresh = self._fill(commit, batch, view.newest.state if view else State(), compacted)
             if batch.events:
                 now = self.connected.now()
                 fields["ev"] = events.of_commit(self._commits, no, n, batch.claim or batch.epoch, batch.events, now)
-            if known := self._put(batch.thread, commit, parents, fields):
-                return known, n
-            view = self._writes(batch, no, n)
+            if known := self._put(batch.thread, commit, fresh, _parents(batch, commit), fields):
+                return known, n, compacted
+            at = n
+
+    def _fill(self, commit: Commit, batch: Batch, before: State, compacted: Compacted | None) -> list[Bundle]:
+        """Puts into a commit what it brings, and what was compacted for it. Returns the bundles that were written for it."""
+        kept = [(commit.n, one) for one in batch.kept]
+        contents = Contents([(batch.number, row) for row in batch.history], kept, batch.items)
+        size, rows, fresh = contents.size, len(contents.rows), list[Bundle]()
+        if weight_of(contents) > INLINE:
+            filling = self._filling(commit.key)
+            filling.add(contents)
+            fresh, contents = filling.end(), Contents()
+        if batch.row:
+            contents.rows.append((batch.number, batch.row))
+            size, rows = size + len(batch.row.body), rows + 1
+        commit.contents, commit.bundles = contents, fresh
+        commit.state = State(
+            epoch=batch.claim or batch.epoch,
+            seq=max(before.seq, batch.row.seq) if batch.row else before.seq,
+            spaces=max(before.spaces, batch.number + 1) if batch.logs is not None else before.spaces,
+            checkpoints=before.checkpoints + rows,
+            size=before.size + size,
+            floor=before.floor,
+            above=before.above + weight_of(contents),
+            newest=batch.row.id if batch.row and batch.row.seq >= before.seq else before.newest,
+        )
+        if compacted is None:
+            return fresh
+        compacted.bundles.extend(fresh)
+        compacted.fresh.extend(fresh)
+        commit.state = commit.state._replace(floor=commit.n, above=0)
+        commit.bundles, commit.lease = compacted.bundles, commit.lease or compacted.lease
+        return compacted.fresh
 
     def _writes(self, batch: Batch, no: bytes, at: int) -> View | None:
         """The thread as it stands, None for a new one. Raises ThreadConflict where it is not the batch's to write."""
@@ -131,19 +165,7 @@ class MongoStorage(Compacting):
             newest = self._newest(batch.thread, no, at)
         if (newest.state.epoch if newest else 0) != batch.epoch:
             raise conflict(batch.thread)
-        return View(self._commits, no, newest) if newest else None
-
-    def _after_batch(self, state: State, batch: Batch, rows: int, size: int) -> State:
-        row = batch.row
-        return State(
-            epoch=batch.claim or batch.epoch,
-            seq=max(state.seq, row.seq) if row else state.seq,
-            spaces=max(state.spaces, batch.number + 1) if batch.logs is not None else state.spaces,
-            checkpoints=state.checkpoints + rows,
-            size=state.size + size,
-            floor=state.floor,
-            newest=row.id if row and row.seq >= state.seq else state.newest,
-        )
+        return View(self._commits, no, newest, self._floors) if newest else None
 
     def _move(self, view: View | None, batch: Batch, logs: bytes) -> Move:
         """The namespace as the batch leaves it. Raises ThreadConflict where it does not stand as the batch expects it, and
@@ -213,3 +235,10 @@ class MongoStorage(Compacting):
                     events.forget(self._commits, log)
                     gone += 1
             return gone
+
+
+def _parents(batch: Batch, commit: Commit) -> list[int | None]:
+    """The parents of a commit's rows, where these are not the rows before them."""
+    rows = [row for _, row in commit.contents.rows]
+    before = [batch.head, *(row.seq for row in rows)]
+    return [row.parent for row, last in zip(rows, before, strict=False) if row.parent != last]
