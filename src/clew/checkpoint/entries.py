@@ -101,7 +101,8 @@ class Base:
 
     def said(self, entries: Mapping[str, Entry], changed: Iterable[str], *, gone: bool) -> dict[str, Entry] | None:
         """What a row says that adds to this one, None where it says all; `gone`: there is less than was there."""
-        self.changed.update(dict.fromkeys(changed))
+        for key in changed:
+            self.changed[key] = None
         if self.seq is None or (gone and not self.apart):
             return None
         least = self.spent + 3 * len(self.changed)  # an entry is three numbers at least

@@ -138,8 +138,9 @@ class Ledger:
     def write(self, log: str, value: Any, lender: "Ledger | None" = None) -> Entry:
         """Encodes one write, before it is folded. What a `lender` has kept, and only the engine has had since, is not."""
         if type(value) in ATOMS:
-            self._atoms[log] = value, self._whole_entry(log, encode(value))
-            return self._atoms[log][1]
+            entry = self._whole_entry(log, encode(value))
+            self._atoms[log] = value, entry
+            return entry
         lent = lender and lender.lends(log, value)
         if lent:
             self._borrow(log, lent)
