@@ -38,7 +38,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- as it was --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.usefixtures("eager")
 def test_whatever_is_done_to_it_reads_as_in_memory(seed: int, mongodb_saver: Make) -> None:
     memory, one, other = MemoryStorage(), mongodb_saver().rows, mongodb_saver().rows

@@ -9,6 +9,9 @@ from support.faces import ASYNC, SYNC, Face
 from support.graphs import Log, chain
 
 from clew.checkpoint.base import Saver
+from clew.checkpoint.memory import MemoryStorage
+from clew.checkpoint.storage import Batch, Found, Storage
+from clew.checkpoint.through import Through
 from clew.errors import (
     DroppedWorkWarning,
     GraphRecursionError,
@@ -289,3 +292,39 @@ def test_the_newest_checkpoint_by_its_id_goes_on_in_place(face: Face, saver: Sav
         face.invoke(graph, {}, {**thread, "recursion_limit": 1})
     assert face.invoke(graph, None, face.get_state(graph, thread).config)["log"] == ["a", "b"]
     assert len(face.history(graph, thread)) == 4
+
+
+class Slow(Through):
+    """Over a store that is slow: a process dies while a write is on its way, which arrives after the next one has read."""
+
+    def __init__(self, storage: Storage, at: int) -> None:
+        super().__init__(storage)
+        self.left: int | None = at
+        self.late: Batch | None = None
+
+    def commit(self, batch: Batch) -> bool:
+        if self.left is None:
+            return super().commit(batch)
+        self.left -= 1
+        if self.left > 0:
+            return super().commit(batch)
+        if self.left == 0:
+            self.late = batch
+        raise OSError("this process is dead")
+
+    def load(self, thread: str, ns: str, checkpoint_id: bytes | None) -> Found:
+        found, late = super().load(thread, ns, checkpoint_id), self.late
+        if self.left is None and late is not None:
+            self.late = None
+            self.storage.commit(late)
+        return found
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_what_a_dead_process_had_on_its_way_is_gone_on_from(face: Face, at: int, thread: Config) -> None:
+    slow = Slow(MemoryStorage(), at)
+    with pytest.raises(OSError, match="dead"):
+        face.invoke(chain(Saver(slow), "a", "b", "c"), {"log": ["in"]}, thread)
+    slow.left = None
+    assert face.invoke(chain(Saver(slow), "a", "b", "c"), None, thread) == {"log": ["in", "a", "b", "c"], "n": 3}
+    assert slow.late is None

@@ -31,6 +31,7 @@ class Tale:
         self.storages = storages
         self.epoch = self.seq = self.numbers = 0
         self.places: dict[str, Place] = {}
+        self.skipped: list[int] = []
         self.logs = 0
 
     def tell(self) -> None:
@@ -83,13 +84,24 @@ class Tale:
         return batch
 
     def row(self, place: Place) -> Row:
-        self.seq += self.chance.choice((1, 1, 1, 2, 7))
+        seq = self.next_seq(place)
         before = place.rows[-1].seq if place.rows else None
         if place.rows and self.chance.random() < 0.2:
             before = self.chance.choice(place.rows).seq
         base = self.chance.choice(self.rows()).seq if self.rows() and self.chance.random() < 0.5 else None
-        place.rows.append(Row(self.seq, stamped(new_checkpoint_id(), self.seq), before, base, self.bytes()))
+        place.rows.append(Row(seq, stamped(new_checkpoint_id(), seq), before, base, self.bytes()))
         return place.rows[-1]
+
+    def next_seq(self, place: Place) -> int:
+        """Or one that a graph beside took before it wrote."""
+        for seq in self.skipped:
+            if seq > max([place.head or 0, *(row.seq for row in place.rows)]) and self.chance.random() < 0.5:
+                self.skipped.remove(seq)
+                return seq
+        more = self.chance.choice((1, 1, 1, 2, 7))
+        self.skipped += range(self.seq + 1, self.seq + more)
+        self.seq += more
+        return self.seq
 
     def outcome(self) -> Kept:
         return Kept(self.chance.choice(self.rows()).seq, self.chance.choice(("a", "b")), self.bytes())

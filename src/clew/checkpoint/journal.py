@@ -369,7 +369,7 @@ class Journal:
         ledger, hold = self.ledger, self.hold
         sent, told = ledger.sent(), self.tells.taken()
         items = [(place >> 40, place & 0xFF_FFFF_FFFF, data) for place, _, data in sent] if sent else []
-        logs = ledger.logs() if items or rows else None
+        logs = ledger.logs() if items or rows or (self._head and not hold.claimed) else None  # who claims has read the head
         batch = Batch(hold.thread, self.ns, self._number, self._head, hold.epoch, 0, logs, items, kept, None, [])
         if rows:
             *batch.history, batch.row = rows

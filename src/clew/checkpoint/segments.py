@@ -85,6 +85,11 @@ def records(segment: bytes) -> list[tuple[int, Row]]:
     return [(head.number, row_of(segment, head)) for head in heads(segment)]
 
 
+def unreadable(seq: int, id_: bytes | None = None) -> Row:
+    """In place of a checkpoint that is there and cannot be read: one that says so when it is looked at."""
+    return Row(seq, id_ or bytes(ID) + seq.to_bytes(4, "big"), None, None, b"")
+
+
 def newest_id(segment: bytes) -> bytes:
     """The id of the first record, of which `SIZE` bytes will do. Raises DamagedData."""
     numbers = SHORT if segment[:1] == b"\1" else LONG

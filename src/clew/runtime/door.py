@@ -123,12 +123,12 @@ async def mended(journal: Journal, host: "Host", asked: bytes | None) -> Saved |
 
 
 async def only_mended(journal: Journal) -> bool:
-    """After a conflict: whether nothing but pruning came between, so that the thread stands where it stood and is nobody's."""
-    if journal.hold.claimed:
-        return False
-    found = await journal.storage.load(journal.thread, journal.ns, None)
+    """After a conflict: whether nothing but pruning came between, so that the thread stands where it stood and is nobody's; or
+    the last thing that a run wrote whose process is gone, which was still on its way to the store."""
+    hold, found = journal.hold, await journal.storage.load(journal.thread, journal.ns, None)
     free = found.lease is None or found.lease.run.startswith(MENDING)
-    return free and found.seq == journal.hold.seq and found.epoch != journal.hold.epoch
+    late = found.lease and hold.lease and found.lease.run == hold.lease.run and not hold.busy
+    return not hold.claimed and (bool(late) or (free and found.seq == hold.seq and found.epoch != hold.epoch))
 
 
 def _around(scope: Scope, run: bytes) -> bool:

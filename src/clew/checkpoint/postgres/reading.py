@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from clew.checkpoint.segments import Head, heads, row_of
+from clew.checkpoint.segments import Head, heads, row_of, unreadable
 from clew.checkpoint.storage import Found, Kept, Row
 from clew.errors import DamagedData
 
@@ -137,11 +137,6 @@ class Read:
         if not is_done:
             any(look(self._part(place)) for place in range(self._near, len(self._packed)))
         return found
-
-
-def unreadable(seq: int, id_: bytes | None = None) -> Row:
-    """What stands for a checkpoint that is there, and cannot be read."""
-    return Row(seq, id_ or bytes(12) + seq.to_bytes(4, "big"), None, None, b"")
 
 
 def completed(found: Found, row: Row, read: Read, kept: list[Kept], next_: Row | None) -> Found:

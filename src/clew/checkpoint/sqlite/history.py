@@ -9,13 +9,12 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from clew.checkpoint.segments import Head, compressed, heads, record, records, row_of, whole
+from clew.checkpoint.segments import Head, compressed, heads, record, records, row_of, unreadable, whole
 from clew.checkpoint.storage import Row
 from clew.errors import DamagedData
 
 FULL: Final = 3000
 """Bytes of a tail above which it is closed: with the rest of its thread's row it has a page of the file to itself."""
-NOTHING: Final = bytes(12)
 
 
 class History:
@@ -109,11 +108,6 @@ class History:
             if head.parent == seq and head.number == number and head.seq > seq:
                 return self._made(segment, head)
         return None
-
-
-def unreadable(seq: int) -> Row:
-    """In place of a row that cannot be read."""
-    return Row(seq, NOTHING + seq.to_bytes(4, "big"), None, None, b"")
 
 
 def close(db: sqlite3.Connection, no: int) -> None:
