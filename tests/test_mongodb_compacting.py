@@ -321,7 +321,7 @@ def test_each_byte_is_written_some_times_however_long_the_thread(mongodb_saver: 
         weighing = Weighing()
         saver.rows.connected.collection = lambda name: weighing.before(collection(name))
         asked: list[float] = []
-        for turns in (500, 1000):
+        for turns in (300, 600):
             weighing.written = weighing.calls = 0
             grows(saver.rows, turns)
             asked.append(weighing.calls / turns)
