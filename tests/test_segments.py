@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew.checkpoint.segments import WHOLE, compressed, record, records, whole
+from clew.checkpoint.segments import WHOLE, compressed, joined, records, whole
 from clew.checkpoint.storage import Row
 from clew.errors import DamagedData
 
@@ -23,10 +23,6 @@ def any_row(draw: st.DrawFn) -> Row:
 
 rows = any_row()
 segments = st.lists(st.tuples(st.integers(0, 99) | st.integers(0, 2**32 - 1), rows), max_size=20)
-
-
-def joined(some: list[tuple[int, Row]]) -> bytes:
-    return b"".join(record(number, row) for number, row in some)
 
 
 @given(segments)

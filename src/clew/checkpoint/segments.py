@@ -6,6 +6,7 @@ large is closed, and never changes but for a pruning.
 """
 
 import zlib
+from collections.abc import Collection, Iterable, Mapping
 from struct import Struct, error
 from typing import Final, NamedTuple
 
@@ -49,6 +50,11 @@ def record(number: int, row: Row) -> bytes:
         return LONG.pack(0, number, seq, parent or 0, base or 0, len(body)) + id_[:ID] + body
 
 
+def joined(rows: Iterable[tuple[int, Row]]) -> bytes:
+    """A segment of rows in the order given, each with the number of its namespace."""
+    return b"".join([record(number, row) for number, row in rows])
+
+
 def heads(segment: bytes) -> list[Head]:
     """The heads of a segment's records. Raises DamagedData."""
     found: list[Head] = []
@@ -83,6 +89,14 @@ def row_of(segment: bytes, head: Head) -> Row:
 def records(segment: bytes) -> list[tuple[int, Row]]:
     """The rows of a segment, each with the number of its namespace. Raises DamagedData."""
     return [(head.number, row_of(segment, head)) for head in heads(segment)]
+
+
+def without(segment: bytes, gone: Collection[int], changed: Mapping[int, Row]) -> tuple[bytes, int]:
+    """A segment without the rows that go, with those that are put in place of others, both by their seqs; and how many went.
+    Raises DamagedData."""
+    before = records(segment)
+    after = [(number, changed.get(row.seq, row)) for number, row in before if row.seq not in gone]
+    return joined(after), len(before) - len(after)
 
 
 def unreadable(seq: int, id_: bytes | None = None) -> Row:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import ormsgpack
 
-from clew.checkpoint.segments import compressed, record, records, whole
+from clew.checkpoint.segments import compressed, joined, records, whole
 from clew.checkpoint.storage import Kept, Row
 from clew.errors import DamagedData
 
@@ -265,7 +265,7 @@ def unpacked(document: Document) -> Commit:
 
 
 def _packed_rows(rows: Sequence[tuple[int, Row]]) -> bytes | None:
-    return compressed(b"".join(record(number, row) for number, row in rows)) if rows else None
+    return compressed(joined(rows)) if rows else None
 
 
 def _packed_list(moves: Sequence[Move]) -> bytes | None:

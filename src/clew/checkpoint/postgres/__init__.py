@@ -13,9 +13,9 @@ from clew.checkpoint.crypt import Encryption
 from clew.checkpoint.postgres import events
 from clew.checkpoint.postgres.names import name_of, packed, text_of, unpacked
 from clew.checkpoint.postgres.reading import Read, completed
-from clew.checkpoint.postgres.writing import records_of, without
+from clew.checkpoint.postgres.writing import records_of
 from clew.checkpoint.retention import Retention
-from clew.checkpoint.segments import SIZE, heads, newest_id
+from clew.checkpoint.segments import SIZE, heads, newest_id, without
 from clew.checkpoint.storage import Batch, EventsFound, Found, Kept, Lease, Pruning, Space, ThreadRow, Weight, conflict
 from clew.checkpoint.through import Reconnecting
 from clew.clients.postgres import Connection, Connections, Lost, Taken, User

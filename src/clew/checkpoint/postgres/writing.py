@@ -1,19 +1,14 @@
-"""Checkpoints on their way into the values in which many of them stand together, and out of them again."""
+"""Checkpoints on their way into the values in which many of them stand together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from clew.checkpoint.segments import SIZE, record, records
+from clew.checkpoint.segments import SIZE, joined
 from clew.checkpoint.storage import Row
 
 FULL: Final = 3775
 """Bytes above which the tail of a thread is closed, as `clew_commit` has it: a page has room for two such rows."""
-
-
-def joined(rows: Iterable[tuple[int, Row]]) -> bytes:
-    """A segment of rows, the newest of which comes first, each with the number of its namespace."""
-    return b"".join([record(number, row) for number, row in rows])
 
 
 def records_of(number: int, rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
@@ -30,10 +25,3 @@ def records_of(number: int, rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
     if closed:
         found["segments"] = [[*column] for column in zip(*closed, strict=True)]
     return found
-
-
-def without(data: bytes, gone: set[int], changed: dict[int, Row]) -> tuple[bytes, int]:
-    """A segment without the rows that go, with those that are put in place of others; and how many went."""
-    before = records(data)
-    after = [(number, changed.get(row.seq, row)) for number, row in before if row.seq not in gone]
-    return joined(after), len(before) - len(after)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from clew.awaited import Done
 from clew.checkpoint.base import LEASE, Saver
 from clew.checkpoint.crypt import Encryption
-from clew.checkpoint.segments import SIZE, heads, newest_id, record, whole
+from clew.checkpoint.segments import SIZE, heads, joined, newest_id, whole
 from clew.checkpoint.sqlite import events, history
 from clew.checkpoint.sqlite.history import FULL, History
 from clew.checkpoint.storage import (
@@ -142,7 +142,7 @@ class SqliteStorage:
             sets.append(SPACES)
             values.append(batch.number + 1)
         if batch.row is not None:
-            added = b"".join([record(batch.number, row) for row in (batch.row, *reversed(batch.history))])
+            added = joined((batch.number, row) for row in (batch.row, *reversed(batch.history)))
             if length and length + len(added) > FULL:
                 history.close(db, no)
             sets.append(ROWS)

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from clew.checkpoint.segments import Head, compressed, heads, record, records, row_of, unreadable, whole
+from clew.checkpoint.segments import Head, compressed, heads, joined, row_of, unreadable, whole, without
 from clew.checkpoint.storage import Row
 from clew.errors import DamagedData
 
@@ -120,30 +120,22 @@ def close(db: sqlite3.Connection, no: int) -> None:
 
 def prune(db: sqlite3.Connection, no: int, dead: Collection[int], changed: Collection[Row]) -> None:
     """Deletes checkpoints by their seqs, and puts others in the place of those of the same seq."""
-    instead: dict[int, Row | None] = {**dict.fromkeys(dead), **{row.seq: row for row in changed}}
-    if not instead:
+    instead, went = {row.seq: row for row in changed}, set(dead)
+    seqs = instead.keys() | went
+    if not seqs:
         return
-    gone = 0
-
-    def left(segment: bytes) -> bytes:
-        nonlocal gone
-        found = [(number, instead.get(row.seq, row)) for number, row in records(segment)]
-        kept = [record(number, row) for number, row in found if row is not None]
-        gone += len(found) - len(kept)
-        return b"".join(kept)
-
-    around = (no, min(instead), max(instead))
+    (tail,) = db.execute("select tail from thread where no = ?", (no,)).fetchone()
+    left, gone = without(tail, went, instead)
     sql = "select rowid, data from segment where thread = ? and last >= ? and first <= ?"
-    for rowid, data in db.execute(sql, around).fetchall():
+    for rowid, data in db.execute(sql, (no, min(seqs), max(seqs))).fetchall():
         before = whole(data)
-        after = left(before)
+        after, count = without(before, went, instead)
+        gone += count
         if not after:
             db.execute("delete from segment where rowid = ?", (rowid,))
         elif after != before:
             db.execute("update segment set data = ? where rowid = ?", (compressed(after), rowid))
-    (tail,) = db.execute("select tail from thread where no = ?", (no,)).fetchone()
-    sql = "update thread set tail = ?, checkpoints = checkpoints - ? where no = ?"
-    db.execute(sql, (left(tail), gone, no))
+    db.execute("update thread set tail = ?, checkpoints = checkpoints - ? where no = ?", (left, gone, no))
 
 
 class Packing:
@@ -157,4 +149,4 @@ class Packing:
 
     def finalize(self) -> bytes:
         self._rows.sort(key=lambda one: one[1].seq, reverse=True)
-        return compressed(b"".join([record(number, row) for number, row in self._rows]))
+        return compressed(joined(self._rows))
